@@ -1,0 +1,4 @@
+//! skeleton
+pub mod clock;
+pub mod net;
+pub mod zoho;

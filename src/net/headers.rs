@@ -1,0 +1,100 @@
+//! Which headers belong to one hop only, and removing them in one pass.
+
+use http::HeaderMap;
+use http::header::{CONNECTION, HeaderName, HeaderValue};
+
+/// Headers that describe one connection and are never passed on (RFC 9110 section 7.6.1, with the
+/// `Proxy-Connection` and `Keep-Alive` of older senders).
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// The header names that a `Connection` header declares to be for this hop only.
+pub struct ConnectionNamed(Vec<HeaderName>);
+
+impl ConnectionNamed {
+    /// Reads all `Connection` headers. Allocates only if one of them names a header.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let named = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+            .filter(|token| !token.eq_ignore_ascii_case("close") && !token.eq_ignore_ascii_case("keep-alive"))
+            .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+            .collect();
+        Self(named)
+    }
+
+    /// Whether `Connection` names this header.
+    pub fn contains(&self, name: &HeaderName) -> bool {
+        self.0.contains(name)
+    }
+}
+
+/// Copies every header that `keep` admits, keeping order and repetitions.
+///
+/// One pass over the map: removing names one by one costs a hash and a probe for each of them.
+pub fn copy_if(from: &HeaderMap, extra: usize, keep: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+    let mut to = HeaderMap::with_capacity(from.len() + extra);
+    for (name, value) in from {
+        if keep(name) {
+            // `try_append` because the count comes from outside; `append` would panic at 32,768 names.
+            let _ = to.try_append(name.clone(), value.clone());
+        }
+    }
+    to
+}
+
+/// A header value from text that is known to be one; control characters are replaced.
+pub fn visible(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| {
+        let clean: String =
+            text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect();
+        HeaderValue::from_str(&clean).expect("printable ASCII is a header value")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_that_connection_names_are_found_in_any_case_and_in_several_headers() {
+        let mut headers = HeaderMap::new();
+        headers.append(CONNECTION, HeaderValue::from_static("close, X-One"));
+        headers.append(CONNECTION, HeaderValue::from_static("x-TWO ,, keep-alive"));
+        let named = ConnectionNamed::of(&headers);
+        assert!(named.contains(&HeaderName::from_static("x-one")));
+        assert!(named.contains(&HeaderName::from_static("x-two")));
+        assert!(!named.contains(&HeaderName::from_static("x-three")));
+    }
+
+    #[test]
+    fn copying_keeps_repeated_headers_in_order() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-a", HeaderValue::from_static("1"));
+        headers.append("te", HeaderValue::from_static("trailers"));
+        headers.append("x-a", HeaderValue::from_static("2"));
+        let copy = copy_if(&headers, 0, |name| !is_hop_by_hop(name));
+        assert_eq!(copy.get_all("x-a").iter().collect::<Vec<_>>(), ["1", "2"]);
+        assert!(!copy.contains_key("te"));
+    }
+
+    #[test]
+    fn text_that_is_no_header_value_is_made_one() {
+        assert_eq!(visible("a\r\nb: c"), "a??b: c");
+    }
+}

@@ -1,0 +1,17 @@
+//! HTTP mechanics that know nothing of Zoho.
+//!
+//! - [`body`]: our body type, and reading one within a limit
+//! - [`headers`]: which headers belong to one hop only
+//! - [`origin`]: scheme, host and port of a server
+//! - [`transport`]: the one seam to the network
+//! - [`client`]: that seam over hyper's pooled client and rustls
+//! - [`connector`]: how a connection is made: egress proxy, deadline
+//! - [`tls`]: whom we trust
+
+pub mod body;
+//pub mod client;
+//pub mod connector;
+pub mod headers;
+pub mod origin;
+//pub mod tls;
+pub mod transport;
