@@ -9,9 +9,9 @@
 //! - [`tls`]: whom we trust
 
 pub mod body;
-//pub mod client;
-//pub mod connector;
+pub mod client;
+pub mod connector;
 pub mod headers;
 pub mod origin;
-//pub mod tls;
+pub mod tls;
 pub mod transport;

@@ -29,6 +29,10 @@ pub enum TransportError {
     /// Making the connection took too long; the server has not seen the request.
     #[error("connecting took too long")]
     ConnectTimeout,
+    /// A connection kept from an earlier request turned out to be closed before one byte of an answer came.
+    /// Almost surely the server has not seen the request, but only a repeatable one may be sent again.
+    #[error("a kept connection had been closed")]
+    Stale(#[source] BoxError),
     /// The connection broke after the request was (at least partly) sent: its fate is unknown.
     #[error("the connection broke before an answer came")]
     Broken(#[source] BoxError),

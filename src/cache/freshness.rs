@@ -1,0 +1,133 @@
+//! The rule of a route, and the pure decision: fresh, stale or gone.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::HeaderName;
+
+use super::entry::Entry;
+use crate::clock::Instant;
+
+/// How a route is cached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// How long an answer with a body is served without asking Zoho.
+    pub fresh_for: Duration,
+    /// The same for 204, which says that there is nothing yet.
+    pub empty_fresh_for: Duration,
+    /// How much longer it is served while a new one is fetched behind the caller's back (RFC 5861).
+    pub stale_while_revalidate: Duration,
+    /// How much longer it is served when Zoho cannot answer (RFC 5861).
+    pub stale_if_error: Duration,
+    /// The groups whose writes make entries of this route untrue, by number.
+    pub groups: Vec<usize>,
+    /// Request headers that change the answer, beside those in every key.
+    pub vary_by: Vec<HeaderName>,
+}
+
+impl Rule {
+    /// How long an answer of this status is fresh; zero for one that is not stored at all.
+    pub fn fresh_for(&self, status: StatusCode) -> Duration {
+        match status {
+            StatusCode::OK => self.fresh_for,
+            StatusCode::NO_CONTENT => self.empty_fresh_for,
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// How long an entry of this status may be of any use.
+    pub fn keep_for(&self, status: StatusCode) -> Duration {
+        self.fresh_for(status) + self.stale_while_revalidate.max(self.stale_if_error)
+    }
+
+    /// Only answers that say what there is are stored: never an error, never a partial answer.
+    pub fn stores(&self, status: StatusCode) -> bool {
+        !self.fresh_for(status).is_zero()
+    }
+}
+
+/// What an entry may be served for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// Served as it is.
+    Fresh {
+        /// For how much longer.
+        left: Duration,
+    },
+    /// Past its freshness by `by`.
+    Stale {
+        /// How long it has been stale.
+        by: Duration,
+        /// Whether it may be served while a new one is fetched.
+        while_revalidate: bool,
+        /// Whether it may be served if Zoho cannot answer.
+        if_error: bool,
+    },
+    /// Not served for anything.
+    Gone,
+}
+
+/// Judges an entry. A pure function of entry, rule and time.
+pub fn judge(entry: &Entry, rule: &Rule, now: Instant) -> Freshness {
+    let age = entry.age(now);
+    let fresh_for = rule.fresh_for(entry.status());
+    if let Some(left) = fresh_for.checked_sub(age).filter(|left| !left.is_zero()) {
+        return Freshness::Fresh { left };
+    }
+    let by = age.saturating_sub(fresh_for);
+    let while_revalidate = by < rule.stale_while_revalidate;
+    let if_error = by < rule.stale_if_error;
+    if while_revalidate || if_error {
+        Freshness::Stale { by, while_revalidate, if_error }
+    } else {
+        Freshness::Gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use http::HeaderMap;
+
+    fn rule() -> Rule {
+        Rule {
+            fresh_for: Duration::from_secs(300),
+            empty_fresh_for: Duration::from_secs(60),
+            stale_while_revalidate: Duration::from_secs(30),
+            stale_if_error: Duration::from_secs(600),
+            groups: Vec::new(),
+            vary_by: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_entry_passes_through_its_ages_in_order() {
+        let stored = Clock::system().now();
+        let judged = |status: StatusCode, age: u64| {
+            let entry = Entry::new(status, &HeaderMap::new(), "".into(), stored, 0, &rule());
+            judge(&entry, &rule(), stored + Duration::from_secs(age))
+        };
+        let stale = |by, while_revalidate, if_error| Freshness::Stale {
+            by: Duration::from_secs(by),
+            while_revalidate,
+            if_error,
+        };
+        let (full, empty) = (StatusCode::OK, StatusCode::NO_CONTENT);
+        assert_eq!(judged(full, 0), Freshness::Fresh { left: Duration::from_secs(300) });
+        assert_eq!(judged(full, 299), Freshness::Fresh { left: Duration::from_secs(1) });
+        assert_eq!(judged(full, 300), stale(0, true, true));
+        assert_eq!(judged(full, 330), stale(30, false, true));
+        assert_eq!(judged(full, 900), Freshness::Gone);
+        assert_eq!(judged(empty, 59), Freshness::Fresh { left: Duration::from_secs(1) });
+        assert_eq!(judged(empty, 60), stale(0, true, true));
+    }
+
+    #[test]
+    fn only_200_and_204_are_stored() {
+        for status in 100..600 {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(rule().stores(status), matches!(status.as_u16(), 200 | 204), "{status}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What makes two requests the same.
+
+use std::borrow::Borrow;
+
+use http::HeaderMap;
+use http::header::{ACCEPT_ENCODING, HeaderName};
+
+/// What an entry is found by: tenant, credential, path, query, and the request headers that change the
+/// answer. Cannot be made without a tenant and its credential, so that no tenant is ever served another's
+/// bytes. The method is not in it: HEAD shares GET's entry.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key(Box<[u8]>);
+
+impl Key {
+    /// A key of bytes that [`write`] made.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+
+    /// Its length in bytes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Never; a key holds at least its tenant.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// What a key is made of.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// The tenant's number.
+    pub tenant: usize,
+    /// Its credential: an answer depends on the token's user, so a new refresh token begins anew.
+    pub identity: u64,
+    /// Path and query as they came: Zoho's queries have an order that may matter.
+    pub path_and_query: &'a str,
+    /// The request's headers.
+    pub headers: &'a HeaderMap,
+    /// Which further headers change the answer, by the rule.
+    pub vary_by: &'a [HeaderName],
+}
+
+/// Headers that change Zoho's answer on some endpoint or other; in every key, so that no rule can forget
+/// them. `X-CRM-ORG` names an organisation, `X-EXTERNAL` makes an external field the record's id.
+const ALWAYS: [&str; 2] = ["x-crm-org", "x-external"];
+
+/// Writes the key of a request into a buffer, which is cleared first. Every part carries its length, so that
+/// no two requests run together into the same bytes.
+pub fn write(parts: &Parts<'_>, to: &mut Vec<u8>) {
+    to.clear();
+    to.extend_from_slice(&(parts.tenant as u64).to_be_bytes());
+    to.extend_from_slice(&parts.identity.to_be_bytes());
+    to.push(u8::from(accepts_gzip(parts.headers)));
+    push(parts.path_and_query.as_bytes(), to);
+    for name in ALWAYS {
+        push_values(parts.headers.get_all(name).iter(), to);
+    }
+    for name in parts.vary_by {
+        push_values(parts.headers.get_all(name).iter(), to);
+    }
+}
+
+fn push_values<'a>(values: impl Iterator<Item = &'a http::HeaderValue>, to: &mut Vec<u8>) {
+    for value in values {
+        to.push(1);
+        push(value.as_bytes(), to);
+    }
+    to.push(0);
+}
+
+fn push(bytes: &[u8], to: &mut Vec<u8>) {
+    to.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+    to.extend_from_slice(bytes);
+}
+
+/// Whether a caller takes gzip (RFC 9110 section 12.5.3). For a cached route Zoho is asked for gzip or for
+/// no coding, so that all spellings of `Accept-Encoding` share two entries.
+pub fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let codings = || {
+        headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','))
+    };
+    let quality = |wanted: &str| {
+        codings().find_map(|coding| {
+            let mut parts = coding.split(';').map(str::trim);
+            let name = parts.next()?;
+            let refused = parts.any(|weight| {
+                weight
+                    .strip_prefix("q=")
+                    .or_else(|| weight.strip_prefix("Q="))
+                    .is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q <= 0.0))
+            });
+            name.eq_ignore_ascii_case(wanted).then_some(!refused)
+        })
+    };
+    quality("gzip").or_else(|| quality("x-gzip")).or_else(|| quality("*")).unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn key(tenant: usize, identity: u64, path: &str, headers: &[(&'static str, &'static str)]) -> Vec<u8> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        let vary_by = [HeaderName::from_static("x-vary")];
+        let mut to = b"left over".to_vec();
+        write(
+            &Parts { tenant, identity, path_and_query: path, headers: &map, vary_by: &vary_by },
+            &mut to,
+        );
+        to
+    }
+
+    #[test]
+    fn whatever_changes_the_answer_changes_the_key() {
+        let plain = key(0, 7, "/crm/v5/x", &[]);
+        for (what, other) in [
+            ("tenant", key(1, 7, "/crm/v5/x", &[])),
+            ("credential", key(0, 8, "/crm/v5/x", &[])),
+            ("version", key(0, 7, "/crm/v6/x", &[])),
+            ("query", key(0, 7, "/crm/v5/x?page=2", &[])),
+            ("organisation", key(0, 7, "/crm/v5/x", &[("x-crm-org", "1")])),
+            ("coding", key(0, 7, "/crm/v5/x", &[("accept-encoding", "gzip, deflate")])),
+            ("rule's header", key(0, 7, "/crm/v5/x", &[("x-vary", "1")])),
+        ] {
+            assert_ne!(plain, other, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_change_the_answer_does_not_change_the_key() {
+        let plain = key(0, 7, "/crm/v5/x", &[]);
+        for header in [
+            ("x-zoho-sdk", "Linux/6.1/python-5.0/3.11:2.0.0"),
+            ("user-agent", "python-requests/2.32"),
+            ("accept-encoding", "identity"),
+            ("accept-encoding", "br"),
+            ("accept-encoding", "gzip;q=0"),
+            ("authorization", "Zoho-oauthtoken placeholder"),
+        ] {
+            assert_eq!(plain, key(0, 7, "/crm/v5/x", &[header]), "{header:?}");
+        }
+        let gzip = key(0, 7, "/crm/v5/x", &[("accept-encoding", "gzip")]);
+        for spelling in ["gzip, deflate", "deflate, GZIP;q=0.5", "*", "br, gzip;q=1.0, *;q=0"] {
+            assert_eq!(gzip, key(0, 7, "/crm/v5/x", &[("accept-encoding", spelling)]), "{spelling}");
+        }
+    }
+
+    #[test]
+    fn values_do_not_run_together() {
+        let one = key(0, 7, "/x", &[("x-crm-org", "1"), ("x-vary", "")]);
+        let other = key(0, 7, "/x", &[("x-crm-org", ""), ("x-vary", "1")]);
+        assert_ne!(one, other);
+        assert_ne!(
+            key(0, 7, "/x", &[("x-vary", "a"), ("x-vary", "b")]),
+            key(0, 7, "/x", &[("x-vary", "ab")])
+        );
+    }
+}

@@ -1,0 +1,241 @@
+//! What Zoho said, for as long as a rule lets it be repeated.
+//!
+//! - [`key`]: what makes two requests the same
+//! - [`freshness`]: the rule, and the pure decision: fresh, stale or gone
+//! - [`entry`]: what is kept of an answer, and what never is
+//! - [`flight`]: one fetch per key, however many ask
+//! - [`epochs`]: which entries a write has made untrue
+//!
+//! moka bounds memory; our own clock decides age. An entry whose epoch has moved is as good as gone, and a
+//! fetch that began before the move is never stored.
+
+pub mod entry;
+pub mod epochs;
+pub mod flight;
+pub mod freshness;
+pub mod key;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache as Moka;
+
+use crate::clock::Instant;
+use entry::Entry;
+use epochs::Epochs;
+use flight::Flights;
+use freshness::{Freshness, Rule};
+use key::Key;
+
+/// How much is kept.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Bound for all entries together, their overhead included.
+    pub max_bytes: u64,
+    /// A longer answer is passed on and not stored.
+    pub max_entry_bytes: usize,
+    /// How long a key whose answer could not be stored is fetched without others waiting for it.
+    pub uncacheable_for: Duration,
+    /// Limit for one shared fetch, from start to the last byte.
+    pub fetch_timeout: Duration,
+}
+
+/// What a look-up found.
+#[derive(Debug)]
+pub enum Lookup {
+    /// An entry that may be served as it is.
+    Fresh(Arc<Entry>, Duration),
+    /// An entry past its freshness; what it may still serve for is said by [`Freshness`].
+    Stale(Arc<Entry>, Freshness),
+    /// Nothing.
+    Miss,
+}
+
+/// The cache. `V` is what a shared fetch ends with.
+pub struct Cache<V> {
+    entries: Moka<Key, Arc<Entry>>,
+    uncacheable: Moka<Key, Instant>,
+    /// Groups of entries that writes make untrue.
+    pub epochs: Epochs,
+    /// Fetches under way.
+    pub flights: Arc<Flights<V>>,
+    settings: Settings,
+}
+
+/// How many uncacheable keys are remembered; each costs some 200 bytes.
+const UNCACHEABLE_KEYS: u64 = 10_000;
+
+impl<V: Clone + Send + Sync + 'static> Cache<V> {
+    /// An empty cache for so many tenants and groups.
+    pub fn new(settings: Settings, tenants: usize, groups: usize) -> Self {
+        let entries = Moka::builder()
+            .max_capacity(settings.max_bytes)
+            .weigher(|key: &Key, entry: &Arc<Entry>| entry.weight(key.len()))
+            .expire_after(KeepAsLongAsUseful)
+            .build();
+        let uncacheable = Moka::builder()
+            .max_capacity(UNCACHEABLE_KEYS)
+            .time_to_live(settings.uncacheable_for)
+            .build();
+        Self {
+            entries,
+            uncacheable,
+            epochs: Epochs::new(tenants, groups),
+            flights: Flights::new(settings.fetch_timeout),
+            settings,
+        }
+    }
+
+    /// Looks a key up. `epoch` is the current one of the rule's groups.
+    pub fn lookup(&self, key: &[u8], rule: &Rule, epoch: u64, now: Instant) -> Lookup {
+        let Some(entry) = self.entries.get(key).filter(|entry| entry.epoch() == epoch) else {
+            return Lookup::Miss;
+        };
+        match freshness::judge(&entry, rule, now) {
+            Freshness::Fresh { left } => Lookup::Fresh(entry, left),
+            Freshness::Gone => Lookup::Miss,
+            stale @ Freshness::Stale { .. } => Lookup::Stale(entry, stale),
+        }
+    }
+
+    /// Stores an entry, unless its epoch has moved since its fetch began. Says whether it did.
+    pub fn store(&self, key: Key, entry: Arc<Entry>, current_epoch: impl Fn() -> u64) -> bool {
+        if entry.epoch() != current_epoch() {
+            return false;
+        }
+        // A move between the look above and the insert is harmless: the entry carries the old epoch, and no
+        // look-up will take it.
+        self.entries.insert(key, entry);
+        true
+    }
+
+    /// Remembers that a key's answer could not be stored, so that nobody waits for the next one.
+    pub fn remember_uncacheable(&self, key: Key, now: Instant) {
+        self.uncacheable.insert(key, now);
+    }
+
+    /// Whether a key's answer could lately not be stored.
+    pub fn is_uncacheable(&self, key: &[u8], now: Instant) -> bool {
+        self.uncacheable
+            .get(key)
+            .is_some_and(|noted| now.saturating_duration_since(noted) < self.settings.uncacheable_for)
+    }
+
+    /// A longer answer is not stored.
+    pub fn max_entry_bytes(&self) -> usize {
+        self.settings.max_entry_bytes
+    }
+
+    /// Entries, and the bytes they weigh.
+    pub fn size(&self) -> (u64, u64) {
+        self.entries.run_pending_tasks();
+        (self.entries.entry_count(), self.entries.weighted_size())
+    }
+}
+
+/// moka drops an entry when nothing could be served from it any more. Its clock is not ours, and need not
+/// be: this only frees memory.
+struct KeepAsLongAsUseful;
+
+impl moka::Expiry<Key, Arc<Entry>> for KeepAsLongAsUseful {
+    fn expire_after_create(&self, _: &Key, entry: &Arc<Entry>, _: std::time::Instant) -> Option<Duration> {
+        Some(entry.keep())
+    }
+
+    /// The default would keep the replaced entry's deadline.
+    fn expire_after_update(
+        &self,
+        _: &Key,
+        entry: &Arc<Entry>,
+        _: std::time::Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(entry.keep())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use http::{HeaderMap, StatusCode};
+
+    fn settings() -> Settings {
+        Settings {
+            max_bytes: 1 << 20,
+            max_entry_bytes: 1 << 16,
+            uncacheable_for: Duration::from_mins(1),
+            fetch_timeout: Duration::from_mins(1),
+        }
+    }
+
+    fn rule() -> Rule {
+        Rule {
+            fresh_for: Duration::from_mins(5),
+            empty_fresh_for: Duration::from_mins(1),
+            stale_while_revalidate: Duration::from_mins(1),
+            stale_if_error: Duration::from_hours(1),
+            groups: vec![0],
+            vary_by: Vec::new(),
+        }
+    }
+
+    fn key(path: &str) -> Key {
+        Key::from_bytes(path.as_bytes())
+    }
+
+    fn entry(now: Instant, epoch: u64) -> Arc<Entry> {
+        Arc::new(Entry::new(StatusCode::OK, &HeaderMap::new(), "{}".into(), now, epoch, &rule()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_entry_is_fresh_then_stale_then_gone() {
+        let (cache, clock) = (Cache::<()>::new(settings(), 1, 1), Clock::system());
+        cache.store(key("/a"), entry(clock.now(), 0), || 0);
+        let look = || cache.lookup(b"/a", &rule(), 0, clock.now());
+
+        assert!(matches!(look(), Lookup::Fresh(_, left) if left == Duration::from_mins(5)));
+        tokio::time::advance(Duration::from_mins(5)).await;
+        assert!(matches!(look(), Lookup::Stale(..)));
+        tokio::time::advance(Duration::from_hours(1)).await;
+        assert!(matches!(look(), Lookup::Miss));
+    }
+
+    #[tokio::test]
+    async fn an_entry_whose_epoch_moved_is_not_found() {
+        let (cache, clock) = (Cache::<()>::new(settings(), 1, 1), Clock::system());
+        cache.store(key("/a"), entry(clock.now(), 0), || 0);
+        assert!(matches!(cache.lookup(b"/a", &rule(), 1, clock.now()), Lookup::Miss));
+    }
+
+    #[tokio::test]
+    async fn a_fetch_that_a_write_overtook_is_not_stored() {
+        let (cache, clock) = (Cache::<()>::new(settings(), 1, 1), Clock::system());
+        let began = cache.epochs.current(0, &[0]);
+        cache.epochs.advance(0, &[0]);
+        let stored = cache.store(key("/a"), entry(clock.now(), began), || cache.epochs.current(0, &[0]));
+        assert!(!stored);
+        assert!(matches!(cache.lookup(b"/a", &rule(), began, clock.now()), Lookup::Miss));
+    }
+
+    #[tokio::test]
+    async fn memory_is_bounded_by_bytes() {
+        let small = Settings { max_bytes: 64 * 1024, ..settings() };
+        let (cache, clock) = (Cache::<()>::new(small, 1, 1), Clock::system());
+        for n in 0..2_000 {
+            cache.store(key(&format!("/{n}")), entry(clock.now(), 0), || 0);
+        }
+        let (entries, bytes) = cache.size();
+        assert!(bytes <= 64 * 1024, "{bytes}");
+        assert!(entries > 10, "{entries}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_uncacheable_key_is_remembered_for_a_while() {
+        let (cache, clock) = (Cache::<()>::new(settings(), 1, 1), Clock::system());
+        cache.remember_uncacheable(key("/big"), clock.now());
+        assert!(cache.is_uncacheable(b"/big", clock.now()));
+        tokio::time::advance(Duration::from_mins(1)).await;
+        assert!(!cache.is_uncacheable(b"/big", clock.now()));
+    }
+}

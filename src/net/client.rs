@@ -1,0 +1,113 @@
+//! [`Transport`] over hyper's pooled client and rustls.
+
+use std::error::Error as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::body::Body;
+use super::connector::{Bounded, ConnectDeadline, EgressProxy, MaybeTunnel, Use};
+use super::tls::{TlsError, client_config};
+use super::transport::{BoxFuture, Transport, TransportError};
+
+/// How connections to the outside are made and kept.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Limit for name look-up, TCP, proxy and TLS together.
+    pub connect_timeout: Duration,
+    /// How long an unused connection is kept.
+    pub pool_idle_timeout: Duration,
+    /// How many unused connections are kept per host and worker.
+    pub pool_max_idle_per_host: usize,
+    /// Certificate authorities beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The way out of the company's network.
+    pub proxy: EgressProxy,
+}
+
+/// How often HTTP/2 asks a silent server whether it is still there.
+const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
+
+/// Sends over sockets. Cheap to clone; clones share the pool.
+#[derive(Clone)]
+pub struct HttpClient {
+    client: Client<Bounded<HttpsConnector<MaybeTunnel>>, Body>,
+}
+
+impl HttpClient {
+    /// A client with a pool of its own. Its connections live on the runtime that first uses them, so each
+    /// worker makes its own.
+    pub fn new(settings: &Settings) -> Result<Self, TlsError> {
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(client_config(settings.ca_file.as_deref())?)
+            // Plain http only ever reaches loopback: `Origin` admits nothing else.
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(MaybeTunnel::new(&settings.proxy));
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            // Without a timer the pool looks at idle times only when a connection is taken out.
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(settings.pool_idle_timeout)
+            .pool_max_idle_per_host(settings.pool_max_idle_per_host)
+            .http2_keep_alive_interval(HTTP2_PING_INTERVAL)
+            .http2_adaptive_window(true)
+            .build(Bounded::new(https, settings.connect_timeout));
+        Ok(Self { client })
+    }
+}
+
+impl Transport for HttpClient {
+    fn send(&self, request: Request<Body>) -> BoxFuture<Result<Response<Body>, TransportError>> {
+        let sending = self.client.request(request);
+        Box::pin(async move {
+            let response = sending.await.map_err(classify)?;
+            if let Some(uses) = response.extensions().get::<Use>() {
+                uses.count();
+            }
+            Ok(response.map(Body::from))
+        })
+    }
+}
+
+/// Sorts an error by whether the server may have seen the request.
+fn classify(error: ClientError) -> TransportError {
+    if error.is_connect() {
+        return match find::<ConnectDeadline>(&error) {
+            Some(_) => TransportError::ConnectTimeout,
+            None => TransportError::Connect(Box::new(error)),
+        };
+    }
+    let reused = error.connect_info().is_some_and(|connected| {
+        let mut extensions = http::Extensions::new();
+        connected.get_extras(&mut extensions);
+        extensions.get::<Use>().is_some_and(Use::is_reused)
+    });
+    if reused && broke_without_an_answer(&error) {
+        TransportError::Stale(Box::new(error))
+    } else {
+        TransportError::Broken(Box::new(error))
+    }
+}
+
+fn broke_without_an_answer(error: &ClientError) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+    find::<hyper::Error>(error).is_some_and(|e| e.is_incomplete_message() || e.is_closed())
+        || find::<std::io::Error>(error).is_some_and(|e| matches!(e.kind(), BrokenPipe | ConnectionReset))
+}
+
+/// The first error of type `E` among the causes.
+fn find<E: std::error::Error + 'static>(error: &ClientError) -> Option<&E> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
+}

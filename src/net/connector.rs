@@ -1,0 +1,201 @@
+//! How a connection is made: through the egress proxy or not, with TLS or not, and never for ever.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::proxy::matcher::Matcher;
+use tower_service::Service;
+
+use super::body::BoxError;
+use super::origin::is_loopback;
+use super::transport::BoxFuture;
+
+/// Which proxy stands between this machine and Zoho.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EgressProxy {
+    /// As `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
+    Environment,
+    /// None, whatever the environment says.
+    None,
+    /// This one, for every host but loopback.
+    Url(String),
+}
+
+impl EgressProxy {
+    fn matcher(&self) -> Matcher {
+        match self {
+            Self::Environment => Matcher::from_env(),
+            Self::None => Matcher::builder().build(),
+            Self::Url(url) => Matcher::builder().all(url.clone()).build(),
+        }
+    }
+}
+
+/// Connects directly, or by `CONNECT` through the proxy that is configured for the destination.
+#[derive(Clone)]
+pub struct MaybeTunnel {
+    tcp: HttpConnector,
+    proxies: Arc<Matcher>,
+}
+
+impl MaybeTunnel {
+    /// A connector that goes out as `proxy` says.
+    pub fn new(proxy: &EgressProxy) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        // Notices a peer that vanished without a word while a connection idles in the pool.
+        tcp.set_keepalive(Some(Duration::from_mins(1)));
+        Self { tcp, proxies: Arc::new(proxy.matcher()) }
+    }
+}
+
+impl Service<Uri> for MaybeTunnel {
+    type Response = <HttpConnector as Service<Uri>>::Response;
+    type Error = BoxError;
+    type Future = BoxFuture<Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.tcp.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, destination: Uri) -> Self::Future {
+        let direct = destination.host().is_some_and(is_loopback);
+        match self.proxies.intercept(&destination).filter(|_| !direct) {
+            Some(proxy) => {
+                let mut tunnel = Tunnel::new(proxy.uri().clone(), self.tcp.clone());
+                if let Some(credentials) = proxy.basic_auth() {
+                    tunnel = tunnel.with_auth(credentials.clone());
+                }
+                Box::pin(async move { Ok(tunnel.call(destination).await?) })
+            }
+            None => {
+                let connecting = self.tcp.call(destination);
+                Box::pin(async move { Ok(connecting.await?) })
+            }
+        }
+    }
+}
+
+/// One deadline over name look-up, TCP, `CONNECT` and TLS together: none of the parts has one for the
+/// whole. Connections come out tagged with a [`Use`].
+#[derive(Clone)]
+pub struct Bounded<C> {
+    inner: C,
+    limit: Duration,
+}
+
+/// The connection was not there in time.
+#[derive(Debug, thiserror::Error)]
+#[error("no connection within {0:?}")]
+pub struct ConnectDeadline(pub Duration);
+
+impl<C> Bounded<C> {
+    /// Bounds `inner` by `limit`.
+    pub fn new(inner: C, limit: Duration) -> Self {
+        Self { inner, limit }
+    }
+}
+
+impl<C> Service<Uri> for Bounded<C>
+where
+    C: Service<Uri>,
+    C::Error: Into<BoxError>,
+    C::Future: Send + 'static,
+    C::Response: Send,
+{
+    type Response = Tagged<C::Response>;
+    type Error = BoxError;
+    type Future = BoxFuture<Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, destination: Uri) -> Self::Future {
+        let (connecting, limit) = (self.inner.call(destination), self.limit);
+        Box::pin(async move {
+            let io = tokio::time::timeout(limit, connecting)
+                .await
+                .map_err(|_| ConnectDeadline(limit))?
+                .map_err(Into::into)?;
+            Ok(Tagged { io, uses: Use::default() })
+        })
+    }
+}
+
+/// How many answers a connection has carried. Rides along in each response's extensions and in errors; it
+/// tells a pooled connection that the other side had already closed from a fresh one that broke.
+#[derive(Clone, Debug, Default)]
+pub struct Use(Arc<AtomicU32>);
+
+impl Use {
+    /// Notes one more answer.
+    pub fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the connection has carried an answer before.
+    pub fn is_reused(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// A connection with its [`Use`].
+pub struct Tagged<T> {
+    io: T,
+    uses: Use,
+}
+
+impl<T: Connection> Connection for Tagged<T> {
+    fn connected(&self) -> Connected {
+        self.io.connected().extra(self.uses.clone())
+    }
+}
+
+impl<T: Read + Unpin> Read for Tagged<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl<T: Write + Unpin> Write for Tagged<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buffer)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, buffers)
+    }
+}

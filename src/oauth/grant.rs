@@ -1,0 +1,469 @@
+//! The refresh-token exchange (RFC 6749 section 6), and what each reply of Zoho's accounts server means.
+//!
+//! Zoho answers failed exchanges mostly with status 200 and `{"error": …}`, throttling with status 400 and a
+//! text in the user's language, and now and then with something else altogether. So the body decides:
+//! `access_token` is success, whatever the status; everything else is sorted into a [`MintError`].
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{Response, StatusCode, header};
+use oauth2::basic::{
+    BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
+};
+use oauth2::{
+    AccessToken, AsyncHttpClient, AuthType, Client, ClientId, ClientSecret, EndpointNotSet, EndpointSet,
+    HttpRequest, HttpResponse, RefreshToken, RequestTokenError, StandardRevocableToken, TokenResponse,
+    TokenUrl,
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use crate::net::body::{Body, Prefix};
+use crate::net::origin::Origin;
+use crate::net::transport::{Transport, TransportError};
+
+/// What is exchanged.
+pub(super) struct Grant {
+    pub(super) accounts: Origin,
+    pub(super) client_id: String,
+    pub(super) client_secret: SecretString,
+    pub(super) refresh_token: SecretString,
+}
+
+/// What a successful exchange brings.
+pub(super) struct Minted {
+    pub(super) value: SecretString,
+    pub(super) lifetime: Duration,
+    pub(super) api_domain: Option<String>,
+}
+
+/// How an exchange failed. Messages never hold any part of a body that could be a token.
+#[derive(Debug, thiserror::Error)]
+pub enum MintError {
+    /// The accounts server was not reached.
+    #[error("cannot reach the accounts server {accounts}")]
+    Unreachable {
+        /// The server.
+        accounts: Origin,
+        /// Why.
+        #[source]
+        source: TransportError,
+    },
+    /// The connection broke or time ran out after the request was sent: a token may have been minted.
+    #[error("no answer from the accounts server {accounts}")]
+    FateUnknown {
+        /// The server.
+        accounts: Origin,
+    },
+    /// A server error.
+    #[error("the accounts server answered with status {status}")]
+    ServerError {
+        /// Its status.
+        status: StatusCode,
+    },
+    /// Too many tokens were minted lately.
+    #[error("the accounts server throttles this refresh token (status {status})")]
+    Throttled {
+        /// Its status.
+        status: StatusCode,
+    },
+    /// `invalid_code`.
+    #[error("the accounts server says invalid_code: it does not accept the refresh token")]
+    GrantDead,
+    /// `invalid_client` or `invalid_client_secret`.
+    #[error("the accounts server says {code}: it does not accept the client")]
+    ClientDead {
+        /// Which of the two.
+        code: &'static str,
+    },
+    /// None of the above.
+    #[error("the accounts server answered with {what} (status {status})")]
+    Nonsense {
+        /// Its status.
+        status: StatusCode,
+        /// What came, in words of ours.
+        what: &'static str,
+    },
+}
+
+impl MintError {
+    /// Whether the accounts server may have minted a token all the same.
+    pub(super) fn may_have_minted(&self) -> bool {
+        matches!(self, Self::FateUnknown { .. })
+    }
+}
+
+/// The token answer may hold at most this; real ones have some 300 bytes.
+const ANSWER_LIMIT: usize = 64 * 1024;
+
+/// Zoho's access tokens live an hour. Taken when an answer does not say.
+const DEFAULT_LIFETIME: Duration = Duration::from_hours(1);
+
+impl Grant {
+    /// Exchanges the refresh token for an access token, within `limit`.
+    pub(super) async fn exchange(
+        &self,
+        transport: &Arc<dyn Transport>,
+        limit: Duration,
+    ) -> Result<Minted, MintError> {
+        let url = TokenUrl::new(format!("{}/oauth/v2/token", self.accounts))
+            .expect("an origin with a path is a URL");
+        let client: ZohoClient = Client::new(ClientId::new(self.client_id.clone()))
+            .set_client_secret(ClientSecret::new(self.client_secret.expose_secret().to_owned()))
+            .set_auth_type(AuthType::RequestBody)
+            .set_token_uri(url);
+        let refresh_token = RefreshToken::new(self.refresh_token.expose_secret().to_owned());
+        let http = AccountsHttp { transport: transport.clone(), last: Mutex::default() };
+
+        let exchange = client.exchange_refresh_token(&refresh_token).request_async(&http);
+        let answer = tokio::time::timeout(limit, exchange).await.map_err(|_| self.fate_unknown())?;
+        match answer {
+            Ok(token) => Ok(token.minted()),
+            Err(error) => Err(self.explain(error, http.last_seen())),
+        }
+    }
+
+    fn fate_unknown(&self) -> MintError {
+        MintError::FateUnknown { accounts: self.accounts.clone() }
+    }
+
+    fn explain(
+        &self,
+        error: RequestTokenError<ExchangeError, BasicErrorResponse>,
+        seen: Option<Seen>,
+    ) -> MintError {
+        match (error, seen) {
+            (RequestTokenError::Request(ExchangeError::Transport(source)), _) => match source {
+                TransportError::Broken(_) | TransportError::Stale(_) => self.fate_unknown(),
+                source => MintError::Unreachable { accounts: self.accounts.clone(), source },
+            },
+            (RequestTokenError::Request(ExchangeError::Body(_)), _) | (_, None) => self.fate_unknown(),
+            (RequestTokenError::Request(ExchangeError::TooLong), Some(seen)) => {
+                MintError::Nonsense { status: seen.status, what: "a body far too long for a token" }
+            }
+            // Neither this error nor its body is ever printed: a body that lacks only one field holds a token.
+            (_, Some(seen)) => seen.into_error(),
+        }
+    }
+}
+
+/// What an answer looked like, apart from what `oauth2` makes of it.
+#[derive(Clone)]
+struct Seen {
+    status: StatusCode,
+    verdict: Verdict,
+}
+
+#[derive(Clone)]
+enum Verdict {
+    Token,
+    Error { code: String, failure: bool },
+    OtherJson,
+    NotJson { empty: bool },
+}
+
+impl Seen {
+    fn read(status: StatusCode, body: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Probe {
+            access_token: Option<serde::de::IgnoredAny>,
+            error: Option<String>,
+            status: Option<String>,
+        }
+        let verdict = match serde_json::from_slice::<Probe>(body) {
+            Ok(Probe { access_token: Some(_), .. }) => Verdict::Token,
+            Ok(Probe { error: Some(code), status, .. }) => {
+                Verdict::Error { code, failure: status.as_deref() == Some("failure") }
+            }
+            Ok(_) => Verdict::OtherJson,
+            Err(_) => Verdict::NotJson { empty: body.is_empty() },
+        };
+        Self { status, verdict }
+    }
+
+    /// The status that RFC 6749 section 5.2 wants for such a body; `oauth2` goes by it.
+    fn standard_status(&self) -> StatusCode {
+        match self.verdict {
+            Verdict::Token => StatusCode::OK,
+            Verdict::Error { .. } => StatusCode::BAD_REQUEST,
+            _ => self.status,
+        }
+    }
+
+    fn into_error(self) -> MintError {
+        let status = self.status;
+        let nonsense = |what| MintError::Nonsense { status, what };
+        match self.verdict {
+            Verdict::Error { code, failure } => match code.as_str() {
+                "invalid_code" => MintError::GrantDead,
+                "invalid_client" => MintError::ClientDead { code: "invalid_client" },
+                "invalid_client_secret" => MintError::ClientDead { code: "invalid_client_secret" },
+                "Access Denied" | "access_denied" => MintError::Throttled { status },
+                // The throttle's texts come in the user's language; what stays is `status: failure`, or 400
+                // where every other refusal has 200.
+                _ if failure || status == StatusCode::TOO_MANY_REQUESTS => MintError::Throttled { status },
+                "general_error" => nonsense("general_error, its catch-all"),
+                _ if status == StatusCode::BAD_REQUEST && !is_identifier(&code) => {
+                    MintError::Throttled { status }
+                }
+                _ => nonsense("an error code it does not document"),
+            },
+            _ if status.is_server_error() => MintError::ServerError { status },
+            _ if status == StatusCode::TOO_MANY_REQUESTS => MintError::Throttled { status },
+            _ if status.is_redirection() => nonsense("a redirect, which is never followed"),
+            Verdict::Token => nonsense("a token answer with fields of the wrong kind"),
+            Verdict::OtherJson => nonsense("JSON with neither access_token nor error"),
+            Verdict::NotJson { empty: true } => nonsense("an empty body"),
+            Verdict::NotJson { empty: false } => nonsense("something that is not JSON"),
+        }
+    }
+}
+
+/// OAuth error codes are identifiers; sentences in some language are not.
+fn is_identifier(code: &str) -> bool {
+    code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+}
+
+type ZohoClient = Client<
+    BasicErrorResponse,
+    ZohoToken,
+    BasicTokenIntrospectionResponse,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointSet,
+>;
+
+/// The token answer as Zoho sends it. Only `access_token` is needed.
+#[derive(Debug, Deserialize, Serialize)]
+struct ZohoToken {
+    access_token: AccessToken,
+    #[serde(skip, default = "bearer")]
+    token_type: BasicTokenType,
+    #[serde(default, skip_serializing, deserialize_with = "lenient::number")]
+    expires_in: Option<u64>,
+    #[serde(default, skip_serializing, deserialize_with = "lenient::number")]
+    expires_in_sec: Option<u64>,
+    #[serde(default, skip_serializing, deserialize_with = "lenient::text")]
+    api_domain: Option<String>,
+}
+
+fn bearer() -> BasicTokenType {
+    BasicTokenType::Bearer
+}
+
+impl ZohoToken {
+    fn minted(self) -> Minted {
+        Minted {
+            lifetime: self.expires_in().unwrap_or(DEFAULT_LIFETIME),
+            value: SecretString::from(self.access_token.into_secret()),
+            api_domain: self.api_domain,
+        }
+    }
+}
+
+impl TokenResponse for ZohoToken {
+    type TokenType = BasicTokenType;
+
+    fn access_token(&self) -> &AccessToken {
+        &self.access_token
+    }
+
+    fn token_type(&self) -> &BasicTokenType {
+        &self.token_type
+    }
+
+    /// An older shape carries seconds in `expires_in_sec` and milliseconds in `expires_in`. A lifetime of
+    /// more than a day cannot be seconds, since Zoho's tokens live an hour.
+    fn expires_in(&self) -> Option<Duration> {
+        const DAY: u64 = 86_400;
+        let seconds = self
+            .expires_in_sec
+            .or(self.expires_in.map(|value| if value > DAY { value / 1000 } else { value }))?;
+        (seconds > 0).then(|| Duration::from_secs(seconds.min(DAY)))
+    }
+
+    fn refresh_token(&self) -> Option<&RefreshToken> {
+        None
+    }
+
+    fn scopes(&self) -> Option<&Vec<oauth2::Scope>> {
+        None
+    }
+}
+
+/// Fields that are a help but no reason to throw a good token away.
+mod lenient {
+    use serde::{Deserialize, Deserializer};
+    use serde_json::Value;
+
+    pub(super) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+        Ok(match Value::deserialize(from)? {
+            Value::Number(number) => number.as_u64(),
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        })
+    }
+
+    pub(super) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+        Ok(Value::deserialize(from)?.as_str().map(str::to_owned))
+    }
+}
+
+/// How the exchange failed below OAuth.
+#[derive(Debug, thiserror::Error)]
+enum ExchangeError {
+    #[error("the exchange did not get through")]
+    Transport(#[source] TransportError),
+    #[error("the answer broke off")]
+    Body(#[source] crate::net::body::BoxError),
+    #[error("the answer is too long")]
+    TooLong,
+}
+
+/// `oauth2` over our own transport. Remembers what the answer looked like, since `oauth2` loses the status.
+struct AccountsHttp {
+    transport: Arc<dyn Transport>,
+    last: Mutex<Option<Seen>>,
+}
+
+impl AccountsHttp {
+    fn last_seen(&self) -> Option<Seen> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn remember(&self, seen: Seen) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+    }
+
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, ExchangeError> {
+        let answer = self.transport.send(request.map(Body::full)).await.map_err(ExchangeError::Transport)?;
+        let (head, body) = answer.into_parts();
+        let body = match body.read_up_to(ANSWER_LIMIT).await.map_err(ExchangeError::Body)? {
+            Prefix::Whole(body) => body,
+            Prefix::Partial(_) => {
+                self.remember(Seen { status: head.status, verdict: Verdict::OtherJson });
+                return Err(ExchangeError::TooLong);
+            }
+        };
+        let seen = Seen::read(head.status, &body);
+        let response = Response::builder()
+            .status(seen.standard_status())
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body.to_vec())
+            .expect("a status and one header make a response");
+        self.remember(seen);
+        Ok(response)
+    }
+}
+
+impl<'c> AsyncHttpClient<'c> for AccountsHttp {
+    type Error = ExchangeError;
+    type Future =
+        std::pin::Pin<Box<dyn Future<Output = Result<HttpResponse, ExchangeError>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.send(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::transport::BoxFuture;
+    use http::Request;
+
+    /// An accounts server that always gives the same answer.
+    struct Accounts(u16, &'static str);
+
+    impl Transport for Accounts {
+        fn send(&self, request: Request<Body>) -> BoxFuture<Result<Response<Body>, TransportError>> {
+            assert_eq!(request.uri(), "https://accounts.zoho.eu/oauth/v2/token");
+            let answer = Response::builder().status(self.0).body(Body::full(self.1)).unwrap();
+            Box::pin(async { Ok(answer) })
+        }
+    }
+
+    async fn exchange(status: u16, body: &'static str) -> Result<Minted, MintError> {
+        let grant = Grant {
+            accounts: "https://accounts.zoho.eu".parse().unwrap(),
+            client_id: "1000.MADEUP".into(),
+            client_secret: "made-up-secret".into(),
+            refresh_token: "1000.made-up".into(),
+        };
+        let transport: Arc<dyn Transport> = Arc::new(Accounts(status, body));
+        grant.exchange(&transport, Duration::from_secs(10)).await
+    }
+
+    #[tokio::test]
+    async fn a_body_with_an_access_token_is_success_whatever_the_status() {
+        for status in [200, 201, 400, 500] {
+            let minted = exchange(status, r#"{"access_token":"1000.made.up","expires_in":3600}"#).await;
+            let minted = minted.unwrap_or_else(|error| panic!("{status}: {error}"));
+            assert_eq!(minted.value.expose_secret(), "1000.made.up");
+            assert_eq!(minted.lifetime, Duration::from_hours(1));
+        }
+    }
+
+    #[tokio::test]
+    async fn lifetimes_are_understood_in_every_shape_seen() {
+        for (body, seconds) in [
+            (r#"{"access_token":"t","expires_in":3600}"#, 3600),
+            (r#"{"access_token":"t","expires_in":"1800"}"#, 1800),
+            (r#"{"access_token":"t","expires_in_sec":3600,"expires_in":3600000}"#, 3600),
+            (r#"{"access_token":"t","expires_in":3600000}"#, 3600),
+            (r#"{"access_token":"t"}"#, 3600),
+            (r#"{"access_token":"t","expires_in":-1,"api_domain":7}"#, 3600),
+            (r#"{"access_token":"t","expires_in":18446744073709551615}"#, 86_400),
+        ] {
+            let minted = exchange(200, body).await.unwrap_or_else(|error| panic!("{body}: {error}"));
+            assert_eq!(minted.lifetime.as_secs(), seconds, "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_reply_of_the_accounts_server_has_its_meaning() {
+        let throttled = r#"{"error_description":"You have made too many requests continuously. Please try again after some time.","error":"Access Denied","status":"failure"}"#;
+        let localised = r#"{"error_description":"您连续发出了太多的请求。","error":"访问被拒绝","status":"failure"}"#;
+        for (status, body, meaning) in [
+            (200, r#"{"error":"invalid_code"}"#, "GrantDead"),
+            (200, r#"{"error":"invalid_client"}"#, "ClientDead"),
+            (200, r#"{"error":"invalid_client_secret"}"#, "ClientDead"),
+            (400, throttled, "Throttled"),
+            (200, throttled, "Throttled"),
+            (400, localised, "Throttled"),
+            (400, r#"{"error":"访问被拒绝"}"#, "Throttled"),
+            (200, r#"{"error":"access_denied"}"#, "Throttled"),
+            (429, "", "Throttled"),
+            (200, r#"{"error":"general_error"}"#, "Nonsense"),
+            (400, r#"{"error":"invalid_redirect_uri"}"#, "Nonsense"),
+            (200, "<html>maintenance</html>", "Nonsense"),
+            (200, "", "Nonsense"),
+            (200, "{}", "Nonsense"),
+            (200, "[]", "Nonsense"),
+            (200, r#"{"access_token":7}"#, "Nonsense"),
+            (302, "", "Nonsense"),
+            (500, "<html>", "ServerError"),
+            (503, "", "ServerError"),
+        ] {
+            let error = exchange(status, body).await.err().unwrap_or_else(|| panic!("{status} {body}: success"));
+            assert!(format!("{error:?}").starts_with(meaning), "{status} {body}: {error:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_of_ten_megabytes_is_not_read() {
+        let long: &'static str = Box::leak("x".repeat(10 << 20).into_boxed_str());
+        assert!(matches!(exchange(200, long).await, Err(MintError::Nonsense { .. })));
+    }
+
+    #[tokio::test]
+    async fn no_error_shows_a_token_that_came_in_an_unusable_answer() {
+        let error = exchange(200, r#"{"access_token":["1000.made-up-leak"]}"#).await.err().unwrap();
+        assert!(!format!("{error:?} {error}").contains("made-up-leak"));
+    }
+}

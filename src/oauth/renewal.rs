@@ -1,0 +1,344 @@
+//! The task that mints: the only one per credential, ahead of expiry, within the budget.
+
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::budget::Mints;
+use super::grant::{Grant, MintError, Minted};
+use super::health::Health;
+use super::token::Token;
+use super::vault::{Identity, Kept, KeptToken, Vault};
+use super::{State, Tokens};
+use crate::clock::Instant;
+
+/// Renews for as long as the task is not stopped.
+pub(super) async fn keep(tokens: Arc<Tokens>) {
+    let mut renewal = Renewal { tokens, memory: Kept::default(), renew_at: None, secrets_seen: None };
+    renewal.start().await;
+    loop {
+        renewal.rest().await;
+        if renewal.is_due() {
+            renewal.attempt().await;
+        }
+    }
+}
+
+struct Renewal {
+    tokens: Arc<Tokens>,
+    /// What the state file holds, or would hold.
+    memory: Kept,
+    renew_at: Option<Instant>,
+    /// A digest of the secrets that the last attempt used.
+    secrets_seen: Option<[u8; 32]>,
+}
+
+/// The secrets of one attempt.
+struct Secrets {
+    client_secret: SecretString,
+    refresh_token: SecretString,
+}
+
+impl Renewal {
+    /// Adopts a token that outlived the last process, or mints the first.
+    async fn start(&mut self) {
+        self.attempt().await;
+    }
+
+    /// Sleeps until something may be due.
+    async fn rest(&mut self) {
+        let tokens = self.tokens.clone();
+        let wake = self.next_wake();
+        tokio::select! {
+            () = tokio::time::sleep_until(wake) => {}
+            () = tokens.wanted.notified() => {}
+        }
+        if self.secrets_changed() {
+            tracing::info!(tenant = tokens.tenant(), "a secret file has changed; it is tried now");
+            tokens.state.send_modify(|state| {
+                state.failures = 0;
+                // Zoho's throttle counts per refresh token; all other pauses were about the old secrets.
+                state.next_attempt = None;
+            });
+            self.renew_at = Some(tokens.clock.now());
+        }
+    }
+
+    fn next_wake(&self) -> Instant {
+        let now = self.tokens.clock.now();
+        let due = self.due_at();
+        let credential = &self.tokens.credential;
+        if credential.client_secret.can_change() || credential.refresh_token.can_change() {
+            due.min(now + self.tokens.settings.secret_poll)
+        } else {
+            due
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.due_at() <= self.tokens.clock.now()
+    }
+
+    fn due_at(&self) -> Instant {
+        let now = self.tokens.clock.now();
+        let state = self.tokens.state.borrow();
+        let lives = state.token.as_ref().is_some_and(|token| token.lives(now));
+        let wanted = self.renew_at.filter(|_| lives).unwrap_or(now);
+        state.next_attempt.map_or(wanted, |allowed| wanted.max(allowed))
+    }
+
+    fn secrets_changed(&self) -> bool {
+        self.read_secrets().is_ok_and(|secrets| Some(secrets.digest()) != self.secrets_seen)
+    }
+
+    /// Adopts a newer token from the state directory, or mints one if the budget allows.
+    async fn attempt(&mut self) {
+        let tokens = self.tokens.clone();
+        tokens.state.send_modify(|state| state.minting = true);
+        let outcome = self.obtain().await;
+        let now = tokens.clock.now();
+        if let Err(setback) = &outcome {
+            tokens.metrics.count_mint(setback.health.as_str());
+        }
+        tokens.state.send_modify(|state| {
+            state.minting = false;
+            match outcome {
+                Ok(token) => {
+                    self.renew_at = Some(renew_at(&token, tokens.settings.renewal_lead));
+                    state.newest_generation = token.generation();
+                    state.token = Some(token);
+                    state.next_attempt = None;
+                    // A token not yet proven keeps the count: it may be refused like the one before it.
+                    if state.health != Health::TokenRejected {
+                        state.failures = 0;
+                    }
+                    tokens.change_health(state, Health::Healthy);
+                }
+                Err(setback) => record(&tokens, state, setback, now),
+            }
+        });
+        tokens.observe();
+    }
+
+    async fn obtain(&mut self) -> Result<Arc<Token>, Setback> {
+        self.secrets_seen = None;
+        let secrets = self.read_secrets()?;
+        self.secrets_seen = Some(secrets.digest());
+        let tokens = self.tokens.clone();
+        let identity = Identity::of(&tokens.credential.client_id, &secrets.refresh_token);
+        tokens.learn_identity();
+
+        let vault = tokens
+            .settings
+            .state_directory
+            .as_ref()
+            .map(|directory| Vault::new(directory, &identity, &secrets.client_secret));
+        // Held to the end: the next sidecar then finds what this one stored.
+        let _lock = self.open_vault(vault.as_ref()).await;
+        if let Some(token) = self.adoptable() {
+            tokens.metrics.count_mint("adopted");
+            return Ok(token);
+        }
+        self.mint(secrets, vault.as_ref()).await
+    }
+
+    /// Takes the lock and reads what is kept. Without a usable vault the sidecar goes on from memory.
+    async fn open_vault(&mut self, vault: Option<&Vault>) -> Option<super::vault::MintLock> {
+        let vault = vault?;
+        let tenant = self.tokens.tenant();
+        let complain = |error: super::vault::VaultError| {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(tenant, error, "the token state cannot be used; a restart will cost a mint");
+        };
+        let lock = vault.lock(self.tokens.settings.exchange_timeout * 2).await.map_err(complain).ok();
+        match vault.load().await {
+            Ok(kept) if kept.generation >= self.memory.generation => self.memory = kept,
+            Ok(_) => {}
+            Err(error) => complain(error),
+        }
+        lock
+    }
+
+    /// The kept token, if it is newer than any this process has used and still has a good part of its life.
+    fn adoptable(&self) -> Option<Arc<Token>> {
+        let tokens = &self.tokens;
+        let state = tokens.state.borrow();
+        if self.memory.generation <= state.newest_generation {
+            return None;
+        }
+        let kept = self.memory.token.as_ref()?;
+        let (now, wall) = (tokens.clock.now(), self.wall_ms());
+        let left = Duration::from_millis(kept.expires_ms.checked_sub(wall)?);
+        let lifetime = Duration::from_millis(kept.expires_ms.checked_sub(kept.minted_ms)?);
+        // A wall clock that was set back must not prolong a token's life.
+        let left = left.min(lifetime);
+        let minted = now.checked_sub(lifetime.saturating_sub(left)).unwrap_or(now);
+        let token = Token::new(kept.value.clone(), self.memory.generation, minted, (now - minted) + left).ok()?;
+        let fresh_enough = renew_at(&token, tokens.settings.renewal_lead) > now;
+        token.prove();
+        (token.lives(now) && fresh_enough).then(|| Arc::new(token))
+    }
+
+    async fn mint(&mut self, secrets: Secrets, vault: Option<&Vault>) -> Result<Arc<Token>, Setback> {
+        let tokens = self.tokens.clone();
+        let noted = self.wall_ms();
+        let mut mints = Mints::at(std::mem::take(&mut self.memory.mints));
+        let wait = mints.wait(tokens.settings.mints_per_window, noted);
+        if wait.is_none() {
+            // Noted before it is tried: a crash in between must not make the mint forgotten.
+            mints.note(noted);
+        }
+        self.memory.mints = mints.times().to_vec();
+        if let Some(wait) = wait {
+            return Err(Setback { health: Health::BudgetSpent, pause: Some(wait) });
+        }
+        self.store(vault).await;
+
+        let credential = &tokens.credential;
+        let grant = Grant {
+            accounts: credential.accounts.clone(),
+            client_id: credential.client_id.clone(),
+            client_secret: secrets.client_secret,
+            refresh_token: secrets.refresh_token,
+        };
+        match grant.exchange(&tokens.transport, tokens.settings.exchange_timeout).await {
+            Ok(minted) => self.accept(minted, vault).await,
+            Err(error) => {
+                tokens.report(&error);
+                if !error.may_have_minted() {
+                    mints.take_back(noted);
+                    self.memory.mints = mints.times().to_vec();
+                    self.store(vault).await;
+                }
+                Err(Setback::from(error))
+            }
+        }
+    }
+
+    /// Checks whom a new token is for, and keeps it.
+    async fn accept(&mut self, minted: Minted, vault: Option<&Vault>) -> Result<Arc<Token>, Setback> {
+        let tokens = self.tokens.clone();
+        tokens.metrics.count_mint("minted");
+        tokens.check_api_domain(minted.api_domain.as_deref())?;
+        let now = tokens.clock.now();
+        let generation = self.memory.generation.max(tokens.state.borrow().newest_generation) + 1;
+        let token = Token::new(minted.value, generation, now, minted.lifetime)
+            .map_err(|_| Setback { health: Health::Nonsense, pause: None })?;
+        let minted_ms = self.wall_ms();
+        let lifetime_ms = u64::try_from(minted.lifetime.as_millis()).expect("a lifetime is at most a day");
+        self.memory.generation = generation;
+        self.memory.token = Some(KeptToken {
+            value: token.value().clone(),
+            minted_ms,
+            expires_ms: minted_ms + lifetime_ms,
+        });
+        self.store(vault).await;
+        Ok(Arc::new(token))
+    }
+
+    async fn store(&self, vault: Option<&Vault>) {
+        let Some(vault) = vault else { return };
+        if let Err(error) = vault.store(self.memory.clone()).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(
+                tenant = self.tokens.tenant(),
+                error,
+                "the token state cannot be kept; a restart will cost a mint"
+            );
+        }
+    }
+
+    fn read_secrets(&self) -> Result<Secrets, Setback> {
+        let credential = &self.tokens.credential;
+        let missing = |error: super::SecretError| Setback {
+            health: Health::SecretMissing { problem: error.to_string() },
+            pause: None,
+        };
+        Ok(Secrets {
+            client_secret: credential.client_secret.read().map_err(missing)?,
+            refresh_token: credential.refresh_token.read().map_err(missing)?,
+        })
+    }
+
+    fn wall_ms(&self) -> u64 {
+        let since = self.tokens.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Secrets {
+    fn digest(&self) -> [u8; 32] {
+        let mut text = self.client_secret.expose_secret().as_bytes().to_vec();
+        text.push(0);
+        text.extend_from_slice(self.refresh_token.expose_secret().as_bytes());
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text);
+        digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
+    }
+}
+
+/// An attempt that brought no token.
+struct Setback {
+    health: Health,
+    /// How long to wait, where it is known better than by counting failures.
+    pause: Option<Duration>,
+}
+
+impl From<MintError> for Setback {
+    fn from(error: MintError) -> Self {
+        let health = match error {
+            MintError::Unreachable { .. } | MintError::FateUnknown { .. } | MintError::ServerError { .. } => {
+                Health::EndpointDown
+            }
+            MintError::Throttled { .. } => Health::Throttled,
+            MintError::GrantDead => Health::GrantDead,
+            MintError::ClientDead { .. } => Health::ClientDead,
+            MintError::Nonsense { .. } => Health::Nonsense,
+        };
+        Self { health, pause: None }
+    }
+}
+
+fn record(tokens: &Tokens, state: &mut State, setback: Setback, now: Instant) {
+    state.failures = state.failures.saturating_add(1);
+    let pause = setback.pause.unwrap_or_else(|| setback.health.pause(state.failures).mul_f64(1.0 + 0.2 * chance()));
+    state.next_attempt = Some(now + pause);
+    if matches!(setback.health, Health::WrongDataCenter { .. }) {
+        state.token = None;
+    }
+    tokens.change_health(state, setback.health);
+}
+
+impl Tokens {
+    fn report(&self, error: &MintError) {
+        let error = error as &dyn std::error::Error;
+        tracing::warn!(tenant = self.tenant(), error, "an access token could not be minted");
+    }
+
+    /// `api_domain` is checked, never followed: a token that is for other hosts stops the tenant, since
+    /// sending it anywhere would be wrong.
+    fn check_api_domain(&self, api_domain: Option<&str>) -> Result<(), Setback> {
+        let Some(text) = api_domain else { return Ok(()) };
+        let expected = self.credential.api.of(self.credential.environment);
+        if text.parse::<crate::net::origin::Origin>().is_ok_and(|origin| origin == *expected) {
+            return Ok(());
+        }
+        let got: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
+        Err(Setback { health: Health::WrongDataCenter { expected: expected.to_string(), got }, pause: None })
+    }
+}
+
+/// Renewal is due this long before the end, give or take a fifth, so that sidecars started together drift
+/// apart; and never before three quarters of a short life are over.
+fn renew_at(token: &Token, lead: Duration) -> Instant {
+    let lifetime = token.expires() - token.minted();
+    token.expires() - lead.mul_f64(0.8 + 0.4 * chance()).min(lifetime / 4)
+}
+
+/// A number from 0 to 1.
+fn chance() -> f64 {
+    let mut byte = [0; 1];
+    // Without randomness all is as well, only less spread.
+    let _ = aws_lc_rs::rand::fill(&mut byte);
+    f64::from(byte[0]) / 255.0
+}

@@ -1,0 +1,341 @@
+//! Where a credential's living token and its mint times outlive the process.
+//!
+//! One file per credential, readable by its owner only, written to the side and renamed into place,
+//! encrypted and authenticated with a key derived from the client secret. Several sidecars may share the
+//! directory: a lock file is held while a token is minted, so that the second finds the first one's token.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+/// What is kept.
+#[derive(Clone, Default)]
+pub(super) struct Kept {
+    /// The generation of the newest token, living or not.
+    pub(super) generation: u64,
+    /// The newest token, if it was not withdrawn.
+    pub(super) token: Option<KeptToken>,
+    /// When tokens were minted lately, in Unix milliseconds.
+    pub(super) mints: Vec<u64>,
+}
+
+/// A token as it is kept: times are wall times.
+#[derive(Clone)]
+pub(super) struct KeptToken {
+    pub(super) value: SecretString,
+    pub(super) minted_ms: u64,
+    pub(super) expires_ms: u64,
+}
+
+/// Why the state cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum VaultError {
+    #[error("cannot {what} {}", path.display())]
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{} was not written by this credential, or was changed since", path.display())]
+    Unreadable { path: PathBuf },
+}
+
+/// The state file of one credential.
+#[derive(Clone)]
+pub(super) struct Vault {
+    file: PathBuf,
+    lock: PathBuf,
+    key: SealingKey,
+}
+
+/// Held while a token is minted; given back on drop, and by the kernel when the process dies.
+pub(super) struct MintLock(#[expect(dead_code, reason = "held for its lock")] File);
+
+/// How often a lock that another sidecar holds is tried again.
+const LOCK_INTERVAL: Duration = Duration::from_millis(50);
+
+impl Vault {
+    /// The vault of a credential in `directory`. The file's name tells nothing about the credential.
+    pub(super) fn new(directory: &Path, identity: &Identity, client_secret: &SecretString) -> Self {
+        let name = format!("token-{}", identity.file_name());
+        Self {
+            file: directory.join(format!("{name}.state")),
+            lock: directory.join(format!("{name}.lock")),
+            key: SealingKey::derive(client_secret),
+        }
+    }
+
+    /// Waits until no other sidecar mints with this credential, at most `limit`.
+    pub(super) async fn lock(&self, limit: Duration) -> Result<MintLock, VaultError> {
+        let failed = |source| VaultError::Io { what: "lock", path: self.lock.clone(), source };
+        self.make_directory()?;
+        let file = private(OpenOptions::new().create(true).truncate(false)).open(&self.lock).map_err(failed)?;
+        let locked = async {
+            loop {
+                match file.try_lock() {
+                    Ok(()) => return Ok(()),
+                    Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_INTERVAL).await,
+                    Err(TryLockError::Error(error)) => return Err(error),
+                }
+            }
+        };
+        match tokio::time::timeout(limit, locked).await {
+            Ok(Ok(())) => Ok(MintLock(file)),
+            Ok(Err(error)) => Err(failed(error)),
+            Err(_) => Err(failed(io::Error::from(io::ErrorKind::TimedOut))),
+        }
+    }
+
+    /// Reads what is kept; nothing if there is no file yet.
+    pub(super) async fn load(&self) -> Result<Kept, VaultError> {
+        let this = self.clone();
+        on_blocking_thread(move || this.load_now()).await
+    }
+
+    /// Replaces what is kept.
+    pub(super) async fn store(&self, kept: Kept) -> Result<(), VaultError> {
+        let this = self.clone();
+        on_blocking_thread(move || this.store_now(&kept)).await
+    }
+
+    fn load_now(&self) -> Result<Kept, VaultError> {
+        let sealed = match std::fs::read(&self.file) {
+            Ok(sealed) => sealed,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Kept::default()),
+            Err(source) => return Err(VaultError::Io { what: "read", path: self.file.clone(), source }),
+        };
+        self.key
+            .open(sealed)
+            .and_then(|plain| serde_json::from_slice::<Plain>(&plain).ok())
+            .map(Plain::into_kept)
+            .ok_or_else(|| VaultError::Unreadable { path: self.file.clone() })
+    }
+
+    fn store_now(&self, kept: &Kept) -> Result<(), VaultError> {
+        let failed = |source| VaultError::Io { what: "write", path: self.file.clone(), source };
+        self.make_directory()?;
+        let plain = serde_json::to_vec(&Plain::of(kept)).expect("numbers and text are JSON");
+        let sealed = self.key.seal(plain);
+        let beside = self.file.with_extension(format!("state.{}", std::process::id()));
+        let mut file =
+            private(OpenOptions::new().create(true).truncate(true)).open(&beside).map_err(failed)?;
+        file.write_all(&sealed).and_then(|()| file.sync_all()).map_err(failed)?;
+        std::fs::rename(&beside, &self.file).map_err(failed)
+    }
+
+    fn make_directory(&self) -> Result<(), VaultError> {
+        let directory = self.file.parent().expect("the file was joined to a directory");
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|source| VaultError::Io { what: "make the directory", path: directory.to_owned(), source })
+    }
+}
+
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    options.write(true).mode(0o600)
+}
+
+async fn on_blocking_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, VaultError> + Send + 'static,
+) -> Result<T, VaultError> {
+    tokio::task::spawn_blocking(work).await.expect("reading and writing a file does not panic")
+}
+
+/// A credential's identity: tells one refresh token of one client from another without revealing either.
+/// A part of every cache key, since what an answer shows depends on the token's user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity(u64, u64);
+
+impl Identity {
+    /// The identity of a client with a refresh token.
+    pub fn of(client_id: &str, refresh_token: &SecretString) -> Self {
+        let mut text = b"zoho-sidecar credential identity\0".to_vec();
+        text.extend_from_slice(client_id.as_bytes());
+        text.push(0);
+        text.extend_from_slice(refresh_token.expose_secret().as_bytes());
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text);
+        let half = |from: usize| {
+            u64::from_be_bytes(digest.as_ref()[from..from + 8].try_into().expect("eight bytes are eight"))
+        };
+        Self(half(0), half(8))
+    }
+
+    /// Eight bytes, enough to tell the credentials of one sidecar apart.
+    pub fn short(self) -> u64 {
+        self.0
+    }
+
+    fn file_name(self) -> String {
+        format!("{:016x}{:016x}", self.0, self.1)
+    }
+}
+
+/// What the file holds before it is sealed.
+#[derive(Serialize, Deserialize)]
+struct Plain {
+    version: u32,
+    generation: u64,
+    token: Option<PlainToken>,
+    mints: Vec<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PlainToken {
+    value: String,
+    minted_ms: u64,
+    expires_ms: u64,
+}
+
+impl Plain {
+    fn of(kept: &Kept) -> Self {
+        let token = kept.token.as_ref().map(|token| PlainToken {
+            value: token.value.expose_secret().to_owned(),
+            minted_ms: token.minted_ms,
+            expires_ms: token.expires_ms,
+        });
+        Self { version: 1, generation: kept.generation, token, mints: kept.mints.clone() }
+    }
+
+    fn into_kept(self) -> Kept {
+        let token = self.token.map(|token| KeptToken {
+            value: SecretString::from(token.value),
+            minted_ms: token.minted_ms,
+            expires_ms: token.expires_ms,
+        });
+        Kept { generation: self.generation, token, mints: self.mints }
+    }
+}
+
+/// AES-256-GCM under a key from HKDF-SHA256 (RFC 5869) of the client secret.
+#[derive(Clone)]
+struct SealingKey([u8; 32]);
+
+/// Distinguishes this use of the client secret from any other, and this format from later ones.
+const PURPOSE: &[u8] = b"zoho-sidecar token state 1";
+
+struct KeyLength;
+
+impl KeyType for KeyLength {
+    fn len(&self) -> usize {
+        32
+    }
+}
+
+impl SealingKey {
+    fn derive(client_secret: &SecretString) -> Self {
+        let mut key = [0; 32];
+        Salt::new(HKDF_SHA256, b"zoho-sidecar")
+            .extract(client_secret.expose_secret().as_bytes())
+            .expand(&[PURPOSE], KeyLength)
+            .and_then(|okm| okm.fill(&mut key))
+            .expect("32 bytes are within what HKDF-SHA256 gives");
+        Self(key)
+    }
+
+    fn cipher(&self) -> RandomizedNonceKey {
+        RandomizedNonceKey::new(&AES_256_GCM, &self.0).expect("the key has the cipher's length")
+    }
+
+    fn seal(&self, mut plain: Vec<u8>) -> Vec<u8> {
+        let nonce = self
+            .cipher()
+            .seal_in_place_append_tag(Aad::from(PURPOSE), &mut plain)
+            .expect("a small text can be sealed");
+        let mut sealed = nonce.as_ref().to_vec();
+        sealed.extend_from_slice(&plain);
+        sealed
+    }
+
+    fn open(&self, mut sealed: Vec<u8>) -> Option<Vec<u8>> {
+        if sealed.len() < NONCE_LEN {
+            return None;
+        }
+        let mut text = sealed.split_off(NONCE_LEN);
+        let nonce = Nonce::try_assume_unique_for_key(&sealed).ok()?;
+        let plain = self.cipher().open_in_place(nonce, Aad::from(PURPOSE), &mut text).ok()?.len();
+        text.truncate(plain);
+        Some(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn vault(directory: &Path, secret: &str) -> Vault {
+        let identity = Identity::of("1000.MADEUP", &SecretString::from("1000.made-up"));
+        Vault::new(directory, &identity, &SecretString::from(secret))
+    }
+
+    fn kept() -> Kept {
+        let token =
+            KeptToken { value: SecretString::from("1000.made-up-token"), minted_ms: 10, expires_ms: 20 };
+        Kept { generation: 7, token: Some(token), mints: vec![10] }
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_is_loaded_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let vault = vault(&directory.path().join("deep/er"), "made-up-secret");
+        assert_eq!(vault.load().await.unwrap().generation, 0);
+        vault.store(kept()).await.unwrap();
+        let loaded = vault.load().await.unwrap();
+        assert_eq!((loaded.generation, loaded.mints), (7, vec![10]));
+        assert_eq!(loaded.token.unwrap().value.expose_secret(), "1000.made-up-token");
+    }
+
+    #[tokio::test]
+    async fn the_file_shows_nothing_and_is_its_owners_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let vault = vault(directory.path(), "made-up-secret");
+        vault.store(kept()).await.unwrap();
+        let bytes = std::fs::read(&vault.file).unwrap();
+        assert!(!bytes.windows(7).any(|window| window == b"made-up"));
+        let mode = std::fs::metadata(&vault.file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(!vault.file.to_string_lossy().contains("made-up"));
+    }
+
+    #[tokio::test]
+    async fn a_changed_file_or_another_secret_is_refused_and_never_a_panic() {
+        let directory = tempfile::tempdir().unwrap();
+        let ours = vault(directory.path(), "made-up-secret");
+        ours.store(kept()).await.unwrap();
+        let theirs = vault(directory.path(), "another-made-up-secret");
+        assert!(matches!(theirs.load().await, Err(VaultError::Unreadable { .. })));
+
+        let good = std::fs::read(&ours.file).unwrap();
+        for at in [0, NONCE_LEN, good.len() - 1] {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            std::fs::write(&ours.file, &bad).unwrap();
+            assert!(ours.load().await.is_err(), "byte {at}");
+        }
+        for length in [0, 5, NONCE_LEN, good.len() - 1] {
+            std::fs::write(&ours.file, &good[..length]).unwrap();
+            assert!(ours.load().await.is_err(), "{length} bytes");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_one_sidecar_mints_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let (one, other) =
+            (vault(directory.path(), "made-up-secret"), vault(directory.path(), "made-up-secret"));
+        let held = one.lock(Duration::from_secs(1)).await.unwrap();
+        assert!(other.lock(Duration::from_millis(120)).await.is_err());
+        drop(held);
+        assert!(other.lock(Duration::from_secs(1)).await.is_ok());
+    }
+}

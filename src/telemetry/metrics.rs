@@ -1,0 +1,301 @@
+//! Every metric, named once, with its unit. All labels are bounded: by configuration (tenant, route) or by
+//! a closed list.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::request_log::Outcome;
+
+type Labels = Vec<(&'static str, String)>;
+type CounterFamily = Family<Labels, Counter>;
+type GaugeFamily<N, A> = Family<Labels, Gauge<N, A>>;
+
+/// From a fast answer on the same continent to the longest report.
+const UPSTREAM_BUCKETS: [f64; 11] = [0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 15.0, 60.0];
+
+/// All metrics of the process.
+pub struct Metrics {
+    registry: Registry,
+    requests: CounterFamily,
+    refusals: CounterFamily,
+    upstream_seconds: Family<Labels, Histogram>,
+    upstream_failures: CounterFamily,
+    mints: CounterFamily,
+    early_deaths: CounterFamily,
+    token_state: GaugeFamily<i64, AtomicI64>,
+    token_age: GaugeFamily<f64, AtomicU64>,
+    token_left: GaugeFamily<f64, AtomicU64>,
+    invalidations: CounterFamily,
+    /// Entries in the cache.
+    pub cache_entries: Gauge,
+    /// Bytes in the cache, as it weighs them.
+    pub cache_bytes: Gauge,
+    /// Connections of callers that are open.
+    pub connections: Gauge,
+    /// Connections of callers turned away because there were too many.
+    pub connections_refused: Counter,
+    /// Connections that ended by an error of HTTP itself, before a request could be answered.
+    pub connection_errors: Counter,
+    /// Request lines that could not be written in time.
+    pub log_lines_dropped: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All metrics, at nothing.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("zoho_sidecar");
+        let version = vec![("version", env!("CARGO_PKG_VERSION"))];
+        registry.register("build", "The running version", Info::new(version));
+        let upstream_seconds = Family::new_with_constructor(histogram as fn() -> Histogram);
+        registry.register_with_unit(
+            "upstream",
+            "Time from sending a request to Zoho to the head of its answer, by tenant",
+            Unit::Seconds,
+            upstream_seconds.clone(),
+        );
+        Self {
+            requests: add(
+                &mut registry,
+                "requests",
+                "Requests answered, by tenant, route, status class and cache outcome",
+            ),
+            refusals: add(&mut registry, "refusals", "Answers the sidecar made itself, by code"),
+            upstream_seconds,
+            upstream_failures: add(
+                &mut registry,
+                "upstream_failures",
+                "Calls to Zoho that got no answer, by tenant and reason",
+            ),
+            mints: add(
+                &mut registry,
+                "token_mints",
+                "Attempts to get an access token, by tenant and outcome",
+            ),
+            early_deaths: add(
+                &mut registry,
+                "token_early_deaths",
+                "Access tokens that Zoho refused before their time, by tenant",
+            ),
+            token_state: add(
+                &mut registry,
+                "token_state",
+                "1 for the state the tenant's credential is in, 0 for all others",
+            ),
+            token_age: add(&mut registry, "token_age_seconds", "Age of the access token, by tenant"),
+            token_left: add(&mut registry, "token_left_seconds", "Rest of the token's life, by tenant"),
+            invalidations: add(
+                &mut registry,
+                "cache_invalidations",
+                "Groups of entries made untrue by a write, by tenant and group",
+            ),
+            cache_entries: add(&mut registry, "cache_entries", "Entries in the cache"),
+            cache_bytes: add(&mut registry, "cache_bytes", "Bytes the cache holds, overhead included"),
+            connections: add(&mut registry, "connections", "Open connections of callers"),
+            connections_refused: add(
+                &mut registry,
+                "connections_refused",
+                "Connections of callers turned away because there were too many",
+            ),
+            connection_errors: add(
+                &mut registry,
+                "connection_errors",
+                "Connections of callers that ended in an error of HTTP itself",
+            ),
+            log_lines_dropped: add(
+                &mut registry,
+                "log_lines_dropped",
+                "Request lines dropped because the log could not keep up",
+            ),
+            registry,
+        }
+    }
+
+    /// All of them in the text format of `OpenMetrics`.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to memory does not fail");
+        text
+    }
+
+    /// Counters for one route of one tenant. Kept by the caller: looking them up costs more than counting.
+    pub fn requests(&self, tenant: &str, route: &str) -> RequestCounters {
+        RequestCounters {
+            family: self.requests.clone(),
+            tenant: tenant.to_owned(),
+            route: route.to_owned(),
+            counters: Default::default(),
+        }
+    }
+
+    /// Counts an answer that the sidecar made itself.
+    pub fn count_refusal(&self, code: &'static str) {
+        self.refusals.get_or_create(&vec![("code", code.to_owned())]).inc();
+    }
+
+    /// Counts a group that a write made untrue.
+    pub fn count_invalidation(&self, tenant: &str, group: &str) {
+        let labels = vec![("tenant", tenant.to_owned()), ("group", group.to_owned())];
+        self.invalidations.get_or_create(&labels).inc();
+    }
+
+    /// What calls of one tenant cost.
+    pub fn upstream(&self, tenant: &str) -> UpstreamMetrics {
+        let seconds = self.upstream_seconds.get_or_create_owned(&label(tenant));
+        UpstreamMetrics { seconds, failures: self.upstream_failures.clone(), tenant: tenant.to_owned() }
+    }
+
+    /// The tokens of one tenant.
+    pub fn tokens(&self, tenant: &str, states: &'static [&'static str]) -> TokenMetrics {
+        TokenMetrics {
+            mints: self.mints.clone(),
+            early_deaths: self.early_deaths.get_or_create_owned(&label(tenant)),
+            state: self.token_state.clone(),
+            age: self.token_age.get_or_create_owned(&label(tenant)),
+            left: self.token_left.get_or_create_owned(&label(tenant)),
+            tenant: tenant.to_owned(),
+            states,
+        }
+    }
+}
+
+fn histogram() -> Histogram {
+    Histogram::new(UPSTREAM_BUCKETS)
+}
+
+fn add<M>(registry: &mut Registry, name: &'static str, help: &'static str) -> M
+where
+    M: prometheus_client::registry::Metric + Default + Clone,
+{
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn label(tenant: &str) -> Labels {
+    vec![("tenant", tenant.to_owned())]
+}
+
+/// Status classes 1xx to 5xx.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Counts the requests of one route. A series appears when it is first counted.
+pub struct RequestCounters {
+    family: CounterFamily,
+    tenant: String,
+    route: String,
+    counters: [[OnceLock<Counter>; Outcome::ALL.len()]; CLASSES.len()],
+}
+
+impl RequestCounters {
+    /// Counts one answer.
+    pub fn count(&self, status: http::StatusCode, outcome: Outcome) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
+        let counter = &self.counters[class][outcome as usize];
+        counter.get_or_init(|| self.open(CLASSES[class], outcome)).inc();
+    }
+
+    fn open(&self, class: &'static str, outcome: Outcome) -> Counter {
+        let labels = vec![
+            ("tenant", self.tenant.clone()),
+            ("route", self.route.clone()),
+            ("status", class.to_owned()),
+            ("cache", outcome.as_str().to_owned()),
+        ];
+        self.family.get_or_create_owned(&labels)
+    }
+}
+
+/// What calls of one tenant cost.
+pub struct UpstreamMetrics {
+    seconds: Histogram,
+    failures: CounterFamily,
+    tenant: String,
+}
+
+impl UpstreamMetrics {
+    /// Notes how long a call took to the head of its answer.
+    pub fn took(&self, time: Duration) {
+        self.seconds.observe(time.as_secs_f64());
+    }
+
+    /// Counts a call that got no answer.
+    pub fn failed(&self, reason: &'static str) {
+        let labels = vec![("tenant", self.tenant.clone()), ("reason", reason.to_owned())];
+        self.failures.get_or_create(&labels).inc();
+    }
+}
+
+/// The tokens of one tenant.
+pub struct TokenMetrics {
+    mints: CounterFamily,
+    /// Tokens refused before their time.
+    pub early_deaths: Counter,
+    state: GaugeFamily<i64, AtomicI64>,
+    age: Gauge<f64, AtomicU64>,
+    left: Gauge<f64, AtomicU64>,
+    tenant: String,
+    states: &'static [&'static str],
+}
+
+impl TokenMetrics {
+    /// Counts an attempt.
+    pub fn count_mint(&self, outcome: &'static str) {
+        let labels = vec![("tenant", self.tenant.clone()), ("outcome", outcome.to_owned())];
+        self.mints.get_or_create(&labels).inc();
+    }
+
+    /// Sets what depends on the time.
+    pub fn observe(&self, state: &'static str, age: Option<Duration>, left: Option<Duration>) {
+        for name in self.states {
+            let labels = vec![("tenant", self.tenant.clone()), ("state", (*name).to_owned())];
+            self.state.get_or_create(&labels).set(i64::from(*name == state));
+        }
+        self.age.set(age.unwrap_or_default().as_secs_f64());
+        self.left.set(left.unwrap_or_default().as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::StatusCode;
+
+    #[test]
+    fn a_series_appears_when_it_is_first_counted() {
+        let metrics = Metrics::new();
+        let counters = metrics.requests("acme", "associated-users-count");
+        assert!(!metrics.text().contains("associated-users-count"));
+        counters.count(StatusCode::OK, Outcome::Hit);
+        counters.count(StatusCode::NO_CONTENT, Outcome::Hit);
+        let text = metrics.text();
+        let line = r#"zoho_sidecar_requests_total{tenant="acme",route="associated-users-count",status="2xx",cache="hit"} 2"#;
+        assert!(text.contains(line), "{text}");
+    }
+
+    #[test]
+    fn exactly_one_token_state_is_set() {
+        let metrics = Metrics::new();
+        let tokens = metrics.tokens("acme", &["starting", "healthy"]);
+        tokens.observe("starting", None, None);
+        tokens.observe("healthy", Some(Duration::from_secs(60)), Some(Duration::from_secs(3540)));
+        let text = metrics.text();
+        assert!(text.contains(r#"token_state{tenant="acme",state="starting"} 0"#), "{text}");
+        assert!(text.contains(r#"token_state{tenant="acme",state="healthy"} 1"#), "{text}");
+        assert!(text.contains(r#"token_age_seconds{tenant="acme"} 60"#), "{text}");
+    }
+}
