@@ -1,7 +1,12 @@
 //! skeleton
+pub mod admission;
 pub mod cache;
 pub mod clock;
 pub mod net;
 pub mod oauth;
+pub mod routes;
+pub mod rulebook;
 pub mod telemetry;
+pub mod tenants;
+pub mod upstream;
 pub mod zoho;

@@ -1,0 +1,134 @@
+//! How many calls of a tenant are under way at Zoho: never more than its edition allows.
+//!
+//! Zoho refuses a call too many with 429 for everybody who uses the organisation. Here it waits instead, in a
+//! queue with a bound, for no longer than a caller would.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How calls wait.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How many calls of a tenant may wait.
+    pub queue: usize,
+    /// For how long.
+    pub queue_timeout: Duration,
+}
+
+/// Holds tenants to their limits.
+#[derive(Debug)]
+pub struct Admission {
+    gates: Vec<Option<Gate>>,
+    settings: Settings,
+}
+
+#[derive(Debug)]
+struct Gate {
+    permits: Arc<Semaphore>,
+    waiting: AtomicUsize,
+}
+
+/// Leave to make one call. Given back on drop, so it travels with the answer's body.
+#[derive(Debug, Default)]
+pub struct Permit(#[expect(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>);
+
+/// No leave was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Crowded {
+    /// The queue is full.
+    #[error("too many calls wait already")]
+    QueueFull,
+    /// The wait was too long.
+    #[error("no call ended within {0:?}")]
+    TooLong(Duration),
+}
+
+impl Admission {
+    /// For each tenant by its number, how many calls it may have under way; `None` for any number.
+    pub fn new(limits: &[Option<usize>], settings: Settings) -> Self {
+        let gate = |limit: &Option<usize>| {
+            limit.map(|limit| Gate {
+                permits: Arc::new(Semaphore::new(limit)),
+                waiting: AtomicUsize::new(0),
+            })
+        };
+        Self { gates: limits.iter().map(gate).collect(), settings }
+    }
+
+    /// Waits for leave to make one call.
+    pub async fn enter(&self, tenant: usize) -> Result<Permit, Crowded> {
+        let Some(gate) = &self.gates[tenant] else {
+            return Ok(Permit::default());
+        };
+        if let Ok(permit) = gate.permits.clone().try_acquire_owned() {
+            return Ok(Permit(Some(permit)));
+        }
+        let _place = gate.queue(self.settings.queue)?;
+        match tokio::time::timeout(self.settings.queue_timeout, gate.permits.clone().acquire_owned()).await {
+            Ok(permit) => Ok(Permit(Some(permit.expect("the semaphore is never closed")))),
+            Err(_) => Err(Crowded::TooLong(self.settings.queue_timeout)),
+        }
+    }
+}
+
+/// A place in the queue, given back on drop.
+struct Place<'a>(&'a AtomicUsize);
+
+impl Gate {
+    fn queue(&self, bound: usize) -> Result<Place<'_>, Crowded> {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= bound {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(Crowded::QueueFull);
+        }
+        Ok(Place(&self.waiting))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(limit: Option<usize>, queue: usize) -> Arc<Admission> {
+        let settings = Settings { queue, queue_timeout: Duration::from_secs(5) };
+        Arc::new(Admission::new(&[limit], settings))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_too_many_waits_for_one_to_end() {
+        let admission = admission(Some(1), 10);
+        let first = admission.enter(0).await.unwrap();
+        let second = tokio::spawn({
+            let admission = admission.clone();
+            async move { admission.enter(0).await.map(drop) }
+        });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!second.is_finished());
+        drop(first);
+        assert_eq!(second.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_ever_or_in_a_full_queue() {
+        let admission = admission(Some(1), 1);
+        let _held = admission.enter(0).await.unwrap();
+        let (one, other) = tokio::join!(admission.enter(0), admission.enter(0));
+        assert_eq!(one.unwrap_err(), Crowded::TooLong(Duration::from_secs(5)));
+        assert_eq!(other.unwrap_err(), Crowded::QueueFull);
+    }
+
+    #[tokio::test]
+    async fn a_tenant_without_a_limit_never_waits() {
+        let admission = admission(None, 0);
+        let held: Vec<_> = [admission.enter(0).await, admission.enter(0).await].into();
+        assert!(held.iter().all(Result::is_ok));
+    }
+}

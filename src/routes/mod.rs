@@ -1,0 +1,170 @@
+//! What a request is to the cache: a read that a rule covers, a write that makes entries untrue, or neither.
+//!
+//! - [`template`]: method and path patterns
+//!
+//! Order in configuration never matters: the most specific template wins.
+
+pub mod template;
+
+use http::Method;
+
+use crate::cache::freshness::Rule;
+use template::{PathTemplate, Template};
+
+/// A route: requests that a template matches, and how they are cached.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name in configuration, metrics and logs.
+    pub name: String,
+    /// What it matches.
+    pub template: Template,
+    /// How it is cached.
+    pub rule: Rule,
+}
+
+/// Writes, and the groups of entries they make untrue.
+#[derive(Debug)]
+pub struct Write {
+    /// Their name in configuration.
+    pub name: String,
+    /// What they match.
+    pub templates: Vec<Template>,
+    /// The groups, by number.
+    pub forgets: Vec<usize>,
+}
+
+/// All routes and writes.
+#[derive(Debug, Default)]
+pub struct Routes {
+    cached: Vec<Route>,
+    writes: Vec<Write>,
+    groups: Vec<String>,
+}
+
+/// The number of a route, for what is kept per route.
+pub type RouteNumber = usize;
+
+impl Routes {
+    /// Routes in any order, writes, and the names of the groups that both speak of by number.
+    pub fn new(mut routes: Vec<Route>, writes: Vec<Write>, groups: Vec<String>) -> Self {
+        routes.sort_by_key(|route| route.template.path.specificity());
+        Self { cached: routes, writes, groups }
+    }
+
+    /// The route of a read. HEAD belongs to GET's route.
+    pub fn route_of(&self, method: &Method, path: &str) -> Option<RouteNumber> {
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        self.cached.iter().position(|route| route.template.matches(method, path))
+    }
+
+    /// A route by its number.
+    pub fn route(&self, number: RouteNumber) -> &Route {
+        &self.cached[number]
+    }
+
+    /// All routes, the most specific first.
+    pub fn all(&self) -> &[Route] {
+        &self.cached
+    }
+
+    /// All writes.
+    pub fn writes(&self) -> &[Write] {
+        &self.writes
+    }
+
+    /// The groups that a write makes untrue; none for a read.
+    pub fn forgotten_by(&self, method: &Method, path: &str) -> Vec<usize> {
+        if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+            return Vec::new();
+        }
+        // A final slash changes nothing for Zoho's router, and forgetting too much is never wrong.
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let mut groups: Vec<usize> = self
+            .writes
+            .iter()
+            .filter(|write| write.templates.iter().any(|template| template.matches(method, path)))
+            .flat_map(|write| write.forgets.iter().copied())
+            .collect();
+        groups.sort_unstable();
+        groups.dedup();
+        groups
+    }
+
+    /// The names of all groups, by number.
+    pub fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    /// Two routes that match exactly the same requests, if there are such.
+    pub fn twins(&self) -> Option<(&Route, &Route)> {
+        self.cached.iter().enumerate().find_map(|(n, one)| {
+            let twin = self.cached[n + 1..].iter().find(|other| one.template.is_twin_of(&other.template))?;
+            Some((one, twin))
+        })
+    }
+}
+
+impl PathTemplate {
+    /// What decides which of several matching templates wins: the first segment in which one is literal and
+    /// the other is not.
+    fn specificity(&self) -> Vec<u8> {
+        self.segments().iter().map(template::Segment::rank).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn route(name: &str, template: &str) -> Route {
+        let rule = Rule {
+            fresh_for: Duration::from_secs(1),
+            empty_fresh_for: Duration::ZERO,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            groups: Vec::new(),
+            vary_by: Vec::new(),
+        };
+        Route { name: name.to_owned(), template: template.parse().unwrap(), rule }
+    }
+
+    #[test]
+    fn the_most_specific_route_wins_whatever_the_order() {
+        let general = || route("general", "GET /crm/{version}/settings/{what}/{id}");
+        let special = || route("special", "GET /crm/{version}/settings/territories/{id}");
+        for routes in [vec![general(), special()], vec![special(), general()]] {
+            let routes = Routes::new(routes, Vec::new(), Vec::new());
+            let name_of = |path: &str| {
+                routes.route_of(&Method::GET, path).map(|number| routes.route(number).name.as_str())
+            };
+            assert_eq!(name_of("/crm/v5/settings/territories/1"), Some("special"));
+            assert_eq!(name_of("/crm/v5/settings/roles/1"), Some("general"));
+            assert_eq!(name_of("/crm/v5/settings/roles"), None);
+        }
+    }
+
+    #[test]
+    fn reads_never_forget_and_writes_forget_each_group_once() {
+        let write = |forgets| Write {
+            name: "w".into(),
+            templates: vec!["PUT /crm/{version}/users/{user}".parse().unwrap()],
+            forgets,
+        };
+        let routes = Routes::new(Vec::new(), vec![write(vec![1, 0]), write(vec![1])], Vec::new());
+        assert_eq!(routes.forgotten_by(&Method::PUT, "/crm/v8/users/7"), [0, 1]);
+        assert_eq!(routes.forgotten_by(&Method::PUT, "/crm/v8/users/7/"), [0, 1]);
+        assert!(routes.forgotten_by(&Method::GET, "/crm/v8/users/7").is_empty());
+        assert!(routes.forgotten_by(&Method::POST, "/crm/v8/users/7").is_empty());
+    }
+
+    #[test]
+    fn twins_are_found() {
+        let twins = Routes::new(
+            vec![route("a", "GET /crm/{version}/users/{id}"), route("b", "GET /crm/{version}/users/{user}")],
+            Vec::new(),
+            Vec::new(),
+        );
+        assert!(twins.twins().is_some());
+    }
+}

@@ -1,0 +1,284 @@
+//! Method and path patterns: `GET /crm/{version}/settings/territories/{territory}/users`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use http::Method;
+
+use crate::zoho::path::is_version;
+
+/// A method and a path template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    /// The method.
+    pub method: Method,
+    /// The path.
+    pub path: PathTemplate,
+}
+
+/// A path in which `{name}` stands for one segment, and `{version}` for an API version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathTemplate(Vec<Segment>);
+
+/// A segment of a path template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Segment {
+    /// Exactly this.
+    Literal(String),
+    /// An API version: `v2`, `v2.1`, `v8` …
+    Version,
+    /// Anything that is not empty, by this name.
+    Any(String),
+}
+
+/// Why a text is not a template. Each message says what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// No method before the path.
+    #[error("a template is a method, a space and a path, as in \"GET /crm/{{version}}/users\"")]
+    Shape,
+    /// Not a method that Zoho's API has.
+    #[error("\"{0}\" is not a method; Zoho's API has GET, POST, PUT, PATCH and DELETE")]
+    Method(String),
+    /// The path does not begin with a slash.
+    #[error("the path must begin with /")]
+    NoSlash,
+    /// A query or fragment.
+    #[error("a template matches the path only; leave out everything from {0:?} on")]
+    Query(char),
+    /// Nothing between two slashes, or after the last one.
+    #[error("the path has an empty segment")]
+    EmptySegment,
+    /// Braces that do not enclose exactly a name.
+    #[error("\"{0}\" is neither text nor a {{name}} in braces")]
+    Braces(String),
+    /// The same name twice.
+    #[error("{{{0}}} stands in it twice")]
+    Repeated(String),
+}
+
+impl Template {
+    /// Whether a request matches.
+    pub fn matches(&self, method: &Method, path: &str) -> bool {
+        self.method == *method && self.path.matches(path)
+    }
+
+    /// Whether both match exactly the same requests.
+    pub(super) fn is_twin_of(&self, other: &Self) -> bool {
+        self.method == other.method
+            && self.path.0.len() == other.path.0.len()
+            && self.path.0.iter().zip(&other.path.0).all(|(a, b)| match (a, b) {
+                (Segment::Any(_), Segment::Any(_)) => true,
+                (a, b) => a == b,
+            })
+    }
+}
+
+impl PathTemplate {
+    /// Whether a path matches. Percent-encoded octets are read as what they stand for: to Zoho
+    /// `/%75sers` is `/users`.
+    pub fn matches(&self, path: &str) -> bool {
+        let Some(path) = path.strip_prefix('/') else { return false };
+        let mut expected = self.0.iter();
+        for segment in path.split('/') {
+            match expected.next() {
+                Some(template) if template.matches(&decoded(segment)) => {}
+                _ => return false,
+            }
+        }
+        expected.next().is_none()
+    }
+
+    pub(super) fn segments(&self) -> &[Segment] {
+        &self.0
+    }
+}
+
+impl Segment {
+    /// Smaller is more specific.
+    pub(super) fn rank(&self) -> u8 {
+        match self {
+            Self::Literal(_) => 0,
+            Self::Version => 1,
+            Self::Any(_) => 2,
+        }
+    }
+
+    fn matches(&self, segment: &str) -> bool {
+        match self {
+            Self::Literal(text) => text == segment,
+            Self::Version => is_version(segment),
+            Self::Any(_) => !segment.is_empty(),
+        }
+    }
+}
+
+/// The text that a segment stands for (RFC 3986 section 2.1); what is no valid encoding stays as it is.
+fn decoded(segment: &str) -> Cow<'_, str> {
+    if !segment.contains('%') {
+        return Cow::Borrowed(segment);
+    }
+    let bytes = segment.as_bytes();
+    let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
+    let (mut text, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while at < bytes.len() {
+        match (bytes[at], digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                text.push(u8::try_from(high * 16 + low).expect("two hexadecimal digits make a byte"));
+                at += 3;
+            }
+            (byte, ..) => {
+                text.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(text).map_or(Cow::Borrowed(segment), Cow::Owned)
+}
+
+impl FromStr for Template {
+    type Err = TemplateError;
+
+    fn from_str(text: &str) -> Result<Self, TemplateError> {
+        let (method, path) = text.split_once(' ').ok_or(TemplateError::Shape)?;
+        let known = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+        let method = known
+            .into_iter()
+            .find(|known| known.as_str() == method)
+            .ok_or_else(|| TemplateError::Method(method.to_owned()))?;
+        Ok(Self { method, path: path.parse()? })
+    }
+}
+
+impl FromStr for PathTemplate {
+    type Err = TemplateError;
+
+    fn from_str(text: &str) -> Result<Self, TemplateError> {
+        if let Some(extra) = text.chars().find(|c| matches!(c, '?' | '#')) {
+            return Err(TemplateError::Query(extra));
+        }
+        let path = text.strip_prefix('/').ok_or(TemplateError::NoSlash)?;
+        let segments = path.split('/').map(segment).collect::<Result<Vec<_>, _>>()?;
+        for (n, one) in segments.iter().enumerate() {
+            if let Segment::Any(name) = one
+                && segments[..n].contains(one)
+            {
+                return Err(TemplateError::Repeated(name.clone()));
+            }
+        }
+        Ok(Self(segments))
+    }
+}
+
+fn segment(text: &str) -> Result<Segment, TemplateError> {
+    let name = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+    let is_name = |name: &str| {
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    };
+    match name {
+        Some("version") => Ok(Segment::Version),
+        Some(name) if is_name(name) => Ok(Segment::Any(name.to_owned())),
+        None if text.is_empty() => Err(TemplateError::EmptySegment),
+        None if !text.contains(['{', '}', ' ']) => Ok(Segment::Literal(text.to_owned())),
+        _ => Err(TemplateError::Braces(text.to_owned())),
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.method)?;
+        for segment in &self.path.0 {
+            match segment {
+                Segment::Literal(text) => write!(f, "/{text}")?,
+                Segment::Version => f.write_str("/{version}")?,
+                Segment::Any(name) => write!(f, "/{{{name}}}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const COUNT: &str = "GET /crm/{version}/settings/territories/actions/associated_users_count";
+
+    #[test]
+    fn the_count_matches_in_every_version_and_its_look_alike_never() {
+        let count: Template = COUNT.parse().unwrap();
+        for version in ["v2", "v2.1", "v3", "v4", "v5", "v6", "v7", "v8", "v9"] {
+            let path = format!("/crm/{version}/settings/territories/actions/associated_users_count");
+            assert!(count.matches(&Method::GET, &path), "{path}");
+        }
+        for path in [
+            "/crm/v5/settings/user_groups/actions/associated_users_count",
+            "/crm/vX/settings/territories/actions/associated_users_count",
+            "/crm/v5/settings/territories/actions/associated_users_count/",
+            "/crm/v5/settings/territories/actions/associated_users_count/1",
+            "/crm/v5//settings/territories/actions/associated_users_count",
+            "crm/v5/settings/territories/actions/associated_users_count",
+            "/crm/bulk/v5/settings/territories/actions/associated_users_count",
+            "",
+            "/",
+        ] {
+            assert!(!count.matches(&Method::GET, path), "{path}");
+        }
+        let path = "/crm/v5/settings/territories/actions/associated_users_count";
+        assert!(!count.matches(&Method::POST, path));
+    }
+
+    #[test]
+    fn encoded_octets_are_read_as_what_they_stand_for() {
+        let users: Template = "PUT /crm/{version}/users/{user}".parse().unwrap();
+        assert!(users.matches(&Method::PUT, "/crm/v5/%75s%65rs/1"));
+        assert!(!users.matches(&Method::PUT, "/crm/v5/users%/1"));
+        assert!(!users.matches(&Method::PUT, "/crm/v5/%ff/1"));
+    }
+
+    #[test]
+    fn what_is_no_template_is_told_so() {
+        for (text, error) in [
+            ("/crm/{version}/users", TemplateError::Shape),
+            ("FETCH /crm", TemplateError::Method("FETCH".into())),
+            ("get /crm", TemplateError::Method("get".into())),
+            ("GET crm", TemplateError::NoSlash),
+            ("GET /crm?page=1", TemplateError::Query('?')),
+            ("GET /crm//users", TemplateError::EmptySegment),
+            ("GET /crm/", TemplateError::EmptySegment),
+            ("GET /crm/{version", TemplateError::Braces("{version".into())),
+            ("GET /crm/v{version}", TemplateError::Braces("v{version}".into())),
+            ("GET /crm/{}", TemplateError::Braces("{}".into())),
+            ("GET /{a}/{a}", TemplateError::Repeated("a".into())),
+        ] {
+            assert_eq!(text.parse::<Template>(), Err(error), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_template_prints_as_it_reads(path in "(/([a-z_]{1,8}|\\{[a-z]{1,5}\\}[0-9]{0}))(/[a-z_]{1,8}){0,4}") {
+            if let Ok(template) = format!("GET {path}").parse::<Template>() {
+                prop_assert_eq!(template.to_string(), format!("GET {path}"));
+            }
+        }
+
+        #[test]
+        fn no_text_makes_parsing_or_matching_panic(template in "\\PC{0,40}", path in "\\PC{0,40}") {
+            let _ = template.parse::<Template>();
+            let users: PathTemplate = "/crm/{version}/users/{user}".parse().unwrap();
+            let _ = users.matches(&path);
+            let _ = users.matches(&format!("/crm/v5/users/{path}"));
+        }
+
+        #[test]
+        fn one_segment_stands_for_one_name(segment in "[^/%]{1,20}") {
+            let users: PathTemplate = "/crm/{version}/users/{user}".parse().unwrap();
+            let path = format!("/crm/v5/users/{segment}");
+            prop_assert!(users.matches(&path));
+            prop_assert!(!users.matches(&(path + "/more")));
+        }
+    }
+}

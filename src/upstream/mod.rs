@@ -1,0 +1,124 @@
+//! The call to Zoho: the request as Zoho must see it, and the limits of each phase.
+//!
+//! - [`outbound`]: which headers go out, and under whose name
+//! - [`paced`]: watching a body on its way
+//!
+//! Not here: which token is sent (`oauth`), and what is done about the answer (`proxy`).
+
+pub mod outbound;
+pub mod paced;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+
+use crate::clock::{Clock, Instant};
+use crate::net::body::Body;
+use crate::net::transport::{Transport, TransportError};
+use paced::Progress;
+
+/// The limits of a call.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// From the request's last byte to the answer's head.
+    pub first_byte_timeout: Duration,
+    /// Between two pieces of a body, in either direction.
+    pub idle_timeout: Duration,
+    /// For the whole call, from its start to the answer's last byte.
+    pub total_timeout: Duration,
+}
+
+/// How a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The transport failed.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// Zoho has the whole request and does not answer.
+    #[error("no answer within {0:?} after the request was sent")]
+    FirstByteTimeout(Duration),
+    /// The caller stopped sending the body of its request.
+    #[error("the caller sent nothing more of its request for {0:?}")]
+    CallerStalled(Duration),
+    /// The call as a whole took too long.
+    #[error("the call took longer than {0:?}")]
+    TotalTimeout(Duration),
+}
+
+impl CallError {
+    /// Whether Zoho may have acted on the request.
+    pub fn may_have_happened(&self) -> bool {
+        !matches!(self, Self::Transport(TransportError::Connect(_) | TransportError::ConnectTimeout))
+    }
+
+    /// A word for metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Transport(TransportError::Connect(_)) => "connect",
+            Self::Transport(TransportError::ConnectTimeout) => "connect_timeout",
+            Self::Transport(TransportError::Stale(_)) => "stale_connection",
+            Self::Transport(TransportError::Broken(_)) => "broken",
+            Self::FirstByteTimeout(_) => "first_byte_timeout",
+            Self::CallerStalled(_) => "caller_stalled",
+            Self::TotalTimeout(_) => "total_timeout",
+        }
+    }
+}
+
+/// Makes calls.
+#[derive(Clone)]
+pub struct Upstream {
+    transport: Arc<dyn Transport>,
+    settings: Settings,
+    clock: Clock,
+}
+
+impl Upstream {
+    /// Calls over a transport.
+    pub fn new(transport: Arc<dyn Transport>, settings: Settings, clock: Clock) -> Self {
+        Self { transport, settings, clock }
+    }
+
+    /// The limits.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Sends a request and waits for the head of its answer, until `deadline` at the latest.
+    pub async fn send(
+        &self,
+        request: Request<Body>,
+        deadline: Instant,
+    ) -> Result<Response<Body>, CallError> {
+        let progress = Progress::new(self.clock.now());
+        let request = request.map(|body| progress.watch(body, &self.clock));
+        let sending = self.transport.send(request);
+        tokio::pin!(sending);
+        loop {
+            // Time for the answer runs from the last byte sent, so that a long upload is no slow answer.
+            let patience = if progress.has_ended() {
+                self.settings.first_byte_timeout
+            } else {
+                self.settings.idle_timeout.max(self.settings.first_byte_timeout)
+            };
+            let until = (progress.last() + patience).min(deadline);
+            tokio::select! {
+                biased;
+                answer = &mut sending => return Ok(answer?),
+                () = tokio::time::sleep_until(until) => {}
+            }
+            let now = self.clock.now();
+            if now >= deadline {
+                return Err(CallError::TotalTimeout(self.settings.total_timeout));
+            }
+            if progress.last() + patience <= now {
+                return Err(if progress.has_ended() {
+                    CallError::FirstByteTimeout(patience)
+                } else {
+                    CallError::CallerStalled(patience)
+                });
+            }
+        }
+    }
+}

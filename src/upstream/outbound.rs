@@ -1,0 +1,174 @@
+//! The request as Zoho must see it.
+
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, HeaderValue,
+};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request};
+
+use crate::net::body::Body;
+use crate::net::headers::{ConnectionNamed, copy_if, is_hop_by_hop};
+use crate::net::origin::Origin;
+
+/// What goes out, apart from token and body.
+#[derive(Debug)]
+pub struct Outbound {
+    method: Method,
+    origin: Origin,
+    path_and_query: PathAndQuery,
+    headers: HeaderMap,
+}
+
+/// How the answer may be coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    /// As the caller asked.
+    AsAsked,
+    /// gzip or none, since the answer is kept for all who take that.
+    Gzip,
+    /// None, likewise.
+    Identity,
+}
+
+impl Outbound {
+    /// A call of a caller's request. Path and query go out byte for byte.
+    pub fn new(
+        method: Method,
+        origin: Origin,
+        path_and_query: PathAndQuery,
+        callers: &HeaderMap,
+        request_id: &HeaderValue,
+        coding: Coding,
+    ) -> Self {
+        let named = ConnectionNamed::of(callers);
+        let mut headers =
+            copy_if(callers, 2, |name| !is_never_forwarded(name) && !named.contains(name));
+        match coding {
+            Coding::AsAsked => {}
+            Coding::Gzip => drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))),
+            Coding::Identity => drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
+        }
+        headers.insert("x-request-id", request_id.clone());
+        Self { method, origin, path_and_query, headers }
+    }
+
+    /// The request with a token and a body; can be made again with another token.
+    pub fn request(&self, authorization: &HeaderValue, body: Body) -> Request<Body> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.origin.uri(self.path_and_query.clone());
+        *request.headers_mut() = self.headers.clone();
+        request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        request
+    }
+
+    /// Its method.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+}
+
+/// Headers of a caller that never reach Zoho: the caller's credentials, what belongs to one hop only, what
+/// tells of the network behind the sidecar, and what hyper sets itself. A header that differs from one of
+/// these only by underscores for hyphens counts as the same, since servers behind CGI-like gateways cannot
+/// tell them apart.
+fn is_never_forwarded(name: &HeaderName) -> bool {
+    if is_hop_by_hop(name)
+        || [AUTHORIZATION, COOKIE, HOST, CONTENT_LENGTH, EXPECT].contains(name)
+        || is_of_this_network(name.as_str())
+    {
+        return true;
+    }
+    name.as_str().contains('_') && {
+        let hyphenated = name.as_str().replace('_', "-");
+        HeaderName::from_bytes(hyphenated.as_bytes()).is_ok_and(|twin| is_never_forwarded(&twin))
+    }
+}
+
+fn is_of_this_network(name: &str) -> bool {
+    name == "forwarded"
+        || name.starts_with("x-forwarded-")
+        || name.starts_with("proxy-")
+        || name == "x-zoho-tenant"
+        || name == "x-request-id"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(headers: &[(&'static str, &'static str)], coding: Coding) -> HeaderMap {
+        let mut callers = HeaderMap::new();
+        for (name, value) in headers {
+            callers.append(*name, HeaderValue::from_static(value));
+        }
+        let outbound = Outbound::new(
+            Method::GET,
+            "https://www.zohoapis.eu".parse().unwrap(),
+            PathAndQuery::from_static("/crm/v5/users?a=%2F"),
+            &callers,
+            &HeaderValue::from_static("id-1"),
+            coding,
+        );
+        let request = outbound.request(&HeaderValue::from_static("Zoho-oauthtoken made-up"), Body::empty());
+        assert_eq!(request.uri(), "https://www.zohoapis.eu/crm/v5/users?a=%2F");
+        request.headers().clone()
+    }
+
+    #[test]
+    fn credentials_and_headers_of_the_hop_never_go_out() {
+        let never = [
+            ("authorization", "Zoho-oauthtoken callers"),
+            ("cookie", "crmcsr=made-up"),
+            ("proxy-authorization", "Basic made-up"),
+            ("proxy-connection", "keep-alive"),
+            ("forwarded", "for=10.0.0.1"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x_forwarded_for", "10.0.0.1"),
+            ("x-forwarded_host", "inside.example"),
+            ("proxy_authorization", "Basic made-up"),
+            ("connection", "x-private"),
+            ("x-private", "1"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("keep-alive", "timeout=5"),
+            ("host", "sidecar.example"),
+            ("expect", "100-continue"),
+            ("content-length", "7"),
+            ("x-zoho-tenant", "acme"),
+        ];
+        let headers = sent(&never, Coding::AsAsked);
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["authorization", "x-request-id"]);
+        assert_eq!(headers["authorization"], "Zoho-oauthtoken made-up");
+    }
+
+    #[test]
+    fn everything_else_goes_out_untouched() {
+        let kept = [
+            ("accept", "application/json"),
+            ("accept-encoding", "gzip, deflate, br"),
+            ("content-type", "multipart/form-data; boundary=x"),
+            ("if-modified-since", "2019-07-25T15:26:49+05:30"),
+            ("x-crm-org", "1"),
+            ("x-external", "Leads.External"),
+            ("x-zoho-sdk", "Linux/6.1/python-5.0/3.11:2.0.0"),
+            ("feature", "bulk-write"),
+            ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            ("x_custom", "1"),
+        ];
+        let headers = sent(&kept, Coding::AsAsked);
+        for (name, value) in kept {
+            assert_eq!(headers[name], value);
+        }
+    }
+
+    #[test]
+    fn for_an_answer_that_is_kept_the_coding_is_ours_to_choose() {
+        let asked = [("accept-encoding", "gzip, deflate, br")];
+        assert_eq!(sent(&asked, Coding::Gzip)["accept-encoding"], "gzip");
+        assert_eq!(sent(&asked, Coding::Identity)["accept-encoding"], "identity");
+    }
+}

@@ -1,0 +1,90 @@
+//! Watching a body on its way: when its last piece passed, and whether it has ended.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::clock::{Clock, Instant};
+use crate::net::body::{Body, BoxError};
+
+/// How far a request's body has got.
+#[derive(Clone)]
+pub(super) struct Progress(Arc<Marks>);
+
+struct Marks {
+    start: Instant,
+    last_ms: AtomicU64,
+    ended: AtomicBool,
+}
+
+impl Progress {
+    pub(super) fn new(now: Instant) -> Self {
+        Self(Arc::new(Marks { start: now, last_ms: AtomicU64::new(0), ended: AtomicBool::new(true) }))
+    }
+
+    /// Watches a body that is still to come; one in memory has as good as ended.
+    pub(super) fn watch(&self, body: Body, clock: &Clock) -> Body {
+        if matches!(body, Body::Full(_)) {
+            return body;
+        }
+        self.0.ended.store(false, Ordering::Relaxed);
+        Body::stream(Watched { body, progress: self.clone(), clock: clock.clone() })
+    }
+
+    /// When the last piece passed.
+    pub(super) fn last(&self) -> Instant {
+        self.0.start + Duration::from_millis(self.0.last_ms.load(Ordering::Relaxed))
+    }
+
+    /// Whether all has been sent.
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.ended.load(Ordering::Relaxed)
+    }
+
+    fn mark(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.0.start).as_millis();
+        self.0.last_ms.store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+struct Watched {
+    body: Body,
+    progress: Progress,
+    clock: Clock,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if polled.is_ready() {
+            self.progress.mark(self.clock.now());
+            if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
+                self.progress.0.ended.store(true, Ordering::Relaxed);
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Watched {
+    /// hyper drops a body of known length after its last byte without asking for the end.
+    fn drop(&mut self) {
+        self.progress.0.ended.store(true, Ordering::Relaxed);
+    }
+}
