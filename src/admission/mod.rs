@@ -50,10 +50,7 @@ impl Admission {
     /// For each tenant by its number, how many calls it may have under way; `None` for any number.
     pub fn new(limits: &[Option<usize>], settings: Settings) -> Self {
         let gate = |limit: &Option<usize>| {
-            limit.map(|limit| Gate {
-                permits: Arc::new(Semaphore::new(limit)),
-                waiting: AtomicUsize::new(0),
-            })
+            limit.map(|limit| Gate { permits: Arc::new(Semaphore::new(limit)), waiting: AtomicUsize::new(0) })
         };
         Self { gates: limits.iter().map(gate).collect(), settings }
     }

@@ -25,7 +25,8 @@ pub struct Entry {
 const OVERHEAD: usize = 512;
 
 impl Entry {
-    /// An entry of an answer that arrived at `now`, of a fetch that began in `epoch`.
+    /// An entry of an answer that arrived at `now`, of a fetch that began in `epoch`. One that the rule does
+    /// not store, an error say, keeps Zoho's headers: it only reaches those who wait for it now.
     pub fn new(
         status: StatusCode,
         head: &HeaderMap,
@@ -37,8 +38,11 @@ impl Entry {
         // Zoho forbids caching by `no-store` on every answer; the rule overrides that on purpose. To callers
         // the sidecar is the cache: their own would not learn of the writes it sees.
         const SLOTS: usize = 4;
-        let mut head = copy_if(head, SLOTS, |name| !is_replaced(name));
-        head.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        let stores = rule.stores(status);
+        let mut head = copy_if(head, SLOTS, |name| !(is_never_kept(name) || stores && is_replaced(name)));
+        if stores {
+            head.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        }
         Self { status, head, body, stored: now, epoch, keep: rule.keep_for(status) }
     }
 
@@ -79,9 +83,14 @@ impl Entry {
     }
 }
 
-/// Cookies are never kept. The freshness headers are replaced by ours; the length is the body's.
+/// Cookies are nobody else's; the length is the body's own.
+fn is_never_kept(name: &HeaderName) -> bool {
+    [SET_COOKIE, CONTENT_LENGTH].contains(name)
+}
+
+/// Freshness headers that ours take the place of.
 fn is_replaced(name: &HeaderName) -> bool {
-    [SET_COOKIE, CACHE_CONTROL, PRAGMA, EXPIRES, CONTENT_LENGTH].contains(name)
+    [CACHE_CONTROL, PRAGMA, EXPIRES].contains(name)
 }
 
 #[cfg(test)]
@@ -111,7 +120,8 @@ mod tests {
             vary_by: Vec::new(),
         };
         let entry = Entry::new(StatusCode::OK, &head, "{}".into(), Clock::system().now(), 0, &rule);
-        let kept: Vec<_> = entry.head().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let kept: Vec<_> =
+            entry.head().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         assert_eq!(
             kept,
             [

@@ -91,7 +91,11 @@ fn push(bytes: &[u8], to: &mut Vec<u8>) {
 /// no coding, so that all spellings of `Accept-Encoding` share two entries.
 pub fn accepts_gzip(headers: &HeaderMap) -> bool {
     let codings = || {
-        headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','))
+        headers
+            .get_all(ACCEPT_ENCODING)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|v| v.split(','))
     };
     let quality = |wanted: &str| {
         codings().find_map(|coding| {
@@ -121,10 +125,7 @@ mod tests {
         }
         let vary_by = [HeaderName::from_static("x-vary")];
         let mut to = b"left over".to_vec();
-        write(
-            &Parts { tenant, identity, path_and_query: path, headers: &map, vary_by: &vary_by },
-            &mut to,
-        );
+        write(&Parts { tenant, identity, path_and_query: path, headers: &map, vary_by: &vary_by }, &mut to);
         to
     }
 

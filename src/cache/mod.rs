@@ -73,10 +73,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             .weigher(|key: &Key, entry: &Arc<Entry>| entry.weight(key.len()))
             .expire_after(KeepAsLongAsUseful)
             .build();
-        let uncacheable = Moka::builder()
-            .max_capacity(UNCACHEABLE_KEYS)
-            .time_to_live(settings.uncacheable_for)
-            .build();
+        let uncacheable =
+            Moka::builder().max_capacity(UNCACHEABLE_KEYS).time_to_live(settings.uncacheable_for).build();
         Self {
             entries,
             uncacheable,

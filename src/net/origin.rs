@@ -118,7 +118,9 @@ mod tests {
 
     #[test]
     fn plain_http_is_for_loopback_only() {
-        for fine in ["http://127.0.0.1:9400", "http://[::1]:9400", "http://localhost:1", "http://eu.localhost:1"] {
+        for fine in
+            ["http://127.0.0.1:9400", "http://[::1]:9400", "http://localhost:1", "http://eu.localhost:1"]
+        {
             assert!(fine.parse::<Origin>().is_ok(), "{fine}");
         }
         for bad in ["http://www.zohoapis.com", "http://10.0.0.1", "http://localhost.example.com"] {

@@ -363,8 +363,7 @@ impl AccountsHttp {
 
 impl<'c> AsyncHttpClient<'c> for AccountsHttp {
     type Error = ExchangeError;
-    type Future =
-        std::pin::Pin<Box<dyn Future<Output = Result<HttpResponse, ExchangeError>> + Send + 'c>>;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<HttpResponse, ExchangeError>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(self.send(request))
@@ -428,7 +427,8 @@ mod tests {
     #[tokio::test]
     async fn every_reply_of_the_accounts_server_has_its_meaning() {
         let throttled = r#"{"error_description":"You have made too many requests continuously. Please try again after some time.","error":"Access Denied","status":"failure"}"#;
-        let localised = r#"{"error_description":"您连续发出了太多的请求。","error":"访问被拒绝","status":"failure"}"#;
+        let localised =
+            r#"{"error_description":"您连续发出了太多的请求。","error":"访问被拒绝","status":"failure"}"#;
         for (status, body, meaning) in [
             (200, r#"{"error":"invalid_code"}"#, "GrantDead"),
             (200, r#"{"error":"invalid_client"}"#, "ClientDead"),
@@ -450,7 +450,8 @@ mod tests {
             (500, "<html>", "ServerError"),
             (503, "", "ServerError"),
         ] {
-            let error = exchange(status, body).await.err().unwrap_or_else(|| panic!("{status} {body}: success"));
+            let error =
+                exchange(status, body).await.err().unwrap_or_else(|| panic!("{status} {body}: success"));
             assert!(format!("{error:?}").starts_with(meaning), "{status} {body}: {error:?}");
         }
     }

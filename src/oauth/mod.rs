@@ -98,7 +98,7 @@ pub struct State {
 }
 
 /// There is no living token, and none will come in time.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no access token for {tenant}: {}", health.as_str())]
 pub struct Unavailable {
     /// Whose.
@@ -166,8 +166,13 @@ impl Tokens {
     /// A token other than `rejected`, which the API refused. The first of many callers that name the same
     /// token causes at most one mint; the others get its result.
     pub async fn replace(&self, rejected: &Token) -> Result<Arc<Token>, Unavailable> {
-        self.state.send_if_modified(|state| self.withdraw(state, rejected));
+        self.reject(rejected);
         self.current().await
+    }
+
+    /// Notes that the API refused a token, without asking for another.
+    pub fn reject(&self, rejected: &Token) {
+        self.state.send_if_modified(|state| self.withdraw(state, rejected));
     }
 
     /// What is known now.
@@ -259,8 +264,7 @@ impl Tokens {
     /// Sets the health and says so once.
     fn change_health(&self, state: &mut State, health: Health) {
         if state.health.as_str() != health.as_str() {
-            let (tenant, now, before) =
-                (&self.credential.tenant, health.as_str(), state.health.as_str());
+            let (tenant, now, before) = (&self.credential.tenant, health.as_str(), state.health.as_str());
             if health == Health::Healthy {
                 tracing::info!(tenant, health = now, before, "the credential is healthy");
             } else {

@@ -174,7 +174,8 @@ impl Renewal {
         // A wall clock that was set back must not prolong a token's life.
         let left = left.min(lifetime);
         let minted = now.checked_sub(lifetime.saturating_sub(left)).unwrap_or(now);
-        let token = Token::new(kept.value.clone(), self.memory.generation, minted, (now - minted) + left).ok()?;
+        let token =
+            Token::new(kept.value.clone(), self.memory.generation, minted, (now - minted) + left).ok()?;
         let fresh_enough = renew_at(&token, tokens.settings.renewal_lead) > now;
         token.prove();
         (token.lives(now) && fresh_enough).then(|| Arc::new(token))
@@ -228,11 +229,8 @@ impl Renewal {
         let minted_ms = self.wall_ms();
         let lifetime_ms = u64::try_from(minted.lifetime.as_millis()).expect("a lifetime is at most a day");
         self.memory.generation = generation;
-        self.memory.token = Some(KeptToken {
-            value: token.value().clone(),
-            minted_ms,
-            expires_ms: minted_ms + lifetime_ms,
-        });
+        self.memory.token =
+            Some(KeptToken { value: token.value().clone(), minted_ms, expires_ms: minted_ms + lifetime_ms });
         self.store(vault).await;
         Ok(Arc::new(token))
     }
@@ -301,7 +299,8 @@ impl From<MintError> for Setback {
 
 fn record(tokens: &Tokens, state: &mut State, setback: Setback, now: Instant) {
     state.failures = state.failures.saturating_add(1);
-    let pause = setback.pause.unwrap_or_else(|| setback.health.pause(state.failures).mul_f64(1.0 + 0.2 * chance()));
+    let pause =
+        setback.pause.unwrap_or_else(|| setback.health.pause(state.failures).mul_f64(1.0 + 0.2 * chance()));
     state.next_attempt = Some(now + pause);
     if matches!(setback.health, Health::WrongDataCenter { .. }) {
         state.token = None;

@@ -77,7 +77,8 @@ impl Vault {
     pub(super) async fn lock(&self, limit: Duration) -> Result<MintLock, VaultError> {
         let failed = |source| VaultError::Io { what: "lock", path: self.lock.clone(), source };
         self.make_directory()?;
-        let file = private(OpenOptions::new().create(true).truncate(false)).open(&self.lock).map_err(failed)?;
+        let file =
+            private(OpenOptions::new().create(true).truncate(false)).open(&self.lock).map_err(failed)?;
         let locked = async {
             loop {
                 match file.try_lock() {
@@ -133,11 +134,9 @@ impl Vault {
 
     fn make_directory(&self) -> Result<(), VaultError> {
         let directory = self.file.parent().expect("the file was joined to a directory");
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|source| VaultError::Io { what: "make the directory", path: directory.to_owned(), source })
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|source| {
+            VaultError::Io { what: "make the directory", path: directory.to_owned(), source }
+        })
     }
 }
 

@@ -86,11 +86,7 @@ impl Upstream {
     }
 
     /// Sends a request and waits for the head of its answer, until `deadline` at the latest.
-    pub async fn send(
-        &self,
-        request: Request<Body>,
-        deadline: Instant,
-    ) -> Result<Response<Body>, CallError> {
+    pub async fn send(&self, request: Request<Body>, deadline: Instant) -> Result<Response<Body>, CallError> {
         let progress = Progress::new(self.clock.now());
         let request = request.map(|body| progress.watch(body, &self.clock));
         let sending = self.transport.send(request);

@@ -41,8 +41,7 @@ impl Outbound {
         coding: Coding,
     ) -> Self {
         let named = ConnectionNamed::of(callers);
-        let mut headers =
-            copy_if(callers, 2, |name| !is_never_forwarded(name) && !named.contains(name));
+        let mut headers = copy_if(callers, 2, |name| !is_never_forwarded(name) && !named.contains(name));
         match coding {
             Coding::AsAsked => {}
             Coding::Gzip => drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))),

@@ -40,7 +40,8 @@ mod tests {
 
     #[test]
     fn the_code_is_read_from_zohos_envelope() {
-        let body = br#"{"code":"INVALID_TOKEN","details":{},"message":"invalid oauth token","status":"error"}"#;
+        let body =
+            br#"{"code":"INVALID_TOKEN","details":{},"message":"invalid oauth token","status":"error"}"#;
         assert_eq!(Fault::read(body), Fault::InvalidToken);
         assert_eq!(Fault::read(br#"{"code":"TOO_MANY_REQUESTS","details":null}"#), Fault::TooManyRequests);
     }

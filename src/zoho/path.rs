@@ -35,6 +35,143 @@ pub fn is_version(segment: &str) -> bool {
     }
 }
 
+/// What kind of resource a path speaks of; a closed list, so that it can label metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Area {
+    /// `/crm/{version}/{module}…`
+    Records,
+    /// `/crm/{version}/settings/…`
+    Settings,
+    /// `/crm/{version}/users…`
+    Users,
+    /// `/crm/{version}/org…`
+    Organisation,
+    /// `/crm/{version}/coql`
+    Query,
+    /// `/crm/{version}/files` and `/crm/{version}/upload`
+    Files,
+    /// `/crm/{version}/actions/watch`
+    Notifications,
+    /// `/crm/{version}/__composite_requests`
+    Composite,
+    /// `/crm/bulk/{version}/…`
+    Bulk,
+    /// Anything else.
+    Other,
+}
+
+impl Area {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 10] = [
+        Self::Records,
+        Self::Settings,
+        Self::Users,
+        Self::Organisation,
+        Self::Query,
+        Self::Files,
+        Self::Notifications,
+        Self::Composite,
+        Self::Bulk,
+        Self::Other,
+    ];
+
+    /// The area of a path.
+    pub fn of(path: &str) -> Self {
+        let mut segments = path.split('/').skip(1);
+        if segments.next() != Some("crm") {
+            return Self::Other;
+        }
+        match (segments.next(), segments.next()) {
+            (Some("bulk"), _) => Self::Bulk,
+            (Some(version), Some(name)) if is_version(version) => match name {
+                "settings" => Self::Settings,
+                "users" => Self::Users,
+                "org" => Self::Organisation,
+                "coql" => Self::Query,
+                "files" | "upload" => Self::Files,
+                "actions" => Self::Notifications,
+                "__composite_requests" => Self::Composite,
+                _ if name.starts_with(|c: char| c.is_ascii_alphabetic()) => Self::Records,
+                _ => Self::Other,
+            },
+            _ => Self::Other,
+        }
+    }
+
+    /// Its name in metrics and logs, where it stands for the route of a request that no rule covers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Records => "pass/records",
+            Self::Settings => "pass/settings",
+            Self::Users => "pass/users",
+            Self::Organisation => "pass/org",
+            Self::Query => "pass/coql",
+            Self::Files => "pass/files",
+            Self::Notifications => "pass/notifications",
+            Self::Composite => "pass/composite",
+            Self::Bulk => "pass/bulk",
+            Self::Other => "pass/other",
+        }
+    }
+}
+
+/// The path that a lenient server might take a path for: encoded slashes and backslashes read as slashes,
+/// repeated slashes as one. `None` if that is the path itself.
+pub fn lenient_reading(path: &str) -> Option<String> {
+    let has_encoded = path.as_bytes().windows(3).any(is_encoded_separator);
+    if !has_encoded && !path.contains("//") && !path.contains('\\') {
+        return None;
+    }
+    let bytes = path.as_bytes();
+    let (mut reading, mut at) = (String::with_capacity(path.len()), 0);
+    while at < bytes.len() {
+        let rest = &path[at..];
+        let (c, width) = match rest.as_bytes() {
+            [_, _, _, ..] if is_encoded_separator(&rest.as_bytes()[..3]) => ('/', 3),
+            [b'\\', ..] => ('/', 1),
+            _ => {
+                let c = rest.chars().next().expect("`at` stays on character boundaries");
+                (c, c.len_utf8())
+            }
+        };
+        if c != '/' || !reading.ends_with('/') {
+            reading.push(c);
+        }
+        at += width;
+    }
+    Some(reading)
+}
+
+fn is_encoded_separator(bytes: &[u8]) -> bool {
+    matches!(bytes, [b'%', b'2', b'f' | b'F'] | [b'%', b'5', b'c' | b'C'])
+}
+
+/// Whether a path holds `.` or `..` as a segment, plain or encoded: to some servers it is another path.
+pub fn has_dot_segment(path: &str) -> bool {
+    path.split('/').any(|segment| {
+        let mut rest = segment;
+        let mut dots = 0;
+        while let Some(next) = rest.strip_prefix('.').or_else(|| strip_encoded_dot(rest)) {
+            (rest, dots) = (next, dots + 1);
+        }
+        // `..;x` is `..` to servers that know path parameters.
+        (1..=2).contains(&dots) && (rest.is_empty() || rest.starts_with(';'))
+    })
+}
+
+fn strip_encoded_dot(text: &str) -> Option<&str> {
+    text.strip_prefix("%2e").or_else(|| text.strip_prefix("%2E"))
+}
+
+/// Whether a path holds an encoded control character, as no path of Zoho's does.
+pub fn has_encoded_control(path: &str) -> bool {
+    path.as_bytes().windows(3).any(|window| match window {
+        [b'%', b'0' | b'1', low] => low.is_ascii_hexdigit(),
+        [b'%', b'7', b'f' | b'F'] => true,
+        _ => false,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,5 +199,50 @@ mod tests {
         for name in ["v", "v.", "v2.", "v2.x", "2", "version", "", "V8"] {
             assert!(!is_version(name), "{name}");
         }
+    }
+
+    #[test]
+    fn every_path_has_an_area() {
+        for (path, area) in [
+            ("/crm/v5/Leads/1", Area::Records),
+            ("/crm/v8/settings/territories", Area::Settings),
+            ("/crm/v2.1/users", Area::Users),
+            ("/crm/v5/org/currencies", Area::Organisation),
+            ("/crm/bulk/v5/read", Area::Bulk),
+            ("/crm/v5/__composite_requests", Area::Composite),
+            ("/crm/v5/__features", Area::Other),
+            ("/crm/email/v8/settings/compose", Area::Other),
+            ("/oauth/v2/token", Area::Other),
+            ("/", Area::Other),
+        ] {
+            assert_eq!(Area::of(path), area, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_could_be_read_otherwise_is_read_so() {
+        assert_eq!(lenient_reading("/crm/v5/users"), None);
+        assert_eq!(lenient_reading("/crm/v5/Leads/a%20b"), None);
+        for path in ["/crm//v5/users", "/crm%2fv5/users", "/crm/%2Fv5\\users", "//crm/v5%5Cusers"] {
+            assert_eq!(lenient_reading(path).as_deref(), Some("/crm/v5/users"), "{path}");
+        }
+    }
+
+    #[test]
+    fn dot_segments_are_found_in_every_spelling() {
+        for path in ["/crm/../x", "/./x", "/crm/%2e%2E/x", "/crm/.%2e", "/crm/..;a/x", "/.."] {
+            assert!(has_dot_segment(path), "{path}");
+        }
+        for path in ["/crm/v2.1/x", "/crm/.../x", "/crm/..x", "/crm/a..", "/crm/v5/x.y"] {
+            assert!(!has_dot_segment(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn encoded_control_characters_are_found() {
+        for path in ["/%00", "/a%0d%0a", "/%1f", "/%7F"] {
+            assert!(has_encoded_control(path), "{path}");
+        }
+        assert!(!has_encoded_control("/%20%2f%80%7e"));
     }
 }

@@ -1,0 +1,174 @@
+//! A request once it is understood: whose it is, which rule covers it, and what to ask Zoho.
+
+use std::cell::RefCell;
+
+use http::header::{HeaderValue, IF_MODIFIED_SINCE, RANGE};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request};
+use http_body::Body as HttpBody;
+
+use super::account::Label;
+use super::answer::WhyForwarded;
+use super::inspect;
+use super::refusal::Refusal;
+use crate::cache::key::{self, Key};
+use crate::routes::RouteNumber;
+use crate::rulebook::Rulebook;
+use crate::upstream::outbound::{Coding, Outbound};
+use crate::zoho::path::{Area, Destination, destination};
+
+/// A request, read but not copied.
+pub(super) struct Reading<'a> {
+    /// Whose it is.
+    pub(super) tenant: usize,
+    /// What Zoho is asked for.
+    pub(super) path_and_query: &'a str,
+    /// The same without the query.
+    pub(super) path: &'a str,
+    /// What the cache has to do with it.
+    pub(super) plan: Plan,
+}
+
+/// What the cache has to do with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// Answer by this route's rule.
+    Cached(RouteNumber),
+    /// Pass it through, for this reason; the route is known all the same for the log.
+    Pass(WhyForwarded, Option<RouteNumber>),
+}
+
+/// Reads a request: refuses what is ambiguous, chooses the tenant, finds the rule.
+pub(super) fn read<'a, B: HttpBody>(
+    rules: &Rulebook,
+    request: &'a Request<B>,
+) -> Result<Reading<'a>, Refusal> {
+    inspect::check(request)?;
+    let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+    let choice = rules.tenants.choose(request.headers(), target)?;
+    let path = choice.path_and_query.split_once('?').map_or(choice.path_and_query, |(path, _)| path);
+    inspect::check_meaning(&rules.routes, request.method(), path)?;
+    let plan = plan(rules, request, path);
+    Ok(Reading { tenant: choice.tenant, path_and_query: choice.path_and_query, path, plan })
+}
+
+fn plan<B: HttpBody>(rules: &Rulebook, request: &Request<B>, path: &str) -> Plan {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Plan::Pass(WhyForwarded::Method, None);
+    }
+    let Some(route) = rules.routes.route_of(request.method(), path) else {
+        return Plan::Pass(WhyForwarded::NoRule, None);
+    };
+    // Zoho takes If-Modified-Since as a filter, so its answer is another one than the entry's. A body with a
+    // GET has no meaning that a key could hold (RFC 9110 section 9.3.1).
+    let headers = request.headers();
+    let is_special = headers.contains_key(IF_MODIFIED_SINCE) || headers.contains_key(RANGE);
+    if is_special || !request.body().is_end_stream() {
+        return Plan::Pass(WhyForwarded::Request, Some(route));
+    }
+    Plan::Cached(route)
+}
+
+impl Reading<'_> {
+    /// Builds the cache key in a buffer that is used again and again.
+    pub(super) fn with_key<T>(
+        &self,
+        identity: u64,
+        headers: &HeaderMap,
+        vary_by: &[http::HeaderName],
+        use_key: impl FnOnce(&[u8]) -> T,
+    ) -> T {
+        thread_local! {
+            static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        BUFFER.with_borrow_mut(|buffer| {
+            let parts = key::Parts {
+                tenant: self.tenant,
+                identity,
+                path_and_query: self.path_and_query,
+                headers,
+                vary_by,
+            };
+            key::write(&parts, buffer);
+            use_key(buffer)
+        })
+    }
+
+    /// What stands for the route in logs and metrics.
+    pub(super) fn label(&self) -> Label {
+        match self.plan {
+            Plan::Cached(route) | Plan::Pass(_, Some(route)) => Label::Route(route),
+            Plan::Pass(_, None) => Label::Area(Area::of(self.path)),
+        }
+    }
+}
+
+/// A request that goes on to Zoho, with all that is needed for it after the caller's request is taken apart.
+pub(super) struct Call {
+    /// Whose it is.
+    pub(super) tenant: usize,
+    /// The caller's method; a shared fetch asks by GET even for a caller's HEAD.
+    pub(super) method: Method,
+    /// What Zoho is asked for.
+    pub(super) target: PathAndQuery,
+    /// What stands for the route in logs and metrics.
+    pub(super) label: Label,
+    /// The id under which the request is known.
+    pub(super) request_id: HeaderValue,
+    /// The groups that this request makes untrue, if it succeeds.
+    pub(super) forgets: Vec<usize>,
+    /// The request as it goes out.
+    pub(super) outbound: Outbound,
+}
+
+impl Call {
+    /// The call that a reading of `request` leads to. What it brings may be for many: `is_shared`.
+    pub(super) fn new<B>(
+        rules: &Rulebook,
+        reading: &Reading<'_>,
+        request: &Request<B>,
+        request_id: HeaderValue,
+        is_shared: bool,
+    ) -> Result<Self, Refusal> {
+        let method = request.method().clone();
+        let target = target(request, reading.path_and_query)?;
+        let tenant = rules.tenants.tenant(reading.tenant);
+        let origin = match destination(&method, reading.path) {
+            Destination::Api => tenant.data_center.api.of(tenant.environment),
+            Destination::Uploads => &tenant.data_center.uploads,
+        };
+        let (asked_by, coding) = match is_shared {
+            true if key::accepts_gzip(request.headers()) => (Method::GET, Coding::Gzip),
+            true => (Method::GET, Coding::Identity),
+            false => (method.clone(), Coding::AsAsked),
+        };
+        let outbound =
+            Outbound::new(asked_by, origin.clone(), target.clone(), request.headers(), &request_id, coding);
+        Ok(Self {
+            tenant: reading.tenant,
+            forgets: rules.routes.forgotten_by(&method, reading.path),
+            label: reading.label(),
+            method,
+            target,
+            request_id,
+            outbound,
+        })
+    }
+}
+
+/// What remains of the target for Zoho; shares the request's bytes unless a base URL was taken off.
+fn target<B>(request: &Request<B>, path_and_query: &str) -> Result<PathAndQuery, Refusal> {
+    match request.uri().path_and_query() {
+        Some(whole) if whole.as_str() == path_and_query => Ok(whole.clone()),
+        _ if path_and_query.starts_with('?') => format!("/{path_and_query}").parse(),
+        _ => path_and_query.parse(),
+    }
+    .map_err(|_| Refusal::Ambiguous("its target is not a path"))
+}
+
+/// Where an answer belongs in the cache.
+pub(super) struct CacheSlot {
+    pub(super) key: Key,
+    pub(super) route: RouteNumber,
+    pub(super) epoch: u64,
+}

@@ -1,0 +1,257 @@
+//! The exchange with Zoho: leave to call, a token, the answer, and once more with a new token if Zoho
+//! withdrew the old one early.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Response, StatusCode, response};
+use http_body::Body as HttpBody;
+
+use super::Proxy;
+use super::answer::Timing;
+use super::call::Call;
+use super::delivery::{Pace, Paced};
+use super::refusal::Refusal;
+use crate::admission::Permit;
+use crate::clock::Instant;
+use crate::net::body::{Body, Prefix};
+use crate::net::transport::TransportError;
+use crate::oauth::Token;
+use crate::upstream::CallError;
+use crate::zoho::fault::{ENVELOPE_LIMIT, Fault};
+
+/// Zoho's answer, its body still on its way.
+pub(super) struct Reply {
+    pub(super) head: response::Parts,
+    pub(super) body: Body,
+    pub(super) timing: Timing,
+}
+
+/// The body of a request on its way out.
+enum Outgoing {
+    /// Kept, so that it can be sent again.
+    Kept(bytes::Bytes),
+    /// Streams past; `None` once it is gone.
+    Streaming(Option<Body>),
+}
+
+impl Outgoing {
+    /// The body for the next attempt, if it can be had.
+    fn next(&mut self) -> Option<Body> {
+        match self {
+            Self::Kept(bytes) => Some(Body::full(bytes.clone())),
+            Self::Streaming(body) => body.take(),
+        }
+    }
+
+    fn can_be_sent_again(&self) -> bool {
+        matches!(self, Self::Kept(_))
+    }
+}
+
+impl Proxy {
+    /// Fetches for a relayed request. If it is a write, what it makes untrue is forgotten before anybody
+    /// learns that it happened.
+    pub(super) async fn fetch_for(&self, call: &Arc<Call>, body: Body) -> Result<Reply, Refusal> {
+        if call.forgets.is_empty() {
+            return self.fetch(call, body, &mut |_| {}).await;
+        }
+        let mut write = PendingWrite { proxy: self, call, fate: Fate::NotSent };
+        let fetched = self.fetch(call, body, &mut |fate| write.fate = fate).await;
+        drop(write);
+        fetched
+    }
+
+    /// Fetches. `noted` hears of every turn that decides whether a write happened.
+    pub(super) async fn fetch(
+        &self,
+        call: &Call,
+        body: Body,
+        noted: &mut (dyn FnMut(Fate) + Send),
+    ) -> Result<Reply, Refusal> {
+        let clock = &self.shared.clock;
+        let limits = self.upstream.settings().clone();
+        let deadline = clock.now() + limits.total_timeout;
+        let mut body = self.keep_if_short(body, limits.idle_timeout).await?;
+
+        let asked = clock.now();
+        let permit = self.shared.admission.enter(call.tenant).await?;
+        let admitted = clock.now();
+        let tokens = &self.shared.tokens[call.tenant];
+        let token = tokens.current().await?;
+        let mut timing =
+            Timing { queue: admitted - asked, token: clock.now() - admitted, upstream: Duration::ZERO };
+
+        let answer = self.attempt(call, &token, &mut body, deadline, &mut timing, noted).await?;
+        let (answer, fault) = recognise(answer).await?;
+        if fault != Fault::InvalidToken {
+            token.prove();
+            return Ok(self.reply(answer, permit, timing, deadline));
+        }
+
+        // Zoho refused the token, so it has not executed the call. Naming the refused token lets the first
+        // of many callers renew it; the others find the new one.
+        noted(Fate::DidNotHappen);
+        let waiting = clock.now();
+        let token = tokens.replace(&token).await?;
+        timing.token += clock.now() - waiting;
+        if !body.can_be_sent_again() {
+            return Err(Refusal::SendAgain);
+        }
+        let answer = self.attempt(call, &token, &mut body, deadline, &mut timing, noted).await?;
+        let (answer, fault) = recognise(answer).await?;
+        if fault == Fault::InvalidToken {
+            noted(Fate::DidNotHappen);
+            tokens.reject(&token);
+            return Err(Refusal::TokenRejected);
+        }
+        token.prove();
+        Ok(self.reply(answer, permit, timing, deadline))
+    }
+
+    /// Reads a body that is short enough to be kept; any other streams on.
+    async fn keep_if_short(&self, body: Body, patience: Duration) -> Result<Outgoing, Refusal> {
+        let most = self.shared.settings.replay_max_bytes;
+        if body.size_hint().lower() > most as u64 {
+            return Ok(Outgoing::Streaming(Some(body)));
+        }
+        match tokio::time::timeout(patience, body.read_up_to(most)).await {
+            Ok(Ok(Prefix::Whole(bytes))) => Ok(Outgoing::Kept(bytes)),
+            Ok(Ok(Prefix::Partial(body))) => Ok(Outgoing::Streaming(Some(body))),
+            Ok(Err(_)) => Err(Refusal::RequestBroken),
+            Err(_) => Err(Refusal::RequestStalled(patience)),
+        }
+    }
+
+    /// Sends the request once; and once more if a kept connection turned out to be closed already and
+    /// repeating does no harm (RFC 9110 section 9.2.2).
+    async fn attempt(
+        &self,
+        call: &Call,
+        token: &Token,
+        body: &mut Outgoing,
+        deadline: Instant,
+        timing: &mut Timing,
+        noted: &mut (dyn FnMut(Fate) + Send),
+    ) -> Result<Response<Body>, Refusal> {
+        let clock = &self.shared.clock;
+        let metrics = &self.shared.upstream_metrics[call.tenant];
+        let mut may_repeat = is_repeatable(call.outbound.method());
+        loop {
+            let Some(outgoing) = body.next() else { return Err(Refusal::SendAgain) };
+            noted(Fate::Unknown);
+            let sent = clock.now();
+            let answer = self.upstream.send(call.outbound.request(token.header(), outgoing), deadline).await;
+            let took = clock.now() - sent;
+            timing.upstream += took;
+            let error = match answer {
+                Ok(answer) => {
+                    metrics.took(took);
+                    noted(Fate::of(answer.status()));
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            metrics.failed(error.reason());
+            if !error.may_have_happened() {
+                noted(Fate::DidNotHappen);
+            }
+            let was_stale = matches!(error, CallError::Transport(TransportError::Stale(_)));
+            if was_stale && may_repeat && body.can_be_sent_again() {
+                may_repeat = false;
+                continue;
+            }
+            let cause = &error as &dyn std::error::Error;
+            tracing::warn!(
+                tenant = self.shared.tokens[call.tenant].tenant(),
+                request_id = call.request_id.to_str().unwrap_or_default(),
+                error = cause,
+                "a call to Zoho failed"
+            );
+            return Err(Refusal::from(&error));
+        }
+    }
+
+    fn reply(&self, answer: Response<Body>, permit: Permit, timing: Timing, deadline: Instant) -> Reply {
+        let (head, body) = answer.into_parts();
+        let limits = self.upstream.settings();
+        let pace = Pace { idle: limits.idle_timeout, total: limits.total_timeout, deadline };
+        let body = Body::stream(Paced::new(body, pace, self.shared.clock.clone(), permit));
+        Reply { head, body, timing }
+    }
+}
+
+/// Looks into a 401: only `INVALID_TOKEN` is about the token. Everything else stays untouched.
+async fn recognise(answer: Response<Body>) -> Result<(Response<Body>, Fault), Refusal> {
+    if answer.status() != StatusCode::UNAUTHORIZED {
+        return Ok((answer, Fault::Other));
+    }
+    let (head, body) = answer.into_parts();
+    let (body, fault) = match body.read_up_to(ENVELOPE_LIMIT).await {
+        Ok(Prefix::Whole(bytes)) => {
+            let fault = Fault::read(&bytes);
+            (Body::full(bytes), fault)
+        }
+        Ok(Prefix::Partial(body)) => (body, Fault::Other),
+        Err(_) => return Err(Refusal::UpstreamBroken),
+    };
+    Ok((Response::from_parts(head, body), fault))
+}
+
+/// Methods that may be sent twice (RFC 9110 section 9.2.2), and that Zoho treats so.
+fn is_repeatable(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
+}
+
+/// Whether a write happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Zoho has not seen it.
+    NotSent,
+    /// It is on its way, or was when the connection broke.
+    Unknown,
+    /// Zoho did it, or a part of it.
+    Happened,
+    /// Zoho refused it.
+    DidNotHappen,
+}
+
+impl Fate {
+    /// Any 2xx may hold items that succeeded. A server error may come after the deed.
+    fn of(status: StatusCode) -> Self {
+        if status.is_success() {
+            Self::Happened
+        } else if status.is_server_error() {
+            Self::Unknown
+        } else {
+            Self::DidNotHappen
+        }
+    }
+}
+
+/// A write whose fate is being decided. On drop, which comes before the caller's answer and also when the
+/// caller hangs up, it makes its groups untrue unless it certainly did not happen.
+struct PendingWrite<'a> {
+    proxy: &'a Proxy,
+    call: &'a Call,
+    fate: Fate,
+}
+
+impl Drop for PendingWrite<'_> {
+    fn drop(&mut self) {
+        if matches!(self.fate, Fate::Happened | Fate::Unknown) {
+            self.proxy.forget(self.call.tenant, &self.call.forgets);
+        }
+    }
+}
+
+impl Proxy {
+    fn forget(&self, tenant: usize, groups: &[usize]) {
+        let shared = &*self.shared;
+        shared.cache.epochs.advance(tenant, groups);
+        for group in groups {
+            let name = &shared.rules.routes.groups()[*group];
+            shared.metrics.count_invalidation(&shared.rules.tenants.tenant(tenant).name, name);
+        }
+    }
+}

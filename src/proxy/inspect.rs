@@ -1,0 +1,156 @@
+//! Requests that could mean one thing to the sidecar and another to Zoho are refused before they touch
+//! cache or credential.
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::uri::Authority;
+use http::{HeaderMap, Method, Request, Version};
+
+use super::refusal::Refusal;
+use crate::routes::Routes;
+use crate::zoho::path::{Destination, destination, has_dot_segment, has_encoded_control, lenient_reading};
+
+/// Checks method, target, host and framing.
+pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
+    check_method(request.method(), request.headers())?;
+    check_host(request)?;
+    if request.headers().contains_key(TRANSFER_ENCODING) && request.headers().contains_key(CONTENT_LENGTH) {
+        return Err(Refusal::Ambiguous("it has both Content-Length and Transfer-Encoding"));
+    }
+    let path = request.uri().path();
+    if !path.starts_with('/') {
+        return Err(Refusal::Ambiguous("its target is not a path"));
+    }
+    if has_dot_segment(path) || lenient_reading(path).is_some_and(|path| has_dot_segment(&path)) {
+        return Err(Refusal::Ambiguous("its path has a dot segment"));
+    }
+    if has_encoded_control(path) {
+        return Err(Refusal::Ambiguous("its path has an encoded control character"));
+    }
+    Ok(())
+}
+
+/// Checks that encoded or repeated slashes do not hide another meaning of the path from the rules.
+pub(super) fn check_meaning(routes: &Routes, method: &Method, path: &str) -> Result<(), Refusal> {
+    let Some(other) = lenient_reading(path) else { return Ok(()) };
+    let meaning = |path: &str| -> (Option<usize>, Vec<usize>, Destination) {
+        (routes.route_of(method, path), routes.forgotten_by(method, path), destination(method, path))
+    };
+    if meaning(path) == meaning(&other) {
+        Ok(())
+    } else {
+        Err(Refusal::Ambiguous("with its slashes read plainly its path means something else"))
+    }
+}
+
+/// `CONNECT` would make a tunnel, `TRACE` would send our credential back; a protocol upgrade would leave
+/// HTTP. An offer of `h2c` may be ignored (RFC 9110 section 7.8), and clients make it without needing it.
+fn check_method(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+    if matches!(*method, Method::CONNECT | Method::TRACE) {
+        return Err(Refusal::Method);
+    }
+    let asks_upgrade = headers.contains_key(UPGRADE)
+        && headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| value.to_ascii_lowercase().contains("upgrade"));
+    let is_h2c = headers.get_all(UPGRADE).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"h2c"));
+    if asks_upgrade && !is_h2c {
+        return Err(Refusal::Ambiguous("it asks for a protocol upgrade"));
+    }
+    Ok(())
+}
+
+/// One host, said once (RFC 9112 section 3.2).
+fn check_host<B>(request: &Request<B>) -> Result<(), Refusal> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let target = request.uri().authority();
+    match (hosts.next(), hosts.next(), target) {
+        (_, Some(_), _) => Err(Refusal::Ambiguous("it has several Host headers")),
+        (Some(host), None, Some(target)) if !is_same(host.as_bytes(), target) => {
+            Err(Refusal::Ambiguous("its target names another host than its Host header"))
+        }
+        (None, None, None) if request.version() == Version::HTTP_11 => {
+            Err(Refusal::Ambiguous("it has no Host header"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_same(host: &[u8], target: &Authority) -> bool {
+    host.eq_ignore_ascii_case(target.as_str().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn checked(
+        method: Method,
+        target: &str,
+        headers: &[(&'static str, &'static str)],
+    ) -> Result<(), Refusal> {
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        *request.uri_mut() = target.parse().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().append(*name, HeaderValue::from_static(value));
+        }
+        check(&request)
+    }
+
+    const HOSTED: (&str, &str) = ("host", "sidecar:8080");
+
+    #[test]
+    fn plain_requests_pass() {
+        for target in ["/", "/crm/v5/users?criteria=((Last_Name:equals:X)and(..))", "/crm/v5/Leads/a%20b"] {
+            assert_eq!(checked(Method::GET, target, &[HOSTED]), Ok(()), "{target}");
+        }
+        assert_eq!(checked(Method::GET, "http://Sidecar:8080/crm", &[HOSTED]), Ok(()));
+        assert_eq!(
+            checked(
+                Method::GET,
+                "/",
+                &[HOSTED, ("upgrade", "h2c"), ("connection", "Upgrade, HTTP2-Settings")]
+            ),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn ambiguous_requests_do_not() {
+        for (method, target, headers) in [
+            (Method::GET, "/crm/../x", &[HOSTED][..]),
+            (Method::GET, "/crm/%2e%2e/x", &[HOSTED]),
+            (Method::GET, "/crm/..%2fx", &[HOSTED]),
+            (Method::GET, "/crm/%00", &[HOSTED]),
+            (Method::OPTIONS, "*", &[HOSTED]),
+            (Method::GET, "http://www.zohoapis.com/crm", &[HOSTED]),
+            (Method::GET, "/", &[]),
+            (Method::GET, "/", &[HOSTED, HOSTED]),
+            (Method::GET, "/", &[HOSTED, ("upgrade", "websocket"), ("connection", "Upgrade")]),
+            (Method::POST, "/", &[HOSTED, ("transfer-encoding", "chunked"), ("content-length", "3")]),
+            (Method::CONNECT, "www.zohoapis.com:443", &[HOSTED]),
+            (Method::TRACE, "/", &[HOSTED]),
+        ] {
+            let refused = checked(method.clone(), target, headers);
+            assert!(refused.is_err(), "{method} {target} {headers:?}");
+            assert_eq!(refused.unwrap_err().status(), 400, "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn an_encoded_slash_is_refused_only_where_it_hides_a_meaning() {
+        let write = crate::routes::Write {
+            name: "w".into(),
+            templates: vec!["PUT /crm/{version}/users/{user}".parse().unwrap()],
+            forgets: vec![0],
+        };
+        let routes = Routes::new(Vec::new(), vec![write], vec!["g".into()]);
+        assert_eq!(check_meaning(&routes, &Method::GET, "/crm/v5/Leads/a%2Fb"), Ok(()));
+        for path in ["/crm/v5/users%2F1", "/crm//v5/users/1", "/crm/v5%5cusers/1"] {
+            assert!(check_meaning(&routes, &Method::PUT, path).is_err(), "{path}");
+        }
+    }
+}

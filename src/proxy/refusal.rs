@@ -1,0 +1,263 @@
+//! Every way a request ends badly by the sidecar's own word: status, stable code, and what to do about it.
+//!
+//! Callers already parse Zoho's error envelope, so a refusal comes in it; with
+//! `Accept: application/problem+json` the same comes as an RFC 9457 document. `Proxy-Status` (RFC 9209) tells
+//! it from an answer of Zoho's.
+
+use std::time::Duration;
+
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, Response, StatusCode};
+use serde_json::json;
+
+use crate::admission::Crowded;
+use crate::net::body::Body;
+use crate::net::headers::visible;
+use crate::net::transport::TransportError;
+use crate::oauth::Unavailable;
+use crate::tenants::NoTenant;
+use crate::upstream::CallError;
+
+/// An answer that the sidecar makes itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The request could mean one thing to the sidecar and another to Zoho.
+    Ambiguous(&'static str),
+    /// A method that a proxy with credentials must not pass on.
+    Method,
+    /// Several organisations, and none is named.
+    TenantMissing(NoTenant),
+    /// No such organisation.
+    TenantUnknown(NoTenant),
+    /// The request's body broke off.
+    RequestBroken,
+    /// The caller stopped sending the request's body.
+    RequestStalled(Duration),
+    /// There is no living access token.
+    TokenUnavailable(Box<Unavailable>),
+    /// Zoho refuses a token that was just minted.
+    TokenRejected,
+    /// The token was refused, and the body is too long to be sent again.
+    SendAgain,
+    /// Too many calls of the organisation are under way.
+    Crowded(Crowded),
+    /// Zoho cannot be reached.
+    Unreachable,
+    /// Connecting to Zoho took too long.
+    ConnectTimeout,
+    /// The connection to Zoho broke before an answer came.
+    UpstreamBroken,
+    /// Zoho has the request and does not answer.
+    FirstByteTimeout(Duration),
+    /// Zoho's answer stopped coming.
+    IdleTimeout(Duration),
+    /// The call as a whole took too long.
+    TotalTimeout(Duration),
+    /// A defect of the sidecar.
+    Internal,
+}
+
+/// Status, code and RFC 9209 error type of a refusal.
+struct Kind(StatusCode, &'static str, &'static str);
+
+impl Refusal {
+    fn kind(&self) -> Kind {
+        use StatusCode as S;
+        match self {
+            Self::Ambiguous(_) => Kind(S::BAD_REQUEST, "SIDECAR_AMBIGUOUS_REQUEST", "http_request_error"),
+            Self::Method => Kind(S::BAD_REQUEST, "SIDECAR_METHOD_REFUSED", "http_request_denied"),
+            Self::TenantMissing(_) => Kind(S::BAD_REQUEST, "SIDECAR_TENANT_MISSING", "http_request_error"),
+            Self::TenantUnknown(_) => Kind(S::NOT_FOUND, "SIDECAR_TENANT_UNKNOWN", "http_request_error"),
+            Self::RequestBroken => Kind(S::BAD_REQUEST, "SIDECAR_REQUEST_BROKEN", "http_request_error"),
+            Self::RequestStalled(_) => {
+                Kind(S::REQUEST_TIMEOUT, "SIDECAR_REQUEST_STALLED", "http_request_error")
+            }
+            Self::TokenUnavailable(_) => {
+                Kind(S::SERVICE_UNAVAILABLE, "SIDECAR_TOKEN_UNAVAILABLE", "proxy_configuration_error")
+            }
+            Self::TokenRejected => {
+                Kind(S::SERVICE_UNAVAILABLE, "SIDECAR_TOKEN_REJECTED", "proxy_configuration_error")
+            }
+            Self::SendAgain => Kind(S::SERVICE_UNAVAILABLE, "SIDECAR_SEND_AGAIN", "http_request_error"),
+            Self::Crowded(_) => {
+                Kind(S::TOO_MANY_REQUESTS, "SIDECAR_TOO_MANY_CALLS", "connection_limit_reached")
+            }
+            Self::Unreachable => Kind(S::BAD_GATEWAY, "SIDECAR_UNREACHABLE", "destination_unavailable"),
+            Self::ConnectTimeout => Kind(S::GATEWAY_TIMEOUT, "SIDECAR_CONNECT_TIMEOUT", "connection_timeout"),
+            Self::UpstreamBroken => {
+                Kind(S::BAD_GATEWAY, "SIDECAR_CONNECTION_BROKEN", "connection_terminated")
+            }
+            Self::FirstByteTimeout(_) => {
+                Kind(S::GATEWAY_TIMEOUT, "SIDECAR_FIRST_BYTE_TIMEOUT", "http_response_timeout")
+            }
+            Self::IdleTimeout(_) => {
+                Kind(S::GATEWAY_TIMEOUT, "SIDECAR_IDLE_TIMEOUT", "connection_read_timeout")
+            }
+            Self::TotalTimeout(_) => {
+                Kind(S::GATEWAY_TIMEOUT, "SIDECAR_TOTAL_TIMEOUT", "http_response_timeout")
+            }
+            Self::Internal => Kind(S::INTERNAL_SERVER_ERROR, "SIDECAR_INTERNAL", "proxy_internal_error"),
+        }
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        self.kind().1
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.kind().0
+    }
+
+    /// What happened.
+    fn message(&self) -> String {
+        match self {
+            Self::Ambiguous(what) => format!("The request is ambiguous: {what}"),
+            Self::Method => "This method is not passed on to Zoho".to_owned(),
+            Self::TenantMissing(why) | Self::TenantUnknown(why) => sentence(&why.to_string()),
+            Self::RequestBroken => "The body of the request broke off".to_owned(),
+            Self::RequestStalled(limit) => format!("Nothing more of the request's body came for {limit:?}"),
+            Self::TokenUnavailable(why) => sentence(&why.to_string()),
+            Self::TokenRejected => "Zoho refuses an access token that was just minted".to_owned(),
+            Self::SendAgain => {
+                "The access token was withdrawn, and the request's body is too long to be kept and sent again; Zoho has not executed it".to_owned()
+            }
+            Self::Crowded(why) => format!("The organisation's limit of concurrent calls is reached: {why}"),
+            Self::Unreachable => "Zoho cannot be reached; the request was not sent".to_owned(),
+            Self::ConnectTimeout => "Connecting to Zoho took too long; the request was not sent".to_owned(),
+            Self::UpstreamBroken => "The connection to Zoho broke before an answer came".to_owned(),
+            Self::FirstByteTimeout(limit) => format!("Zoho did not begin to answer within {limit:?}"),
+            Self::IdleTimeout(limit) => format!("Zoho's answer stopped coming for {limit:?}"),
+            Self::TotalTimeout(limit) => format!("The call took longer than {limit:?}"),
+            Self::Internal => "The sidecar met a defect of its own".to_owned(),
+        }
+    }
+
+    /// What the caller, or the people behind it, should do.
+    fn remedy(&self) -> String {
+        match self {
+            Self::Ambiguous(_) => "send the request in its plain form".to_owned(),
+            Self::Method => "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS".to_owned(),
+            Self::TenantMissing(_) => {
+                "name one tenant: by the header X-Zoho-Tenant, or by a base URL that ends in /tenants/NAME".to_owned()
+            }
+            Self::TenantUnknown(_) => "check the tenant's name against the sidecar's configuration".to_owned(),
+            Self::RequestBroken | Self::RequestStalled(_) => "send the whole body".to_owned(),
+            Self::TokenUnavailable(why) => why.health.remedy(),
+            Self::TokenRejected => crate::oauth::Health::TokenRejected.remedy(),
+            Self::SendAgain => "send the request again; a new access token is there".to_owned(),
+            Self::Crowded(_) => "wait as Retry-After says, or spread calls over time".to_owned(),
+            Self::Unreachable | Self::ConnectTimeout => {
+                "try again later; if it lasts, check name resolution, firewall and egress proxy of the sidecar".to_owned()
+            }
+            Self::UpstreamBroken
+            | Self::FirstByteTimeout(_)
+            | Self::IdleTimeout(_)
+            | Self::TotalTimeout(_) => {
+                "Zoho may have executed the request: repeat it only if that does no harm".to_owned()
+            }
+            Self::Internal => "report it with the request id; the log has the details".to_owned(),
+        }
+    }
+
+    /// When it is worth trying again.
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TokenUnavailable(why) => Some(why.retry_after),
+            Self::SendAgain => Some(Duration::ZERO),
+            Self::TokenRejected => Some(Duration::from_mins(1)),
+            Self::Crowded(_) | Self::Unreachable | Self::ConnectTimeout => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    /// The refusal as an answer, in the form the caller takes.
+    pub fn response(&self, request_id: &HeaderValue, callers: Option<&HeaderMap>) -> Response<Body> {
+        let Kind(status, code, error_type) = self.kind();
+        let request_id_text = request_id.to_str().unwrap_or_default();
+        let wants_problem = callers.is_some_and(wants_problem);
+        let body = if wants_problem {
+            json!({
+                "type": format!("urn:zoho-sidecar:{}", code.to_ascii_lowercase()),
+                "title": self.message(), "status": status.as_u16(), "code": code,
+                "request_id": request_id_text, "remedy": self.remedy(),
+            })
+        } else {
+            json!({
+                "code": code,
+                "details": { "request_id": request_id_text, "remedy": self.remedy() },
+                "message": self.message(),
+                "status": "error",
+            })
+        };
+        let mut response = Response::new(Body::full(format!("{body}\n")));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        let content_type =
+            if wants_problem { "application/problem+json" } else { "application/json;charset=UTF-8" };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert("proxy-status", visible(&format!("zoho-sidecar; error={error_type}")));
+        headers.insert("x-request-id", request_id.clone());
+        headers.insert("cache-control", HeaderValue::from_static("no-store"));
+        if let Some(wait) = self.retry_after() {
+            // Rounded up: a second too early is a try too many.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+fn wants_problem(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.to_ascii_lowercase().contains("application/problem+json"))
+}
+
+/// An error's message, which begins in lower case, as a sentence of its own.
+fn sentence(message: &str) -> String {
+    let mut chars = message.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+impl From<NoTenant> for Refusal {
+    fn from(why: NoTenant) -> Self {
+        match why {
+            NoTenant::Unknown(_) => Self::TenantUnknown(why),
+            NoTenant::Missing(_) | NoTenant::Contradiction(..) => Self::TenantMissing(why),
+        }
+    }
+}
+
+impl From<Unavailable> for Refusal {
+    fn from(why: Unavailable) -> Self {
+        match why.health {
+            crate::oauth::Health::TokenRejected => Self::TokenRejected,
+            _ => Self::TokenUnavailable(Box::new(why)),
+        }
+    }
+}
+
+impl From<Crowded> for Refusal {
+    fn from(why: Crowded) -> Self {
+        Self::Crowded(why)
+    }
+}
+
+impl From<&CallError> for Refusal {
+    fn from(error: &CallError) -> Self {
+        match error {
+            CallError::Transport(TransportError::Connect(_)) => Self::Unreachable,
+            CallError::Transport(TransportError::ConnectTimeout) => Self::ConnectTimeout,
+            CallError::Transport(TransportError::Stale(_) | TransportError::Broken(_)) => {
+                Self::UpstreamBroken
+            }
+            CallError::FirstByteTimeout(limit) => Self::FirstByteTimeout(*limit),
+            CallError::CallerStalled(limit) => Self::RequestStalled(*limit),
+            CallError::TotalTimeout(limit) => Self::TotalTimeout(*limit),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The id under which a request is known to caller, log and Zoho.
+
+use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
+
+use http::HeaderMap;
+use http::header::HeaderValue;
+
+/// Longer ids are replaced: they would fill logs.
+const LONGEST: usize = 128;
+
+/// The caller's own id, if it is sane, else a new one.
+pub(super) fn of(headers: &HeaderMap) -> HeaderValue {
+    match headers.get("x-request-id") {
+        Some(id) if is_sane(id.as_bytes()) => id.clone(),
+        _ => new(),
+    }
+}
+
+fn is_sane(id: &[u8]) -> bool {
+    let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:/+=@".contains(b);
+    !id.is_empty() && id.len() <= LONGEST && id.iter().all(is_plain)
+}
+
+/// Sixteen hexadecimal digits that do not repeat in practice: a random start per thread, then a walk
+/// through all 64-bit numbers in an order that looks random (`SplitMix64`).
+fn new() -> HeaderValue {
+    thread_local! {
+        static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one("request ids"));
+    }
+    let state = STATE.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+    STATE.set(state);
+    let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hex(mixed ^ (mixed >> 31))
+}
+
+fn hex(number: u64) -> HeaderValue {
+    let mut digits = [0; 16];
+    for (nibble, digit) in number.to_be_bytes().iter().flat_map(|b| [b >> 4, b & 15]).zip(&mut digits) {
+        *digit = b"0123456789abcdef"[usize::from(nibble)];
+    }
+    HeaderValue::from_bytes(&digits).expect("hexadecimal digits are a header value")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_value(value: &'static str) -> HeaderValue {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-request-id", HeaderValue::from_static(value));
+        of(&headers)
+    }
+
+    #[test]
+    fn a_sane_id_is_kept_and_any_other_replaced() {
+        assert_eq!(of_value("4bf92f35-77b3_a:1"), "4bf92f35-77b3_a:1");
+        for odd in ["", "a b", "<script>", "\"", "a\tb"] {
+            let id = of_value(odd);
+            assert_eq!(id.len(), 16, "{odd} became {id:?}");
+        }
+    }
+
+    #[test]
+    fn new_ids_do_not_repeat() {
+        let ids: std::collections::HashSet<_> = (0..10_000).map(|_| new()).collect();
+        assert_eq!(ids.len(), 10_000);
+    }
+}

@@ -1,0 +1,167 @@
+//! Where to listen: TCP addresses and unix sockets.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use tokio::net::{TcpListener, UnixListener};
+
+/// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`, or `unix:/path/to/socket`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// A TCP address; port 0 asks for a free port.
+    Tcp(SocketAddr),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+/// Not an address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an address to listen on")]
+pub struct NotAnAddress;
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}")]
+pub struct BindError {
+    /// The address.
+    pub address: Address,
+    /// Why.
+    #[source]
+    pub source: io::Error,
+}
+
+impl Address {
+    /// Whether only this machine can connect.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = NotAnAddress;
+
+    fn from_str(text: &str) -> Result<Self, NotAnAddress> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return if path.is_empty() { Err(NotAnAddress) } else { Ok(Self::Unix(path.into())) };
+        }
+        text.parse().map(Self::Tcp).map_err(|_| NotAnAddress)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "http://{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A bound listener. A unix socket's file goes with it.
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+/// A connection, not yet bound to a runtime.
+pub(super) enum Stream {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Listener {
+    pub(super) fn bind(address: &Address) -> Result<Self, BindError> {
+        let failed = |source| BindError { address: address.clone(), source };
+        match address {
+            Address::Tcp(tcp) => {
+                let listener = std::net::TcpListener::bind(tcp).map_err(failed)?;
+                listener.set_nonblocking(true).map_err(failed)?;
+                Ok(Self::Tcp(TcpListener::from_std(listener).map_err(failed)?))
+            }
+            Address::Unix(path) => {
+                remove_leftover(path).map_err(failed)?;
+                Ok(Self::Unix(UnixListener::bind(path).map_err(failed)?, path.clone()))
+            }
+        }
+    }
+
+    pub(super) fn address(&self) -> Address {
+        match self {
+            Self::Tcp(listener) => {
+                Address::Tcp(listener.local_addr().expect("a bound socket has an address"))
+            }
+            Self::Unix(_, path) => Address::Unix(path.clone()),
+        }
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => Ok(Stream::Tcp(listener.accept().await?.0.into_std()?)),
+            Self::Unix(listener, _) => Ok(Stream::Unix(listener.accept().await?.0.into_std()?)),
+        }
+    }
+}
+
+/// Removes a socket that a killed process left behind, but neither a file of another kind nor a socket that
+/// somebody still listens on.
+fn remove_leftover(path: &Path) -> io::Result<()> {
+    let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    if !metadata.file_type().is_socket() {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is not a socket"));
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on it"));
+    }
+    std::fs::remove_file(path)
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Self::Unix(_, path) = self {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_read_as_people_write_them() {
+        assert_eq!("127.0.0.1:0".parse(), Ok(Address::Tcp(([127, 0, 0, 1], 0).into())));
+        assert_eq!("unix:/run/x.sock".parse(), Ok(Address::Unix("/run/x.sock".into())));
+        for bad in ["", "8080", ":8080", "localhost:8080", "unix:", "http://127.0.0.1:80"] {
+            assert_eq!(bad.parse::<Address>(), Err(NotAnAddress), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_leftover_socket_is_replaced_and_a_living_one_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let address = Address::Unix(directory.path().join("s"));
+        let Address::Unix(path) = &address else { unreachable!() };
+
+        drop(std::os::unix::net::UnixListener::bind(path).unwrap());
+        let living = Listener::bind(&address).unwrap_or_else(|error| panic!("{error}"));
+        assert!(Listener::bind(&address).is_err());
+        drop(living);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_socket_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notes.txt");
+        std::fs::write(&path, "keep me").unwrap();
+        assert!(Listener::bind(&Address::Unix(path.clone())).is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "keep me");
+    }
+}

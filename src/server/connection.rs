@@ -1,0 +1,113 @@
+//! One connection of a caller, and its limits.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+
+use super::address::Stream;
+use super::shell::Shell;
+use super::{Handler, Phase, Settings};
+use crate::net::body::BoxError;
+
+/// The limits of a connection.
+#[derive(Clone)]
+pub(super) struct Limits {
+    builder: auto::Builder<TokioExecutor>,
+    first_request: Duration,
+}
+
+/// An HTTP/2 connection without a sign of life is asked for one after this long, and closed after as long
+/// again without an answer.
+const HTTP2_PING: Duration = Duration::from_secs(30);
+
+impl Limits {
+    pub(super) fn of(settings: &Settings) -> Self {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            // Without a timer the limit below would be silently off.
+            .timer(TokioTimer::new())
+            .header_read_timeout(settings.header_read_timeout)
+            .max_headers(settings.max_headers)
+            .max_buf_size(settings.max_header_bytes);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(settings.max_concurrent_streams)
+            .max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX))
+            .keep_alive_interval(HTTP2_PING)
+            .keep_alive_timeout(HTTP2_PING);
+        Self { builder, first_request: settings.header_read_timeout }
+    }
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve_stream<H: Handler>(
+    stream: Stream,
+    shell: Shell<H>,
+    limits: &Limits,
+    phases: watch::Receiver<Phase>,
+) -> Result<(), BoxError> {
+    match stream {
+        Stream::Tcp(stream) => {
+            // Answers are small and written whole; waiting for more to send would only delay them.
+            stream.set_nodelay(true)?;
+            serve(tokio::net::TcpStream::from_std(stream)?, shell, limits, phases).await
+        }
+        Stream::Unix(stream) => serve(tokio::net::UnixStream::from_std(stream)?, shell, limits, phases).await,
+    }
+}
+
+async fn serve<H: Handler>(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    shell: Shell<H>,
+    limits: &Limits,
+    mut phases: watch::Receiver<Phase>,
+) -> Result<(), BoxError> {
+    let seen = Arc::new(AtomicBool::new(false));
+    let service = hyper::service::service_fn({
+        let seen = seen.clone();
+        move |request: Request<Incoming>| {
+            seen.store(true, Ordering::Relaxed);
+            shell.answer(request)
+        }
+    });
+    let connection = limits.builder.serve_connection(TokioIo::new(io), service);
+    tokio::pin!(connection);
+    // hyper begins to watch the time only when it knows the protocol: a caller that connects and says
+    // nothing would stay for ever.
+    let silence = tokio::time::sleep(limits.first_request);
+    tokio::pin!(silence);
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = silence.as_mut(), if !silence.is_elapsed() => {
+                if !seen.load(Ordering::Relaxed) {
+                    return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+                }
+            }
+            phase = phases.wait_for(|phase| *phase == Phase::Over || (!draining && *phase == Phase::Draining)) => {
+                match phase.map(|phase| *phase) {
+                    Ok(Phase::Draining) => {
+                        draining = true;
+                        connection.as_mut().graceful_shutdown();
+                        if !seen.load(Ordering::Relaxed) {
+                            // Half a head, or nothing: hyper would wait for the rest.
+                            return Ok(());
+                        }
+                    }
+                    _ => return Ok(()),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Accepting callers: listeners, workers, connections, and stopping without losing a request.
+//!
+//! - [`address`]: where to listen
+//! - [`worker`]: threads that serve connections, each with a runtime of its own
+//! - [`connection`]: one connection and its limits
+//! - [`shell`]: what every request gets alike
+//!
+//! One single-threaded runtime per worker costs less per request than one runtime for all; new connections
+//! go to the worker that has the fewest.
+
+pub mod address;
+mod connection;
+mod shell;
+mod worker;
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::net::body::Body;
+use address::{Address, Listener};
+use worker::{Accepted, Workers};
+
+/// How callers are accepted.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: Vec<Address>,
+    /// How many threads serve connections.
+    pub workers: usize,
+    /// How many connections may be open; more are closed at once.
+    pub max_connections: usize,
+    /// How long a connection may take for a request's head, or stay without one.
+    pub header_read_timeout: Duration,
+    /// How many headers a request may have.
+    pub max_headers: usize,
+    /// How long a request's head may be.
+    pub max_header_bytes: usize,
+    /// How many requests one HTTP/2 connection may have under way.
+    pub max_concurrent_streams: u32,
+    /// How long requests may take to finish once the sidecar stops.
+    pub drain_timeout: Duration,
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    /// Open connections.
+    pub open: Gauge,
+    /// Connections closed at once because there were too many.
+    pub refused: Counter,
+    /// Connections that ended in an error.
+    pub errors: Counter,
+}
+
+/// Handles requests; one is made per worker, on its thread.
+pub trait Handler:
+    tower_service::Service<
+        Request<Incoming>,
+        Response = Response<Body>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> Handler for S where
+    S: tower_service::Service<
+            Request<Incoming>,
+            Response = Response<Body>,
+            Error = Infallible,
+            Future: Send + 'static,
+        > + Clone
+        + Send
+        + 'static
+{
+}
+
+/// How far stopping has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Serving.
+    Serving,
+    /// No new connections; requests under way finish.
+    Draining,
+    /// Whatever is still open is closed.
+    Over,
+}
+
+/// Listeners that are bound and accept nothing yet.
+pub struct Bound {
+    listeners: Vec<Listener>,
+    settings: Settings,
+}
+
+/// Binds all listeners, or none.
+pub fn bind(settings: Settings) -> Result<Bound, address::BindError> {
+    let listeners = settings.listen.iter().map(Listener::bind).collect::<Result<_, _>>()?;
+    Ok(Bound { listeners, settings })
+}
+
+/// How serving ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Every request was answered.
+    Drained,
+    /// Some connections were cut when the time was up, or when it was asked for.
+    Cut(usize),
+}
+
+impl Bound {
+    /// The addresses, with the ports that were got.
+    pub fn addresses(&self) -> Vec<Address> {
+        self.listeners.iter().map(Listener::address).collect()
+    }
+
+    /// Serves until `stop` ends, then lets requests finish, until `hurry` ends or time is up.
+    pub async fn serve<H: Handler>(
+        self,
+        counts: Counts,
+        make: impl Fn() -> H + Clone + Send + 'static,
+        stop: impl Future<Output = ()>,
+        hurry: impl Future<Output = ()>,
+    ) -> io::Result<Ended> {
+        let Self { listeners, settings } = self;
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let workers = Arc::new(Workers::start(&settings, &counts, make, &phases)?);
+        // One permit per connection: all of them free means that all connections have ended.
+        let places = Arc::new(Semaphore::new(settings.max_connections));
+
+        let mut accepting = JoinSet::new();
+        for listener in listeners {
+            accepting.spawn(accept(listener, workers.clone(), places.clone(), counts.clone()));
+        }
+        stop.await;
+        // Dropping the listeners closes them; connections not yet accepted are refused by the system.
+        accepting.shutdown().await;
+
+        phase.send_replace(Phase::Draining);
+        let all = u32::try_from(settings.max_connections).unwrap_or(u32::MAX);
+        let drained = tokio::select! {
+            _ = places.acquire_many(all) => true,
+            () = tokio::time::sleep(settings.drain_timeout) => false,
+            () = hurry => false,
+        };
+        let open = settings.max_connections - places.available_permits();
+        phase.send_replace(Phase::Over);
+        let workers = Arc::into_inner(workers).expect("the accepting tasks have ended");
+        tokio::task::spawn_blocking(move || workers.join()).await?;
+        Ok(if drained { Ended::Drained } else { Ended::Cut(open) })
+    }
+}
+
+/// How long accepting rests when the process has no file descriptors left.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+async fn accept(listener: Listener, workers: Arc<Workers>, places: Arc<Semaphore>, counts: Counts) {
+    loop {
+        match listener.accept().await {
+            Ok(stream) => match places.clone().try_acquire_owned() {
+                Ok(place) => workers.hand_over(Accepted { stream, place }),
+                Err(_) => {
+                    counts.refused.inc();
+                }
+            },
+            Err(error) if is_of_the_caller(&error) => {}
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "connections cannot be accepted");
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// A caller that is gone before it was accepted is no trouble of ours.
+fn is_of_the_caller(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | ConnectionRefused)
+}
