@@ -2,10 +2,9 @@
 
 use http::request::Parts;
 use http::{Method, Request, Response};
-use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
-use super::accounts::{self, Outcome, make_legacy};
+use super::accounts::{self, Outcome, misreport};
 use super::form::Form;
 use super::ledger::{Entry, Ledger, Line, Seen, redaction, tap};
 use super::organisation::State;
@@ -13,7 +12,7 @@ use super::places::{Place, Places, Role};
 use super::replies::{self, Dress, Reply};
 use super::scenario::Scenario;
 use super::script::replacement::{Replacement, bad_gateway, broken, instead, refused};
-use super::script::{Asked, Fault, Plan, Script, on_the_way};
+use super::script::{Asked, Plan, Script, on_the_way};
 use super::{api, control};
 use crate::clock::Clock;
 use crate::net::body::{Body, BoxError, Prefix};
@@ -206,26 +205,6 @@ async fn form(visit: &Visit, body: Body) -> Result<Option<Form>, TransportError>
         visit.head.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let query = Form::urlencoded(visit.head.uri.query().unwrap_or_default());
     Ok(Some(Form::body(content_type, &body).and(query)))
-}
-
-/// Changes what is said of a token. The token was minted all the same.
-fn misreport(said: &mut Map<String, Value>, fault: &Fault) {
-    match fault {
-        Fault::MissingAccessToken => {
-            said.remove("access_token");
-        }
-        Fault::MissingExpiresIn => {
-            said.remove("expires_in");
-        }
-        Fault::LegacyExpiry => make_legacy(said),
-        Fault::ExpiresIn(seconds) => {
-            said.insert("expires_in".to_owned(), json!(seconds));
-        }
-        Fault::WrongApiDomain(domain) => {
-            said.insert("api_domain".to_owned(), json!(domain));
-        }
-        _ => {}
-    }
 }
 
 /// What went wrong while the body of a request was read.

@@ -2,12 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::tokens::{Denied, Issued};
+use super::mints::Denied;
+use super::tokens::Issued;
 use super::{Ask, Outcome, organisation, throttled};
 use crate::emulator::organisation::State;
 use crate::emulator::random;
 use crate::emulator::replies::Reply;
 use crate::emulator::scenario::{Expiry, Language};
+use crate::emulator::script::Fault;
 use crate::emulator::world::World;
 
 /// The scopes of every token.
@@ -117,8 +119,28 @@ fn success(world: &World, state: &State, ask: &Ask<'_>, minted: Minted) -> Map<S
 }
 
 /// Tells the lifetime as older servers do.
-pub(in crate::emulator) fn make_legacy(answer: &mut Map<String, Value>) {
+fn make_legacy(answer: &mut Map<String, Value>) {
     let seconds = answer.get("expires_in").and_then(Value::as_u64).unwrap_or_default();
     answer.insert("expires_in_sec".to_owned(), Value::from(seconds));
     answer.insert("expires_in".to_owned(), Value::from(seconds * 1000));
+}
+
+/// Changes what is said of a token. The token was minted all the same.
+pub(in crate::emulator) fn misreport(said: &mut Map<String, Value>, fault: &Fault) {
+    match fault {
+        Fault::MissingAccessToken => {
+            said.remove("access_token");
+        }
+        Fault::MissingExpiresIn => {
+            said.remove("expires_in");
+        }
+        Fault::LegacyExpiry => make_legacy(said),
+        Fault::ExpiresIn(seconds) => {
+            said.insert("expires_in".to_owned(), json!(seconds));
+        }
+        Fault::WrongApiDomain(domain) => {
+            said.insert("api_domain".to_owned(), json!(domain));
+        }
+        _ => {}
+    }
 }

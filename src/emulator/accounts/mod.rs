@@ -4,6 +4,7 @@
 //! 400, and bodies end without a newline.
 
 mod grants;
+mod mints;
 pub(super) mod tokens;
 
 use http::{Method, StatusCode};
@@ -14,7 +15,7 @@ use super::organisation::State;
 use super::places::Place;
 use super::replies::Reply;
 use super::world::World;
-pub(super) use grants::make_legacy;
+pub(super) use grants::misreport;
 
 /// A request to the accounts server.
 pub(super) struct Ask<'a> {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
+use super::mints::{Denied, Mints};
 use crate::clock::{Clock, Instant};
 use crate::emulator::random;
 use crate::emulator::scenario::{Limits, Seed};
@@ -31,10 +32,6 @@ struct Grant {
     revoked: bool,
     mints: Mints,
 }
-
-/// When the mints of the window were.
-#[derive(Default)]
-struct Mints(VecDeque<Instant>);
 
 /// A grant code that waits to be exchanged.
 #[derive(Clone)]
@@ -65,29 +62,6 @@ impl Issued {
     /// Whether it is good at this moment.
     pub(in crate::emulator) fn is_live(&self, now: Instant) -> bool {
         !self.dead && now < self.expires
-    }
-}
-
-/// Why no token was minted.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::emulator) enum Denied {
-    /// The refresh token is unknown, revoked or pushed out.
-    InvalidCode,
-    /// As many mints as the window allows were made already.
-    Throttled,
-}
-
-impl Mints {
-    /// Adds one, unless the window is full. A denied attempt does not count.
-    fn add(&mut self, now: Instant, limits: &Limits) -> Result<(), Denied> {
-        while self.0.front().is_some_and(|&at| now - at >= limits.window) {
-            self.0.pop_front();
-        }
-        if self.0.len() >= limits.mints_per_window {
-            return Err(Denied::Throttled);
-        }
-        self.0.push_back(now);
-        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::items::{self, missing, text, unknown_id};
-use super::state::Job;
+use super::model::Job;
 use super::{Ask, Crm};
 use crate::emulator::replies::{self, Content, Reply};
 

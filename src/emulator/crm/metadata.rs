@@ -4,7 +4,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::items::{self, missing, text};
-use super::state::{Field, MOST, Module};
+use super::model::{Field, Module};
+use super::state::MOST;
 use super::territories::duplicate;
 use super::{Ask, Crm};
 use crate::emulator::replies::{self, Reply, success};

@@ -10,7 +10,9 @@ mod items;
 mod jobs;
 mod members;
 mod metadata;
+mod model;
 mod records;
+mod search;
 mod state;
 pub(super) mod streams;
 mod territories;
@@ -71,10 +73,7 @@ pub(super) fn answer(crm: &mut Crm, ask: &Ask<'_>) -> Reply {
         return jobs::bulk(crm, ask, &segments);
     }
     match segments.as_slice() {
-        ["settings", "territories", rest @ ..] | ["users", _, "territories", rest @ ..]
-            if !crm.territory_management =>
-        {
-            let _ = rest;
+        ["settings", "territories", ..] | ["users", _, "territories", ..] if !crm.territory_management => {
             territories::not_enabled()
         }
         ["settings", "territories", "actions", "associated_users_count"] => counts::territories(crm, ask),
@@ -110,10 +109,10 @@ pub(super) fn answer(crm: &mut Crm, ask: &Ask<'_>) -> Reply {
         ["files"] => files::download(crm, ask),
         ["__composite_requests"] => composite::answer(crm, ask),
         [module] => records::all(crm, ask, module),
-        [module, "actions", "count"] => records::count(crm, ask, module),
-        [module, "search"] => records::search(crm, ask, module),
+        [module, "actions", "count"] => search::count(crm, ask, module),
+        [module, "search"] => search::search(crm, ask, module),
         [module, "upsert"] => records::upsert(crm, ask, module),
-        [module, "deleted"] => records::deleted(crm, ask, module),
+        [module, "deleted"] => search::deleted(crm, ask, module),
         [module, id] => records::one(crm, ask, module, id),
         _ => replies::invalid_url(),
     }

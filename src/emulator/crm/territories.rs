@@ -4,7 +4,8 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::items::{self, id_in, missing, text, unknown_id};
-use super::state::{MOST, Territory};
+use super::model::Territory;
+use super::state::MOST;
 use super::{Ask, Crm};
 use crate::emulator::replies::{self, Reply, problem, success};
 

@@ -4,7 +4,8 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::items::{self, missing, text, unknown_id};
-use super::state::{MOST, User};
+use super::model::User;
+use super::state::MOST;
 use super::territories::duplicate;
 use super::{Ask, Crm};
 use crate::emulator::replies::{self, Reply, success};

@@ -49,6 +49,11 @@ impl Gate {
         Some(under_way)
     }
 
+    /// Forgets how many there were at once; those under way stay so.
+    pub(super) fn forget_peak(&self) {
+        self.peak.store(0, Ordering::SeqCst);
+    }
+
     /// How many calls were let in at once at most.
     pub(super) fn peak(&self) -> usize {
         self.peak.load(Ordering::SeqCst)

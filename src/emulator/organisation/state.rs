@@ -39,6 +39,7 @@ impl State {
         let fresh = Self::new(&self.seed, scenario, clock);
         *self.tokens() = fresh.tokens.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         *self.crm() = fresh.crm.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.gate.forget_peak();
         *self.credits() = fresh.credits.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     }
 

@@ -3,20 +3,19 @@
 //! A scenario is a TOML file. The shipped one, `config/emulator.toml`, documents every key; a file that
 //! leaves a key out gets the shipped value.
 
+mod error;
 mod seed;
+mod shipped;
 pub(crate) mod span;
 
 use std::fmt;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::script::Rule;
+pub use error::ScenarioError;
 pub(super) use seed::{ModuleSeed, Seed};
-
-/// The shipped scenario.
-const SHIPPED: &str = include_str!("../../../config/emulator.toml");
 
 /// What an emulator starts with. The default is the shipped scenario.
 #[derive(Clone, Deserialize)]
@@ -145,75 +144,6 @@ impl fmt::Debug for Scenario {
         f.debug_struct("Scenario")
             .field("organisations", &self.organisations().collect::<Vec<_>>())
             .finish_non_exhaustive()
-    }
-}
-
-/// Why a text is no scenario: a sentence, and the line if it is about one.
-#[derive(Debug, thiserror::Error)]
-#[error("{}{message}", line.map(|line| format!("line {line}: ")).unwrap_or_default())]
-pub struct ScenarioError {
-    line: Option<usize>,
-    message: String,
-}
-
-impl ScenarioError {
-    fn about(message: impl Into<String>) -> Self {
-        Self { line: None, message: message.into() }
-    }
-
-    fn of_toml(error: &toml::de::Error, text: &str) -> Self {
-        let line_of =
-            |offset: usize| text.as_bytes().iter().take(offset).filter(|&&b| b == b'\n').count() + 1;
-        Self {
-            line: error.span().map(|span| line_of(span.start)),
-            message: error.message().trim_end().replace('\n', ", "),
-        }
-    }
-
-    /// The line it is about, counted from 1.
-    pub fn line(&self) -> Option<usize> {
-        self.line
-    }
-}
-
-/// The values of the shipped file, one by one, for keys that a file leaves out.
-mod shipped {
-    use super::{
-        CountAs, Duration, Expiry, Language, LazyLock, Limits, ModuleSeed, Quirks, SHIPPED, Scenario, Seed,
-    };
-
-    /// Parsing it asks for none of the functions below, because it has every key; a test says so.
-    pub(super) fn scenario() -> &'static Scenario {
-        static PARSED: LazyLock<Scenario> =
-            LazyLock::new(|| Scenario::parse(SHIPPED).expect("the shipped scenario is complete and correct"));
-        &PARSED
-    }
-
-    macro_rules! from_shipped {
-        ($($name:ident: $type:ty = $($path:ident).+;)*) => {
-            $(pub(super) fn $name() -> $type { scenario().$($path).+.clone() })*
-        };
-    }
-
-    from_shipped! {
-        count_as: CountAs = count_as;
-        list_empty_territories: bool = list_empty_territories;
-        deletion_takes: Duration = deletion_takes;
-        limits: Limits = limits;
-        quirks: Quirks = quirks;
-        modules: Vec<ModuleSeed> = modules;
-        organisations: Vec<Seed> = organisations;
-        mints_per_window: usize = limits.mints_per_window;
-        window: Duration = limits.window;
-        live_tokens: usize = limits.live_tokens;
-        token_lifetime: Duration = limits.token_lifetime;
-        refresh_tokens: usize = limits.refresh_tokens;
-        concurrency: bool = limits.concurrency;
-        credits: bool = limits.credits;
-        expiry: Expiry = quirks.expiry;
-        throttle_status: u16 = quirks.throttle_status;
-        throttle_text: Language = quirks.throttle_text;
-        omit_scope: bool = quirks.omit_scope;
     }
 }
 

@@ -8,72 +8,21 @@ mod gzip;
 pub(super) mod on_the_way;
 mod plan;
 pub(super) mod replacement;
+mod target;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::Method;
 use serde::{Deserialize, Serialize};
 
 use super::held;
-use super::places::Role;
 pub use fault::Fault;
 pub(super) use plan::Plan;
+pub(super) use target::Asked;
+pub use target::Target;
 
 /// How many rules wait at most; more are ignored.
 const RULES: usize = 10_000;
-
-/// Which requests a fault happens to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Target {
-    /// All.
-    Any,
-    /// All to the accounts server.
-    Accounts,
-    /// Those that ask for a token.
-    Mints,
-    /// All to the API host.
-    Api,
-    /// All to the host that takes uploads.
-    Uploads,
-    /// Those of one organisation, as far as it can be told.
-    Organisation(String),
-    /// Those whose path begins so, on any host.
-    Path(String),
-    /// Those of a method whose path begins so.
-    Call {
-        /// The method, in capitals.
-        method: String,
-        /// How the path begins.
-        path: String,
-    },
-}
-
-/// A request, as far as targets look at it.
-pub(super) struct Asked<'a> {
-    pub(super) role: Role,
-    pub(super) method: &'a Method,
-    pub(super) path: &'a str,
-    pub(super) organisation: Option<&'a str>,
-}
-
-impl Target {
-    fn is_of(&self, asked: &Asked<'_>) -> bool {
-        match self {
-            Self::Any => asked.role != Role::Control,
-            Self::Accounts => asked.role == Role::Accounts,
-            Self::Mints => asked.role == Role::Accounts && asked.path == "/oauth/v2/token",
-            Self::Api => asked.role == Role::Api,
-            Self::Uploads => asked.role == Role::Uploads,
-            Self::Organisation(name) => asked.organisation == Some(name),
-            Self::Path(path) => asked.path.starts_with(path.as_str()),
-            Self::Call { method, path } => {
-                asked.method == method.as_str() && asked.path.starts_with(path.as_str())
-            }
-        }
-    }
-}
 
 /// A target, what happens to it, and how often.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,7 +125,10 @@ impl Script {
 mod tests {
     use std::time::Duration;
 
+    use http::Method;
+
     use super::*;
+    use crate::emulator::places::Role;
 
     const API: Asked<'_> =
         Asked { role: Role::Api, method: &Method::GET, path: "/crm/v8/users", organisation: Some("acme") };

@@ -4,6 +4,7 @@ mod accounts;
 mod crm;
 mod faults;
 mod sockets;
+mod territories;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
