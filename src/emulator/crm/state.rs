@@ -119,6 +119,13 @@ impl Crm {
         territory.members.len() < before
     }
 
+    /// Makes a user active or inactive.
+    pub(in crate::emulator) fn set_active(&mut self, user: &str, active: bool) {
+        if let Some(user) = self.user_mut(user) {
+            user.active = active;
+        }
+    }
+
     pub(super) fn user(&self, id: &str) -> Option<&User> {
         self.users.iter().find(|user| user.id == id)
     }

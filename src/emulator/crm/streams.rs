@@ -35,7 +35,7 @@ pub(in crate::emulator) async fn echo(
     })))
 }
 
-/// The bytes of [`bytes`] repeat after so many, which is no power of two so that a shift shows.
+/// The bytes of [`bytes()`] repeat after so many, which is no power of two so that a shift shows.
 const PERIOD: usize = 251;
 
 /// `GET /crm/{version}/__bytes?size=N[&chunked=true]`: byte number i is i modulo 251.

@@ -84,7 +84,8 @@ impl Ledger {
         held(&self.book).entries.iter().filter(|entry| of_this_kind(entry)).count()
     }
 
-    /// How many requests came to the API and uploads hosts.
+    /// How many requests were meant for the API and uploads hosts, those that the script refused or broke
+    /// among them.
     pub fn calls(&self) -> usize {
         held(&self.book).calls
     }
@@ -94,7 +95,7 @@ impl Ledger {
         held(&self.book).mints
     }
 
-    /// How many requests asked for an access token.
+    /// How many requests asked for an access token, successfully or not.
     pub fn mint_attempts(&self) -> usize {
         held(&self.book).mint_attempts
     }

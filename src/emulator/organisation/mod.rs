@@ -112,6 +112,12 @@ impl Organisation {
         self.state().crm().leave(&territory, &user);
     }
 
+    /// Makes a user active or inactive, by name; who is inactive does not count.
+    pub fn set_user_active(&self, user: &str, active: bool) {
+        let id = self.user_id(user);
+        self.state().crm().set_active(&id, active);
+    }
+
     /// Switches territory management on or off; while off, calls for it answer `FEATURE_NOT_ENABLED`.
     pub fn set_territory_management(&self, enabled: bool) {
         self.state().crm().territory_management = enabled;

@@ -14,6 +14,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::script::Rule;
+use crate::zoho::data_center::Environment;
+use crate::zoho::edition::Edition;
 pub use error::ScenarioError;
 pub(super) use seed::{ModuleSeed, Seed};
 
@@ -112,6 +114,32 @@ impl Scenario {
     /// The names of its organisations, in the order of the file.
     pub fn organisations(&self) -> impl Iterator<Item = &str> {
         self.organisations.iter().map(|seed| seed.name.as_str())
+    }
+
+    /// The same with another edition for one organisation. Panics if there is none of this name.
+    #[must_use]
+    pub fn with_edition(mut self, organisation: &str, edition: Edition) -> Self {
+        self.seed(organisation).edition = edition;
+        self
+    }
+
+    /// The same with another environment for one organisation. Panics if there is none of this name.
+    #[must_use]
+    pub fn with_environment(mut self, organisation: &str, environment: Environment) -> Self {
+        self.seed(organisation).environment = environment;
+        self
+    }
+
+    /// The same with so many daily credits for one organisation. Panics if there is none of this name.
+    #[must_use]
+    pub fn with_credits(mut self, organisation: &str, credits: u64) -> Self {
+        self.seed(organisation).credits = Some(credits);
+        self
+    }
+
+    fn seed(&mut self, name: &str) -> &mut Seed {
+        let mut seeds = self.organisations.iter_mut();
+        seeds.find(|seed| seed.name == name).expect("the scenario has an organisation of this name")
     }
 
     fn check(&self) -> Result<(), ScenarioError> {

@@ -6,6 +6,7 @@ use http::Method;
 use serde_json::json;
 
 use super::*;
+use crate::zoho::data_center::Environment;
 
 #[tokio::test(start_paused = true)]
 async fn the_eleventh_mint_in_ten_minutes_is_denied_in_zohos_words() {
@@ -38,6 +39,18 @@ async fn a_mint_tells_the_api_domain_of_data_centre_and_environment() {
     assert_eq!(minted.json()["expires_in"], 3600);
     assert_eq!(minted.headers["server"], "ZGS");
     assert!(!minted.text().ends_with('\n'));
+}
+
+#[tokio::test]
+async fn an_organisation_in_a_sandbox_has_its_own_api_host() {
+    let sandboxed = Scenario::default().with_environment("acme", Environment::Sandbox);
+    let program = Program::of_acme(sandboxed).await;
+    assert_eq!(program.mint().await.json()["api_domain"], "https://sandbox.zohoapis.com");
+    assert_eq!(program.get(COUNTS).await.status, StatusCode::UNAUTHORIZED);
+    let request = Request::get(format!("https://sandbox.zohoapis.com{COUNTS}"))
+        .header(AUTHORIZATION, format!("Zoho-oauthtoken {}", program.token));
+    let answer = send(&program.zoho, request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(answer.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -87,9 +87,7 @@ async fn the_api_tells_when_the_token_expires_and_what_credits_are_left() {
     assert!(answer.headers["x-accesstoken-reset"].to_str().unwrap().ends_with("+05:30"));
     assert!(!answer.headers.contains_key("x-api-credits-remaining"));
 
-    let few = include_str!("../../../config/emulator.toml")
-        .replace("zgid           = \"6", "credits = 4\nzgid = \"6");
-    let program = Program::of_acme(scenario(&few)).await;
+    let program = Program::of_acme(Scenario::default().with_credits("acme", 4)).await;
     program.get(COUNTS).await;
     assert_eq!(program.get(COUNTS).await.headers["x-api-credits-remaining"], "2");
     program.get(COUNTS).await;
@@ -165,4 +163,29 @@ async fn head_is_answered_like_get_without_a_body() {
     assert_eq!(head.status, StatusCode::OK);
     assert_eq!(head.headers["content-length"], get.headers["content-length"]);
     assert!(head.body.is_empty());
+}
+
+#[tokio::test]
+async fn an_upload_longer_than_what_is_kept_is_measured_to_its_end() {
+    let program = Program::shipped().await;
+    let mut body =
+        b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"long\"\r\n\r\n".to_vec();
+    body.resize(65 * 1024 * 1024, b'x');
+    body.extend_from_slice(b"\r\n--b--\r\n");
+    let length = body.len() as u64;
+    let request = Request::post("https://www.zohoapis.com/crm/v8/files")
+        .header(AUTHORIZATION, format!("Zoho-oauthtoken {}", program.token))
+        .header(CONTENT_TYPE, "multipart/form-data; boundary=b");
+    let stored = send(&program.zoho, request.body(Body::full(body)).unwrap()).await.unwrap();
+    assert_eq!(stored.json()["data"][0]["details"]["name"], "long");
+    assert_eq!(program.zoho.ledger().entries().last().unwrap().body_length, length);
+}
+
+#[tokio::test]
+async fn an_upload_with_a_dead_token_is_refused_unread() {
+    let program = Program::shipped().await;
+    program.organisation.kill_access_tokens();
+    let answer = program.call("POST", "/crm/v8/files", json!("abc")).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(program.zoho.ledger().entries().last().unwrap().body_length, 0);
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
+use crate::zoho::edition::Edition;
 
 fn counts() -> Target {
     Target::Path(COUNTS.to_owned())
@@ -129,10 +130,8 @@ async fn headers_can_be_added_and_replaced() {
 
 #[tokio::test(start_paused = true)]
 async fn calls_beyond_the_edition_are_refused_while_others_are_under_way() {
-    let few = include_str!("../../../config/emulator.toml")
-        .replace("concurrency      = false", "concurrency = true")
-        .replace("zgid           = \"6", "edition = \"free\"\nzgid = \"6");
-    let program = Program::of_acme(scenario(&few)).await;
+    let few = scenario("[limits]\nconcurrency = true").with_edition("acme", Edition::Free);
+    let program = Program::of_acme(few).await;
     program.zoho.script().always(Target::Api, Fault::Delay(Duration::from_secs(1)));
     let six = tokio::join!(
         ask(&program),
@@ -153,9 +152,22 @@ async fn calls_beyond_the_edition_are_refused_while_others_are_under_way() {
     assert_eq!(program.organisation.peak_concurrency(), 5);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_scenario_can_begin_with_faults() {
+    let faults = "[[faults]]\ntarget = { call = { method = 'GET', path = '/crm' } }\n\
+                  fault = { together = [{ delay = '1h' }, 'html502'] }\ntimes = 1";
+    let program = Program::of_acme(scenario(faults)).await;
+    assert_eq!(ask(&program).await.unwrap().status, StatusCode::BAD_GATEWAY);
+    assert!(program.mint().await.json()["access_token"].is_string());
+    program.zoho.reset();
+    assert_eq!(program.zoho.script().waiting(), 1);
+    assert_eq!((program.organisation.live_tokens(), program.zoho.ledger().entries().len()), (0, 0));
+}
+
 #[tokio::test]
-async fn every_fault_has_its_name_in_the_list() {
+async fn every_fault_has_its_name_in_the_list_and_in_the_shipped_file() {
     for name in Fault::NAMES {
+        assert!(include_str!("../../../config/emulator.toml").contains(name), "{name}");
         let error =
             serde_json::from_value::<Fault>(json!({ *name: null })).err().map(|error| error.to_string());
         assert!(!error.clone().unwrap_or_default().contains("unknown variant"), "{error:?}");

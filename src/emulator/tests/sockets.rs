@@ -126,3 +126,20 @@ async fn dropping_a_listener_ends_its_connections() {
     tokio::task::yield_now().await;
     assert!(caller.call("GET", COUNTS, "", "").await.is_none());
 }
+
+#[tokio::test]
+async fn long_bodies_arrive_whole_and_cut_ones_break_off() {
+    let (zoho, listening) = listening("*").await;
+    for http2 in [false, true] {
+        let caller = Caller::of(&listening, http2);
+        let minted = caller.mint("acme").await;
+        let token = minted["access_token"].as_str().unwrap();
+        let long = "x".repeat(3_000_000);
+        let (_, echo) = caller.call("POST", "/crm/v8/__echo", token, &long).await.unwrap();
+        assert!(echo.contains("\"body_length\":3000000"), "{echo}");
+        zoho.script().next(Target::Api, Fault::CutBody(10));
+        assert!(caller.call("GET", COUNTS, token, "").await.is_none());
+        zoho.script().next(Target::Api, Fault::Chunked);
+        assert_eq!(caller.call("GET", COUNTS, token, "").await.unwrap().0, 200);
+    }
+}

@@ -154,4 +154,6 @@ async fn what_somebody_does_in_the_user_interface_shows_at_once() {
     program.organisation.add_user_to_territory("Finn Example", "East");
     assert_eq!(program.zoho.ledger().calls(), calls);
     assert_eq!(program.count("East").await.as_deref(), Some("2"));
+    program.organisation.set_user_active("Finn Example", false);
+    assert_eq!(program.count("East").await.as_deref(), Some("1"));
 }
