@@ -1,0 +1,149 @@
+//! What an organisation holds in its CRM. Counts are never kept: they follow from this.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use super::files::Files;
+use super::model::{Field, Job, Module, Territory, User};
+use crate::clock::Instant;
+use crate::emulator::scenario::{CountAs, Scenario, Seed};
+
+/// How many records, users, territories, fields an organisation holds at most, each.
+pub(super) const MOST: usize = 20_000;
+
+/// What an organisation holds in its CRM.
+pub(in crate::emulator) struct Crm {
+    pub(in crate::emulator) territory_management: bool,
+    pub(in crate::emulator) territories: Vec<Territory>,
+    pub(in crate::emulator) users: Vec<User>,
+    pub(in crate::emulator) modules: Vec<Module>,
+    pub(in crate::emulator) files: Files,
+    pub(super) name: String,
+    pub(super) zgid: String,
+    pub(super) count_as: CountAs,
+    pub(super) list_empty_territories: bool,
+    pub(super) deletion_takes: Duration,
+    pub(super) jobs: Vec<Job>,
+    next_id: u64,
+}
+
+impl Crm {
+    pub(in crate::emulator) fn new(seed: &Seed, scenario: &Scenario, now: SystemTime) -> Self {
+        let mut crm = Self {
+            territory_management: seed.territory_management,
+            territories: Vec::new(),
+            users: Vec::new(),
+            modules: Vec::new(),
+            files: Files::default(),
+            name: seed.name.clone(),
+            zgid: seed.zgid.clone(),
+            count_as: scenario.count_as,
+            list_empty_territories: scenario.list_empty_territories,
+            deletion_takes: scenario.deletion_takes,
+            jobs: Vec::new(),
+            next_id: 1,
+        };
+        for user in &seed.users {
+            let (name, email, active) = (user.name.clone(), user.email.clone(), user.active);
+            let id = crm.new_id();
+            crm.users.push(User { id, name, email, active, modified: now });
+        }
+        for territory in &seed.territories {
+            let members = territory.members.iter().map(|&user| crm.users[user].id.clone()).collect();
+            let id = crm.new_id();
+            crm.territories.push(Territory { members, ..Territory::new(id, territory.name.clone(), now) });
+        }
+        for module in &scenario.modules {
+            let id = crm.new_id();
+            let fields = module.fields.iter().map(|name| Field::new(crm.new_id(), name)).collect();
+            crm.modules.push(Module {
+                id,
+                api_name: module.api_name.clone(),
+                plural_label: module.api_name.replace('_', " "),
+                modified: now,
+                fields,
+                records: BTreeMap::new(),
+                deleted: Vec::new(),
+            });
+        }
+        crm
+    }
+
+    /// The next id: digits that begin with the number of the organisation.
+    pub(super) fn new_id(&mut self) -> String {
+        let id = format!("{}{:09}", self.zgid, self.next_id);
+        self.next_id += 1;
+        id
+    }
+
+    /// Does what is due by now.
+    pub(in crate::emulator) fn settle(&mut self, now: Instant) {
+        let is_due = |job: &&mut Job| !job.done && job.due <= now;
+        let due: Vec<String> = self.jobs.iter_mut().filter(is_due).map(Job::finish).collect();
+        for user in due {
+            self.remove_user(&user);
+        }
+    }
+
+    /// Removes a user from everywhere; tells whether there was one.
+    pub(super) fn remove_user(&mut self, id: &str) -> bool {
+        for territory in &mut self.territories {
+            territory.members.retain(|member| member != id);
+            territory.manager.take_if(|manager| manager == id);
+        }
+        let before = self.users.len();
+        self.users.retain(|user| user.id != id);
+        self.users.len() < before
+    }
+
+    /// How many active users belong to a territory.
+    pub(in crate::emulator) fn count(&self, territory: &Territory) -> usize {
+        territory.members.iter().filter(|id| self.user(id).is_some_and(|user| user.active)).count()
+    }
+
+    /// Puts a user into a territory; false if they are in it already.
+    pub(in crate::emulator) fn join(&mut self, territory: &str, user: &str) -> bool {
+        let Some(territory) = self.territory_mut(territory) else { return false };
+        if territory.members.iter().any(|member| member == user) || territory.members.len() >= MOST {
+            return false;
+        }
+        territory.members.push(user.to_owned());
+        true
+    }
+
+    /// Takes a user out of a territory; false if they are not in it.
+    pub(in crate::emulator) fn leave(&mut self, territory: &str, user: &str) -> bool {
+        let Some(territory) = self.territory_mut(territory) else { return false };
+        let before = territory.members.len();
+        territory.members.retain(|member| member != user);
+        territory.members.len() < before
+    }
+
+    /// Makes a user active or inactive.
+    pub(in crate::emulator) fn set_active(&mut self, user: &str, active: bool) {
+        if let Some(user) = self.user_mut(user) {
+            user.active = active;
+        }
+    }
+
+    pub(super) fn user(&self, id: &str) -> Option<&User> {
+        self.users.iter().find(|user| user.id == id)
+    }
+
+    pub(super) fn user_mut(&mut self, id: &str) -> Option<&mut User> {
+        self.users.iter_mut().find(|user| user.id == id)
+    }
+
+    pub(super) fn territory(&self, id: &str) -> Option<&Territory> {
+        self.territories.iter().find(|territory| territory.id == id)
+    }
+
+    pub(super) fn territory_mut(&mut self, id: &str) -> Option<&mut Territory> {
+        self.territories.iter_mut().find(|territory| territory.id == id)
+    }
+
+    /// A module, by API name or id.
+    pub(super) fn module_mut(&mut self, name: &str) -> Option<&mut Module> {
+        self.modules.iter_mut().find(|module| module.api_name == name || module.id == name)
+    }
+}

@@ -1,0 +1,108 @@
+//! Parameters as Zoho takes them: in a form, a query, or a multipart body.
+
+use super::multipart;
+
+/// Names and values, in order.
+#[derive(Default)]
+pub(super) struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// Names and values that are decoded already.
+    pub(super) fn of(pairs: impl Iterator<Item = (String, String)>) -> Self {
+        Self(pairs.collect())
+    }
+
+    /// Reads `a=b&c=d`.
+    pub(super) fn urlencoded(text: &str) -> Self {
+        let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(name), decode(value))
+        });
+        Self(pairs.collect())
+    }
+
+    /// Reads a body by its content type; what is not multipart is taken for a form.
+    pub(super) fn body(content_type: Option<&str>, body: &[u8]) -> Self {
+        let boundary = content_type.and_then(multipart::boundary);
+        let Some(boundary) = boundary else {
+            return Self::urlencoded(&String::from_utf8_lossy(body));
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let parts = multipart::parts(body, &boundary);
+        Self(parts.into_iter().map(|part| (part.name, text(part.content))).collect())
+    }
+
+    /// These, and those of another after them.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
+    /// The first value of a name.
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The comma-separated values of a name.
+    pub(super) fn list(&self, name: &str) -> Vec<&str> {
+        let values = self.value(name).unwrap_or_default().split(',');
+        values.map(str::trim).filter(|value| !value.is_empty()).collect()
+    }
+}
+
+/// Undoes percent encoding; `+` is a space. What is no encoding stays as it is.
+pub(super) fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let pair = bytes.get(at + 1..at + 3).and_then(|pair| std::str::from_utf8(pair).ok());
+        let byte = pair.and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        match (bytes[at], byte) {
+            (b'%', Some(byte)) => {
+                decoded.push(byte);
+                at += 2;
+            }
+            (b'+', _) => decoded.push(b' '),
+            (other, _) => decoded.push(other),
+        }
+        at += 1;
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+/// Percent-encodes all but letters, digits and `-._~`.
+pub(super) fn encode(text: &str) -> String {
+    use std::fmt::Write;
+    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_decoded() {
+        let form = Form::urlencoded("a=1000.x%2Ey&b=one+two&c&ids=1,%202");
+        assert_eq!(form.value("a"), Some("1000.x.y"));
+        assert_eq!(form.value("b"), Some("one two"));
+        assert_eq!(form.value("c"), Some(""));
+        assert_eq!(form.list("ids"), ["1", "2"]);
+        assert_eq!(decode("100%"), "100%");
+        assert_eq!(decode(&encode("ü/ &")), "ü/ &");
+    }
+
+    #[test]
+    fn a_multipart_body_holds_parameters_too() {
+        let body = "--b\r\nContent-Disposition: form-data; name=\"code\"\r\n\r\n1000.c\r\n--b--\r\n";
+        let form = Form::body(Some("multipart/form-data; boundary=b"), body.as_bytes());
+        assert_eq!(form.value("code"), Some("1000.c"));
+    }
+}
