@@ -2,6 +2,7 @@
 pub mod admission;
 pub mod cache;
 pub mod clock;
+pub mod config;
 pub mod emulator;
 pub mod net;
 pub mod oauth;

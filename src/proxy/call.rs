@@ -41,10 +41,14 @@ pub(super) enum Plan {
 /// Reads a request: refuses what is ambiguous, chooses the tenant, finds the rule.
 pub(super) fn read<'a, B: HttpBody>(
     rules: &Rulebook,
+    max_uri_bytes: usize,
     request: &'a Request<B>,
 ) -> Result<Reading<'a>, Refusal> {
-    inspect::check(request)?;
     let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+    if target.len() > max_uri_bytes {
+        return Err(Refusal::UriTooLong(max_uri_bytes));
+    }
+    inspect::check(request)?;
     let choice = rules.tenants.choose(request.headers(), target)?;
     let path = choice.path_and_query.split_once('?').map_or(choice.path_and_query, |(path, _)| path);
     inspect::check_meaning(&rules.routes, request.method(), path)?;

@@ -58,6 +58,8 @@ pub struct Settings {
     /// A request body of at most this many bytes is kept until Zoho has answered, so that it can be sent
     /// again with a new token.
     pub replay_max_bytes: usize,
+    /// A longer path with its query is refused.
+    pub max_uri_bytes: usize,
 }
 
 /// What all workers share.
@@ -174,7 +176,7 @@ impl Proxy {
             wall: self.shared.clock.wall(),
             request_id: request_id::of(request.headers()),
         };
-        let reading = match call::read(&self.shared.rules, &request) {
+        let reading = match call::read(&self.shared.rules, self.shared.settings.max_uri_bytes, &request) {
             Ok(reading) => reading,
             Err(refusal) => return Handling::now(self.refuse_unread(&request, &arrival, &refusal)),
         };

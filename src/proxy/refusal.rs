@@ -23,6 +23,8 @@ use crate::upstream::CallError;
 pub enum Refusal {
     /// The request could mean one thing to the sidecar and another to Zoho.
     Ambiguous(&'static str),
+    /// The path and query are longer than this many bytes.
+    UriTooLong(usize),
     /// A method that a proxy with credentials must not pass on.
     Method,
     /// Several organisations, and none is named.
@@ -65,6 +67,7 @@ impl Refusal {
         use StatusCode as S;
         match self {
             Self::Ambiguous(_) => Kind(S::BAD_REQUEST, "SIDECAR_AMBIGUOUS_REQUEST", "http_request_error"),
+            Self::UriTooLong(_) => Kind(S::URI_TOO_LONG, "SIDECAR_URI_TOO_LONG", "http_request_error"),
             Self::Method => Kind(S::BAD_REQUEST, "SIDECAR_METHOD_REFUSED", "http_request_denied"),
             Self::TenantMissing(_) => Kind(S::BAD_REQUEST, "SIDECAR_TENANT_MISSING", "http_request_error"),
             Self::TenantUnknown(_) => Kind(S::NOT_FOUND, "SIDECAR_TENANT_UNKNOWN", "http_request_error"),
@@ -114,6 +117,7 @@ impl Refusal {
     fn message(&self) -> String {
         match self {
             Self::Ambiguous(what) => format!("The request is ambiguous: {what}"),
+            Self::UriTooLong(limit) => format!("The path with its query is longer than {limit} bytes"),
             Self::Method => "This method is not passed on to Zoho".to_owned(),
             Self::TenantMissing(why) | Self::TenantUnknown(why) => sentence(&why.to_string()),
             Self::RequestBroken => "The body of the request broke off".to_owned(),
@@ -138,6 +142,7 @@ impl Refusal {
     fn remedy(&self) -> String {
         match self {
             Self::Ambiguous(_) => "send the request in its plain form".to_owned(),
+            Self::UriTooLong(_) => "send a shorter query, or raise server.max_uri_bytes".to_owned(),
             Self::Method => "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS".to_owned(),
             Self::TenantMissing(_) => {
                 "name one tenant: by the header X-Zoho-Tenant, or by a base URL that ends in /tenants/NAME".to_owned()

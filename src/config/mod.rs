@@ -1,0 +1,162 @@
+//! The configuration: files laid over the documented defaults, checked as a whole.
+//!
+//! Every section becomes its room's `Settings`; no room learns that files exist. Reading never stops at the
+//! first mistake: all problems are told at once, each with its file and line and with what would be right.
+//!
+//! - [`problem`]: one thing that is wrong
+//! - `tree`: TOML with the places it came from
+//! - `section`: reading a table key by key
+//! - `rooms`: the sections that are one room's settings
+//! - `rules`: tenants, data centres, routes and writes
+
+pub mod problem;
+mod rooms;
+mod rules;
+mod section;
+mod tree;
+mod units;
+
+use std::path::{Path, PathBuf};
+
+use crate::oauth::{Credential, SecretSource};
+use crate::rulebook::Rulebook;
+use crate::{admission, cache, net, oauth, proxy, server, telemetry, upstream};
+use problem::{Place, Problem, Problems, Severity};
+use section::Section;
+
+/// The defaults, every key documented.
+pub const DEFAULTS: &str = include_str!("../../config/defaults.toml");
+
+/// A configuration that can be served.
+#[derive(Debug)]
+pub struct Config {
+    /// `[server]`
+    pub server: server::Settings,
+    /// `[admin]`; `None` for no admin listener.
+    pub admin: Option<Admin>,
+    /// `[log]`
+    pub log: telemetry::Settings,
+    /// `[tokens]` and `[state]`
+    pub tokens: oauth::Settings,
+    /// `[upstream]`, making connections
+    pub connections: net::client::Settings,
+    /// `[upstream]`, limits of a call
+    pub upstream: upstream::Settings,
+    /// `[upstream]` and `[server]`, handling requests
+    pub proxy: proxy::Settings,
+    /// `[admission]`
+    pub admission: admission::Settings,
+    /// `[cache]`
+    pub cache: cache::Settings,
+    /// Tenants, routes and writes.
+    pub rulebook: Rulebook,
+    /// What each tenant authenticates with, by tenant number.
+    pub credentials: Vec<Credential>,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Where to listen.
+    pub listen: server::address::Address,
+    /// What callers must show, other than for `/livez` and `/readyz`.
+    pub token: Option<SecretSource>,
+}
+
+/// What came of reading a configuration.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration, if nothing is wrong with it.
+    pub config: Option<Config>,
+    /// What is wrong or doubtful, in the order of files and lines.
+    pub problems: Vec<Problem>,
+}
+
+/// A file's name and text.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// How to call it in messages.
+    pub name: String,
+    /// What is in it.
+    pub text: String,
+}
+
+/// Reads files, later ones over earlier ones, over the defaults.
+pub fn load(paths: &[PathBuf]) -> Loaded {
+    let problems = Problems::default();
+    let sources: Vec<Source> = paths.iter().filter_map(|path| read(path, &problems)).collect();
+    build(&sources, problems)
+}
+
+/// The same from texts.
+pub fn load_texts(sources: &[Source]) -> Loaded {
+    build(sources, Problems::default())
+}
+
+fn read(path: &Path, problems: &Problems) -> Option<Source> {
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Some(Source { name, text }),
+        Err(error) => {
+            problems.add(Problem {
+                severity: Severity::Problem,
+                place: Some(Place { file: name, line: 1 }),
+                key: "(file)".to_owned(),
+                what: format!("this file cannot be read: {error}"),
+                remedy: "name a TOML file that this user may read".to_owned(),
+            });
+            None
+        }
+    }
+}
+
+fn build(sources: &[Source], problems: Problems) -> Loaded {
+    let mut tree = tree::parse("(defaults)", DEFAULTS, &problems);
+    for source in sources {
+        tree::overlay(&mut tree, tree::parse(&source.name, &source.text, &problems));
+    }
+    let config = read_config(&Section::root(&tree, &problems));
+    Section::root(&tree, &problems).finish_known(&SECTIONS);
+    let problems = problems.into_sorted();
+    let is_sound = problems.iter().all(|problem| problem.severity == Severity::Warning);
+    Loaded { config: is_sound.then_some(config), problems }
+}
+
+/// All sections there are.
+const SECTIONS: [&str; 14] = [
+    "server",
+    "admin",
+    "state",
+    "log",
+    "tokens",
+    "upstream",
+    "admission",
+    "cache",
+    "tenant_defaults",
+    "tenants",
+    "data_centers",
+    "route_defaults",
+    "routes",
+    "writes",
+];
+
+fn read_config(root: &Section<'_>) -> Config {
+    let (server, max_uri_bytes) = rooms::server(root.section("server"));
+    let upstream = rooms::upstream(root.section("upstream"));
+    let (tenants, credentials) = rules::tenants(root);
+    let rulebook = Rulebook { tenants, routes: rules::routes(root) };
+    let state_directory = rooms::state(root.section("state"));
+    Config {
+        server,
+        admin: rooms::admin(root.section("admin")),
+        log: rooms::log(root.section("log")),
+        tokens: rooms::tokens(root.section("tokens"), state_directory),
+        connections: upstream.connections,
+        upstream: upstream.limits,
+        proxy: proxy::Settings { replay_max_bytes: upstream.replay_max_bytes, max_uri_bytes },
+        admission: rooms::admission(root.section("admission")),
+        cache: rooms::cache(root.section("cache")),
+        rulebook,
+        credentials,
+    }
+}

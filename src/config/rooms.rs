@@ -1,0 +1,246 @@
+//! The sections that are one room's settings.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use super::Admin;
+use super::section::Section;
+use crate::net::connector::EgressProxy;
+use crate::server::address::Address;
+use crate::telemetry::Format;
+use crate::{admission, cache, net, oauth, server, telemetry, upstream};
+
+/// More threads than this gain a guest on somebody else's machine nothing.
+const MOST_WORKERS_BY_DEFAULT: usize = 4;
+
+pub(super) fn server(section: Section<'_>) -> (server::Settings, usize) {
+    let listen: Vec<Address> = section.list("listen", "\"127.0.0.1:8080\" or \"unix:/run/proxy.sock\"");
+    if listen.is_empty() && section.has("listen") {
+        section.wrong("listen", "there is nowhere to listen", "write [\"127.0.0.1:8080\"]");
+    }
+    let open = section.flag("i_know_this_is_open");
+    if let Some(address) = listen.iter().find(|address| !address.is_local() && !open) {
+        section.wrong(
+            "listen",
+            format!("whoever reaches {address} would use your credentials"),
+            "listen on 127.0.0.1, [::1] or a unix socket, or set i_know_this_is_open = true",
+        );
+    }
+    let settings = server::Settings {
+        listen,
+        workers: workers(&section),
+        max_connections: section.number("max_connections", 1, 1_000_000),
+        header_read_timeout: section.limit("header_read_timeout"),
+        max_headers: section.number("max_headers", 1, 10_000),
+        max_header_bytes: at_least(&section, "max_header_bytes", 8 * 1024),
+        max_concurrent_streams: u32::try_from(section.number("max_concurrent_streams", 1, 100_000))
+            .unwrap_or(u32::MAX),
+        drain_timeout: section.duration("drain_timeout"),
+    };
+    let max_uri_bytes = section.memory_size("max_uri_bytes");
+    section.finish();
+    (settings, max_uri_bytes)
+}
+
+fn workers(section: &Section<'_>) -> usize {
+    if section.is_text("workers") {
+        section.choice("workers", &[("auto", ())]);
+        // Counts what affinity and the cgroup's quota leave to this process.
+        std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_WORKERS_BY_DEFAULT))
+    } else {
+        section.number("workers", 1, 1024)
+    }
+}
+
+fn at_least(section: &Section<'_>, key: &str, least: usize) -> usize {
+    let size = section.memory_size(key);
+    if size < least {
+        section.wrong(key, "this is too small for HTTP", format!("write at least \"{}KiB\"", least / 1024));
+    }
+    size.max(least)
+}
+
+pub(super) fn admin(section: Section<'_>) -> Option<Admin> {
+    let token = if section.is_none("token") { None } else { Some(section.secret("token")) };
+    let listen = if section.is_none("listen") {
+        None
+    } else {
+        let text = section.text("listen", "\"127.0.0.1:9090\"");
+        let address = text.parse::<Address>();
+        if address.is_err() {
+            section.wrong(
+                "listen",
+                format!("\"{text}\" is not an address"),
+                "write \"127.0.0.1:9090\", \"unix:/run/admin.sock\" or \"none\"",
+            );
+        }
+        address.ok()
+    };
+    if token.is_none() && listen.as_ref().is_some_and(|address| !address.is_local()) {
+        section.wrong(
+            "listen",
+            "an admin listener that others reach needs a token",
+            "set token = { file = \"…\" }, or listen on 127.0.0.1",
+        );
+    }
+    section.finish();
+    listen.map(|listen| Admin { listen, token })
+}
+
+pub(super) fn state(section: Section<'_>) -> Option<PathBuf> {
+    let text = section.text("directory", "\"auto\", \"none\" or a path");
+    let directory = match text.as_str() {
+        "none" => None,
+        "auto" => {
+            let directory = state_directory(|name| std::env::var_os(name).map(PathBuf::from));
+            if directory.is_none() {
+                section.doubtful(
+                    "directory",
+                    "neither $STATE_DIRECTORY nor $HOME is set: every restart will cost a mint",
+                    "write a path, or \"none\" if that is fine",
+                );
+            }
+            directory
+        }
+        path => Some(PathBuf::from(path)),
+    };
+    section.finish();
+    directory
+}
+
+/// systemd's directory, else the user's own by the XDG base directory specification.
+fn state_directory(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    let set = |name: &str| variable(name).filter(|path| path.is_absolute());
+    set("STATE_DIRECTORY")
+        .or_else(|| set("XDG_STATE_HOME").map(|state| state.join("zoho-sidecar")))
+        .or_else(|| set("HOME").map(|home| home.join(".local/state/zoho-sidecar")))
+}
+
+pub(super) fn log(section: Section<'_>) -> telemetry::Settings {
+    let format = section
+        .choice("format", &[("auto", None), ("json", Some(Format::Json)), ("text", Some(Format::Text))]);
+    let level = section.text("level", "\"info\"");
+    if !level.is_empty() && !telemetry::is_level(&level) {
+        section.wrong("level", format!("\"{level}\" is not a level"), "write error, warn, info or debug");
+    }
+    let on_terminal = if std::io::stderr().is_terminal() { Format::Text } else { Format::Json };
+    let settings = telemetry::Settings {
+        format: format.flatten().unwrap_or(on_terminal),
+        level,
+        requests: section.flag("requests"),
+        buffer_lines: section.number("buffer_lines", 1, 1_000_000),
+    };
+    section.finish();
+    settings
+}
+
+pub(super) fn tokens(section: Section<'_>, state_directory: Option<PathBuf>) -> oauth::Settings {
+    let settings = oauth::Settings {
+        exchange_timeout: section.limit("exchange_timeout"),
+        renewal_lead: section.duration("renewal_lead"),
+        wait_limit: section.limit("wait_limit"),
+        mints_per_window: section.number("mints_per_window", 1, 10),
+        secret_poll: section.limit("secret_poll"),
+        state_directory,
+    };
+    section.finish();
+    settings
+}
+
+/// What `[upstream]` says, by the room it is for.
+pub(super) struct Upstream {
+    pub(super) connections: net::client::Settings,
+    pub(super) limits: upstream::Settings,
+    pub(super) replay_max_bytes: usize,
+}
+
+pub(super) fn upstream(section: Section<'_>) -> Upstream {
+    let ca_file = if section.is_none("ca_file") {
+        None
+    } else {
+        let path = PathBuf::from(section.text("ca_file", "a path, or \"none\""));
+        if let Err(error) = net::tls::client_config(Some(&path)) {
+            section.wrong("ca_file", error.to_string(), "write the path of a PEM file, or \"none\"");
+        }
+        Some(path)
+    };
+    let upstream = Upstream {
+        connections: net::client::Settings {
+            connect_timeout: section.limit("connect_timeout"),
+            pool_idle_timeout: section.duration("pool_idle_timeout"),
+            pool_max_idle_per_host: section.number("pool_max_idle_per_host", 0, 10_000),
+            ca_file,
+            proxy: egress_proxy(&section),
+        },
+        limits: upstream::Settings {
+            first_byte_timeout: section.limit("first_byte_timeout"),
+            idle_timeout: section.limit("idle_timeout"),
+            total_timeout: section.limit("total_timeout"),
+        },
+        replay_max_bytes: section.memory_size("replay_max_bytes"),
+    };
+    section.finish();
+    upstream
+}
+
+fn egress_proxy(section: &Section<'_>) -> EgressProxy {
+    match section.text("proxy", "\"environment\", \"none\" or a URL").as_str() {
+        "environment" => EgressProxy::Environment,
+        "none" => EgressProxy::None,
+        url => {
+            let is_url = url.parse::<http::Uri>().is_ok_and(|url| {
+                url.host().is_some() && url.scheme_str().is_some_and(|scheme| scheme.starts_with("http"))
+            });
+            if !is_url {
+                // The text itself may hold a password, so it is not repeated.
+                section.wrong(
+                    "proxy",
+                    "this is not the URL of a proxy",
+                    "write \"http://proxy.example:3128\", \"environment\" or \"none\"",
+                );
+            }
+            EgressProxy::Url(url.to_owned())
+        }
+    }
+}
+
+pub(super) fn admission(section: Section<'_>) -> admission::Settings {
+    let settings = admission::Settings {
+        queue: section.number("queue", 0, 1_000_000),
+        queue_timeout: section.duration("queue_timeout"),
+    };
+    section.finish();
+    settings
+}
+
+pub(super) fn cache(section: Section<'_>) -> cache::Settings {
+    let settings = cache::Settings {
+        max_bytes: section.size("max_bytes"),
+        max_entry_bytes: section.memory_size("max_entry_bytes"),
+        uncacheable_for: section.duration("uncacheable_for"),
+        fetch_timeout: section.limit("fetch_timeout"),
+    };
+    // moka weighs an entry in 32 bits.
+    if settings.max_entry_bytes > u32::MAX as usize / 2 {
+        section.wrong("max_entry_bytes", "this is more than an entry can have", "write at most \"1GiB\"");
+    }
+    section.finish();
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_goes_where_the_system_says_and_else_where_the_user_keeps_such_things() {
+        let with = |set: &'static [(&str, &str)]| {
+            state_directory(|name| set.iter().find(|(known, _)| *known == name).map(|(_, path)| path.into()))
+        };
+        assert_eq!(with(&[("STATE_DIRECTORY", "/var/lib/x"), ("HOME", "/root")]), Some("/var/lib/x".into()));
+        assert_eq!(with(&[("XDG_STATE_HOME", "/s"), ("HOME", "/r")]), Some("/s/zoho-sidecar".into()));
+        assert_eq!(with(&[("HOME", "/r")]), Some("/r/.local/state/zoho-sidecar".into()));
+        assert_eq!(with(&[("HOME", "relative")]), None);
+        assert_eq!(with(&[]), None);
+    }
+}

@@ -1,0 +1,278 @@
+//! Tenants, data centres, routes and writes, checked against each other.
+
+use crate::cache::freshness::Rule;
+use crate::net::origin::{Origin, OriginError};
+use crate::oauth::Credential;
+use crate::routes::template::Template;
+use crate::routes::{Route, Routes, Write};
+use crate::tenants::{Tenant, Tenants, is_name};
+use crate::zoho::data_center::{ApiOrigins, DataCenter, Environment, built_in};
+use crate::zoho::edition::Edition;
+
+use super::section::Section;
+
+pub(super) fn tenants(root: &Section<'_>) -> (Tenants, Vec<Credential>) {
+    let data_centers = data_centers(root);
+    let mut tenants = Vec::new();
+    let mut credentials = Vec::new();
+    for (number, (name, section)) in root.named("tenants", Some("tenant_defaults")).into_iter().enumerate() {
+        let (tenant, credential) = tenant(number, &name, section, &data_centers);
+        tenants.push(tenant);
+        credentials.push(credential);
+    }
+    if tenants.is_empty() {
+        root.wrong(
+            "tenants",
+            "there is no tenant",
+            "write [tenants.NAME] with data_center, client_id, client_secret and refresh_token",
+        );
+    }
+    check_tenant_defaults(root);
+    (Tenants::new(tenants), credentials)
+}
+
+/// Also when no tenant uses them.
+fn check_tenant_defaults(root: &Section<'_>) {
+    let section = root.section("tenant_defaults");
+    environment(&section);
+    edition(&section);
+    section.finish();
+}
+
+fn tenant(
+    number: usize,
+    name: &str,
+    section: Section<'_>,
+    data_centers: &[DataCenter],
+) -> (Tenant, Credential) {
+    if !is_name(name) {
+        section.wrong(
+            "(name)",
+            format!("\"{name}\" cannot be a tenant's name"),
+            "use letters, digits, hyphens, underscores and dots: the name stands in URLs and headers",
+        );
+    }
+    let data_center = data_center(&section, data_centers);
+    let environment = environment(&section);
+    let client_id = section.text("client_id", "the client id, as \"1000.ABCDEFG\"");
+    if section.has("client_id") && client_id.trim().is_empty() {
+        section.wrong("client_id", "this is empty", "copy it from Zoho's API console");
+    }
+    let credential = Credential {
+        tenant: name.to_owned(),
+        accounts: data_center.accounts.clone(),
+        api: data_center.api.clone(),
+        environment,
+        client_id,
+        client_secret: section.secret("client_secret"),
+        refresh_token: section.secret("refresh_token"),
+    };
+    let tenant =
+        Tenant { number, name: name.to_owned(), data_center, environment, edition: edition(&section) };
+    section.finish();
+    (tenant, credential)
+}
+
+fn environment(section: &Section<'_>) -> Environment {
+    let choices = Environment::ALL.map(|environment| (environment.as_str(), environment));
+    section.choice("environment", &choices).unwrap_or_default()
+}
+
+fn edition(section: &Section<'_>) -> Option<Edition> {
+    let mut choices = vec![("none", None)];
+    choices.extend(Edition::ALL.map(|edition| (edition.as_str(), Some(edition))));
+    section.choice("edition", &choices).flatten()
+}
+
+fn data_center(section: &Section<'_>, known: &[DataCenter]) -> DataCenter {
+    let name = section.text("data_center", "one of us, eu, in, au, jp, cn, ca, sa, uk, ae, sg");
+    if let Some(found) = known.iter().find(|row| row.name == name) {
+        return found.clone();
+    }
+    if !name.is_empty() {
+        let names: Vec<&str> = known.iter().map(|row| row.name.as_str()).collect();
+        section.wrong(
+            "data_center",
+            format!("there is no data centre \"{name}\""),
+            format!("write one of {}, or add [data_centers.{name}]", names.join(", ")),
+        );
+    }
+    known[0].clone()
+}
+
+/// The built-in table with what configuration adds to it or puts in place of a row.
+fn data_centers(root: &Section<'_>) -> Vec<DataCenter> {
+    let mut table = built_in();
+    for (name, section) in root.named("data_centers", None) {
+        let built_in = table.iter().position(|row| row.name == name);
+        let row = data_center_row(name, section, built_in.map(|at| table[at].clone()));
+        match built_in {
+            Some(at) => table[at] = row,
+            None => table.push(row),
+        }
+    }
+    table
+}
+
+fn data_center_row(name: String, section: Section<'_>, built_in: Option<DataCenter>) -> DataCenter {
+    let inherited = |of: fn(&DataCenter) -> Origin| built_in.as_ref().map(of);
+    let accounts = origin(&section, "accounts", inherited(|row| row.accounts.clone()));
+    let api = api_origins(&section, built_in.as_ref().map(|row| row.api.clone()));
+    let uploads = if section.has("uploads") || built_in.is_some() {
+        origin(&section, "uploads", inherited(|row| row.uploads.clone()))
+    } else {
+        api.production.clone()
+    };
+    section.finish();
+    DataCenter { name, accounts, api, uploads }
+}
+
+/// `api` is one URL for all environments, or a table with one each.
+fn api_origins(section: &Section<'_>, inherited: Option<ApiOrigins>) -> ApiOrigins {
+    if section.is_text("api") || (!section.has("api") && inherited.is_none()) {
+        return ApiOrigins::all(&origin(section, "api", None));
+    }
+    if !section.has("api")
+        && let Some(api) = inherited
+    {
+        return api;
+    }
+    let each = section.section("api");
+    let of = |environment: Environment| {
+        origin(&each, environment.as_str(), inherited.as_ref().map(|api| api.of(environment).clone()))
+    };
+    let origins = ApiOrigins {
+        production: of(Environment::Production),
+        sandbox: of(Environment::Sandbox),
+        developer: of(Environment::Developer),
+    };
+    each.finish();
+    origins
+}
+
+fn origin(section: &Section<'_>, key: &str, inherited: Option<Origin>) -> Origin {
+    const EXAMPLE: &str = "\"https://www.zohoapis.com\"";
+    if !section.has(key)
+        && let Some(origin) = inherited
+    {
+        return origin;
+    }
+    let text = section.text(key, EXAMPLE);
+    match text.parse::<Origin>() {
+        Ok(origin) => return origin,
+        Err(_) if text.is_empty() => {}
+        Err(OriginError::PlainHttp) => section.wrong(
+            key,
+            format!("\"{text}\" would send credentials over a network in the clear"),
+            "write https://…; plain http is only for loopback addresses",
+        ),
+        Err(error) => section.wrong(key, format!("\"{text}\": {error}"), format!("write {EXAMPLE}")),
+    }
+    "https://invalid.invalid".parse().expect("a placeholder is well formed")
+}
+
+pub(super) fn routes(root: &Section<'_>) -> Routes {
+    let mut groups = Vec::new();
+    let mut number_of = |name: String| match groups.iter().position(|known| *known == name) {
+        Some(number) => number,
+        None => {
+            groups.push(name);
+            groups.len() - 1
+        }
+    };
+    let writes: Vec<Write> = root
+        .named("writes", None)
+        .into_iter()
+        .map(|(name, section)| write(name, section, &mut number_of))
+        .collect();
+    let routes: Vec<Route> = root
+        .named("routes", Some("route_defaults"))
+        .into_iter()
+        .filter_map(|(name, section)| route(name, section, &writes, &mut number_of))
+        .collect();
+    check_route_defaults(root);
+
+    let routes = Routes::new(routes, writes, groups);
+    if let Some((one, other)) = routes.twins() {
+        root.wrong(
+            &format!("routes.{}", other.name),
+            format!("this matches the same requests as routes.{}", one.name),
+            "keep one of them",
+        );
+    }
+    routes
+}
+
+fn check_route_defaults(root: &Section<'_>) {
+    let section = root.section("route_defaults");
+    section.flag("enabled");
+    let mut nothing = |_: String| 0;
+    read_rule(&section, &[], &mut nothing);
+    section.finish();
+}
+
+fn route(
+    name: String,
+    section: Section<'_>,
+    writes: &[Write],
+    number_of: &mut impl FnMut(String) -> usize,
+) -> Option<Route> {
+    const EXAMPLE: &str = "\"GET /crm/{version}/settings/roles\"";
+    let text = section.text("match", EXAMPLE);
+    let template = match text.parse::<Template>() {
+        Ok(template) if template.method == http::Method::GET => Some(template),
+        Ok(template) => {
+            section.wrong(
+                "match",
+                format!("a {} cannot be cached", template.method),
+                "write a GET; HEAD is answered from it too",
+            );
+            None
+        }
+        Err(_) if text.is_empty() => None,
+        Err(error) => {
+            section.wrong("match", format!("\"{text}\": {error}"), format!("write it as in {EXAMPLE}"));
+            None
+        }
+    };
+    let enabled = section.flag("enabled");
+    let rule = read_rule(&section, writes, number_of);
+    section.finish();
+    template.filter(|_| enabled).map(|template| Route { name, template, rule })
+}
+
+fn read_rule(section: &Section<'_>, writes: &[Write], number_of: &mut impl FnMut(String) -> usize) -> Rule {
+    let names: Vec<String> = section.list("groups", "\"territory-users\"");
+    let groups: Vec<usize> = names.iter().cloned().map(number_of).collect();
+    for (name, group) in names.iter().zip(&groups) {
+        if !writes.iter().any(|write| write.forgets.contains(group)) {
+            section.doubtful(
+                "groups",
+                format!("no write forgets the group \"{name}\""),
+                "add it to the `forgets` of a [writes.*], or leave it out",
+            );
+        }
+    }
+    Rule {
+        fresh_for: section.duration("fresh_for"),
+        empty_fresh_for: section.duration("empty_fresh_for"),
+        stale_while_revalidate: section.duration("stale_while_revalidate"),
+        stale_if_error: section.duration("stale_if_error"),
+        groups,
+        vary_by: section.list("vary_by", "\"X-My-Header\""),
+    }
+}
+
+fn write(name: String, section: Section<'_>, number_of: &mut impl FnMut(String) -> usize) -> Write {
+    const EXAMPLE: &str = "\"PUT /crm/{version}/settings/roles/{role}\"";
+    let templates: Vec<Template> = section.list("match", EXAMPLE);
+    if templates.iter().any(|template| template.method == http::Method::GET) {
+        section.wrong("match", "a GET changes nothing", "write POST, PUT, PATCH or DELETE");
+    }
+    let forgets: Vec<String> = section.list("forgets", "\"territory-users\"");
+    if forgets.is_empty() && section.has("forgets") {
+        section.doubtful("forgets", "nothing is forgotten", "name a group that a route has");
+    }
+    section.finish();
+    Write { name, templates, forgets: forgets.into_iter().map(number_of).collect() }
+}

@@ -1,0 +1,147 @@
+//! Files of TOML, laid over each other, each value knowing the line it came from.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::rc::Rc;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::problem::{Place, Problem, Problems, Severity};
+
+/// A value with the place it came from.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) value: Value,
+    pub(super) place: Place,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    Text(String),
+    Integer(i64),
+    Boolean(bool),
+    Array(Vec<Node>),
+    Table(Table),
+    /// A float or a date, which no key takes.
+    Other(&'static str),
+}
+
+pub(super) type Table = BTreeMap<String, Node>;
+
+impl Value {
+    /// What it is, with its article.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a text",
+            Self::Integer(_) => "a number",
+            Self::Boolean(_) => "true or false",
+            Self::Array(_) => "a list",
+            Self::Table(_) => "a table",
+            Self::Other(kind) => kind,
+        }
+    }
+}
+
+/// Parses a file as far as it can be parsed, and reports the rest.
+pub(super) fn parse(file: &str, text: &str, problems: &Problems) -> Table {
+    let source = Source { file: Rc::from(file), text };
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        problems.add(Problem {
+            severity: Severity::Problem,
+            place: Some(source.place(&error.span().unwrap_or_default())),
+            key: "(syntax)".to_owned(),
+            what: error.message().to_owned(),
+            remedy: "write it as TOML, see https://toml.io".to_owned(),
+        });
+    }
+    source.table(table.into_inner())
+}
+
+struct Source<'a> {
+    file: Rc<str>,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn place(&self, span: &Range<usize>) -> Place {
+        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
+        Place { file: self.file.to_string(), line: 1 + before.iter().filter(|b| **b == b'\n').count() }
+    }
+
+    fn table(&self, table: DeTable<'_>) -> Table {
+        let entry = |(key, value): (Spanned<_>, Spanned<DeValue<'_>>)| {
+            let place = self.place(&key.span());
+            let key: std::borrow::Cow<'_, str> = key.into_inner();
+            (key.into_owned(), Node { place, ..self.node(value) })
+        };
+        table.into_iter().map(entry).collect()
+    }
+
+    fn node(&self, value: Spanned<DeValue<'_>>) -> Node {
+        let place = self.place(&value.span());
+        let value = match value.into_inner() {
+            DeValue::String(text) => Value::Text(text.into_owned()),
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                .map_or(Value::Other("a number out of range"), Value::Integer),
+            DeValue::Boolean(boolean) => Value::Boolean(boolean),
+            DeValue::Float(_) => Value::Other("a fraction"),
+            DeValue::Datetime(_) => Value::Other("a date"),
+            DeValue::Array(array) => Value::Array(array.into_iter().map(|value| self.node(value)).collect()),
+            DeValue::Table(table) => Value::Table(self.table(table)),
+        };
+        Node { value, place }
+    }
+}
+
+/// Lays `upper` over `lower`: tables key by key, anything else as a whole. A secret is one value, even where
+/// it is written as a table: `{ env = … }` over `{ file = … }` replaces it.
+pub(super) fn overlay(lower: &mut Table, upper: Table) {
+    for (key, node) in upper {
+        match (lower.get_mut(&key), node) {
+            (
+                Some(Node { value: Value::Table(below), place }),
+                Node { value: Value::Table(above), place: new },
+            ) if !is_reference(below) && !is_reference(&above) => {
+                overlay(below, above);
+                *place = new;
+            }
+            (_, node) => {
+                lower.insert(key, node);
+            }
+        }
+    }
+}
+
+fn is_reference(table: &Table) -> bool {
+    table.keys().any(|key| matches!(key.as_str(), "file" | "env"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upper_layers_win_key_by_key_and_keep_their_lines() {
+        let problems = Problems::default();
+        let mut lower = parse("lower.toml", "[a]\nx = 1\ny = 2\ns = { file = \"f\" }\n", &problems);
+        overlay(&mut lower, parse("upper.toml", "\n\n[a]\ny = 3\ns = { env = \"E\" }\n", &problems));
+        assert!(problems.into_sorted().is_empty());
+
+        let Value::Table(a) = &lower["a"].value else { panic!("a is a table") };
+        let at = |key: &str| (a[key].place.file.as_str(), a[key].place.line);
+        assert_eq!((at("x"), at("y"), at("s")), (("lower.toml", 2), ("upper.toml", 4), ("upper.toml", 5)));
+        let Value::Table(secret) = &a["s"].value else { panic!("s is a table") };
+        assert_eq!(secret.keys().collect::<Vec<_>>(), ["env"]);
+    }
+
+    #[test]
+    fn all_errors_of_syntax_are_reported() {
+        let problems = Problems::default();
+        parse("broken.toml", "a = \nb = 1\nc = [1,\n", &problems);
+        let lines: Vec<_> =
+            problems.into_sorted().into_iter().filter_map(|p| p.place.map(|place| place.line)).collect();
+        assert!(lines.len() >= 2 && lines[0] == 1, "{lines:?}");
+    }
+}
