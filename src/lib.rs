@@ -1,6 +1,9 @@
 //! skeleton
+pub mod admin;
 pub mod admission;
+pub mod app;
 pub mod cache;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod emulator;

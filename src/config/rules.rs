@@ -105,7 +105,7 @@ fn data_centers(root: &Section<'_>) -> Vec<DataCenter> {
     let mut table = built_in();
     for (name, section) in root.named("data_centers", None) {
         let built_in = table.iter().position(|row| row.name == name);
-        let row = data_center_row(name, section, built_in.map(|at| table[at].clone()));
+        let row = data_center_row(name, section, built_in.map(|at| &table[at]));
         match built_in {
             Some(at) => table[at] = row,
             None => table.push(row),
@@ -114,10 +114,10 @@ fn data_centers(root: &Section<'_>) -> Vec<DataCenter> {
     table
 }
 
-fn data_center_row(name: String, section: Section<'_>, built_in: Option<DataCenter>) -> DataCenter {
-    let inherited = |of: fn(&DataCenter) -> Origin| built_in.as_ref().map(of);
+fn data_center_row(name: String, section: Section<'_>, built_in: Option<&DataCenter>) -> DataCenter {
+    let inherited = |of: fn(&DataCenter) -> Origin| built_in.map(of);
     let accounts = origin(&section, "accounts", inherited(|row| row.accounts.clone()));
-    let api = api_origins(&section, built_in.as_ref().map(|row| row.api.clone()));
+    let api = api_origins(&section, built_in.map(|row| row.api.clone()));
     let uploads = if section.has("uploads") || built_in.is_some() {
         origin(&section, "uploads", inherited(|row| row.uploads.clone()))
     } else {

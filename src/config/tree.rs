@@ -67,7 +67,10 @@ struct Source<'a> {
 impl Source<'_> {
     fn place(&self, span: &Range<usize>) -> Place {
         let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
-        Place { file: self.file.to_string(), line: 1 + before.iter().filter(|b| **b == b'\n').count() }
+        Place {
+            file: self.file.to_string(),
+            line: 1 + before.split(|b| *b == b'\n').count().saturating_sub(1),
+        }
     }
 
     fn table(&self, table: DeTable<'_>) -> Table {

@@ -65,19 +65,24 @@ impl fmt::Display for Address {
 }
 
 /// A bound listener. A unix socket's file goes with it.
-pub(super) enum Listener {
+pub enum Listener {
+    /// On a TCP address.
     Tcp(TcpListener),
+    /// On a unix socket, with its file.
     Unix(UnixListener, PathBuf),
 }
 
 /// A connection, not yet bound to a runtime.
-pub(super) enum Stream {
+pub enum Stream {
+    /// By TCP.
     Tcp(std::net::TcpStream),
+    /// By a unix socket.
     Unix(std::os::unix::net::UnixStream),
 }
 
 impl Listener {
-    pub(super) fn bind(address: &Address) -> Result<Self, BindError> {
+    /// Binds an address.
+    pub fn bind(address: &Address) -> Result<Self, BindError> {
         let failed = |source| BindError { address: address.clone(), source };
         match address {
             Address::Tcp(tcp) => {
@@ -92,7 +97,8 @@ impl Listener {
         }
     }
 
-    pub(super) fn address(&self) -> Address {
+    /// The address, with the port that was got.
+    pub fn address(&self) -> Address {
         match self {
             Self::Tcp(listener) => {
                 Address::Tcp(listener.local_addr().expect("a bound socket has an address"))
@@ -101,7 +107,8 @@ impl Listener {
         }
     }
 
-    pub(super) async fn accept(&self) -> io::Result<Stream> {
+    /// Waits for a connection.
+    pub async fn accept(&self) -> io::Result<Stream> {
         match self {
             Self::Tcp(listener) => Ok(Stream::Tcp(listener.accept().await?.0.into_std()?)),
             Self::Unix(listener, _) => Ok(Stream::Unix(listener.accept().await?.0.into_std()?)),

@@ -1,0 +1,90 @@
+//! Who may ask the admin listener.
+
+use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use http::{Request, StatusCode};
+use secrecy::ExposeSecret;
+
+use super::Access;
+use crate::net::origin::is_loopback;
+
+/// A request that is not answered at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refused {
+    #[error("a page of another site may not ask this listener")]
+    ForeignOrigin,
+    #[error("this listener is asked by address: use 127.0.0.1 or localhost as Host")]
+    ForeignHost,
+}
+
+impl Refused {
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::ForeignOrigin => StatusCode::FORBIDDEN,
+            Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
+        }
+    }
+}
+
+/// Keeps browsers' pages out. Where a token is needed anyway, any `Host` will do.
+pub(super) fn check<B>(request: &Request<B>, access: &Access) -> Result<(), Refused> {
+    if request.headers().contains_key(ORIGIN) {
+        return Err(Refused::ForeignOrigin);
+    }
+    let is_ours = |host: &str| {
+        let bare = host.parse::<http::uri::Authority>().map(|authority| authority.host().to_owned());
+        bare.is_ok_and(|host| is_loopback(&host))
+    };
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let all_ours = hosts.all(|host| host.to_str().is_ok_and(is_ours));
+    if access.is_local && access.token.is_none() && !all_ours {
+        return Err(Refused::ForeignHost);
+    }
+    Ok(())
+}
+
+/// Whether the caller has shown the token, or none is needed.
+pub(super) fn is_trusted<B>(request: &Request<B>, access: &Access) -> bool {
+    let Some(token) = &access.token else { return access.is_local };
+    let shown = request.headers().get(AUTHORIZATION).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let expected = format!("Bearer {}", token.expose_secret());
+    // In constant time: how much of a guess was right must not show.
+    aws_lc_rs::constant_time::verify_slices_are_equal(shown, expected.as_bytes()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(headers: &[(&'static str, &'static str)]) -> Request<()> {
+        let mut request = Request::new(());
+        for (name, value) in headers {
+            request.headers_mut().append(*name, http::HeaderValue::from_static(value));
+        }
+        request
+    }
+
+    #[test]
+    fn pages_of_browsers_are_kept_out() {
+        let local = Access { token: None, is_local: true };
+        for host in ["127.0.0.1:9090", "localhost:9090", "[::1]:9090"] {
+            assert_eq!(check(&request(&[("host", host)]), &local), Ok(()), "{host}");
+        }
+        assert_eq!(check(&request(&[]), &local), Ok(()));
+        for host in ["evil.example", "127.0.0.1.evil.example", "10.0.0.1:9090", ""] {
+            assert_eq!(check(&request(&[("host", host)]), &local), Err(Refused::ForeignHost), "{host}");
+        }
+        let origin = request(&[("host", "127.0.0.1"), ("origin", "http://127.0.0.1:9090")]);
+        assert_eq!(check(&origin, &local), Err(Refused::ForeignOrigin));
+    }
+
+    #[test]
+    fn the_token_must_be_shown_whole() {
+        let access = Access { token: Some("made-up-admin-token".into()), is_local: false };
+        let shown = |value| is_trusted(&request(&[("authorization", value)]), &access);
+        assert!(shown("Bearer made-up-admin-token"));
+        assert!(!shown("Bearer made-up-admin-toke"));
+        assert!(!shown("made-up-admin-token"));
+        assert!(!is_trusted(&request(&[]), &access));
+        assert!(!is_trusted(&request(&[]), &Access { token: None, is_local: false }));
+    }
+}

@@ -1,0 +1,43 @@
+//! Ready, and if not, why.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::{Value, json};
+
+use super::Admin;
+use crate::oauth::{Health, Tokens};
+
+pub(super) struct Readiness {
+    pub(super) is_ready: bool,
+    pub(super) reasons: Vec<Value>,
+}
+
+/// Ready means: not stopping, every tenant's first token has been tried for, and one at least can be served.
+/// One organisation with a revoked grant must not take the others away from their callers.
+pub(super) fn readiness(admin: &Admin) -> Readiness {
+    let mut reasons: Vec<Value> = admin.tokens.iter().filter_map(|tokens| trouble(admin, tokens)).collect();
+    let none_lives = !admin.tokens.iter().any(|tokens| lives(admin, tokens));
+    let one_starts = admin.tokens.iter().any(|tokens| tokens.state().health == Health::Starting);
+    let is_stopping = admin.stopping.load(Ordering::Relaxed);
+    if is_stopping {
+        reasons.push(json!({ "reason": "stopping", "remedy": "nothing to do" }));
+    }
+    Readiness { is_ready: !(none_lives || one_starts || is_stopping), reasons }
+}
+
+fn trouble(admin: &Admin, tokens: &Tokens) -> Option<Value> {
+    let health = tokens.state().health;
+    (health != Health::Healthy || !lives(admin, tokens)).then(|| {
+        json!({
+            "tenant": tokens.tenant(),
+            "reason": health.as_str(),
+            "token_lives": lives(admin, tokens),
+            "remedy": health.remedy(),
+        })
+    })
+}
+
+fn lives(admin: &Admin, tokens: &Tokens) -> bool {
+    let now = admin.clock.now();
+    tokens.state().token.is_some_and(|token| token.lives(now))
+}

@@ -1,0 +1,147 @@
+//! The admin listener: for operations and their tools, never on the callers' address.
+//!
+//! | path | answers |
+//! | --- | --- |
+//! | `GET /livez` | 200 while the process serves; depends on nothing else |
+//! | `GET /readyz` | 200, or 503 with the reasons as JSON |
+//! | `GET /metrics` | all metrics, in the text format of Prometheus and `OpenMetrics` |
+//! | `GET /status` | JSON: tenants, tokens, routes, cache |
+//!
+//! Pages of browsers are kept out: a request with an `Origin`, or with a `Host` that is not this machine,
+//! is refused (a page elsewhere could otherwise reach a listener on loopback by its visitor's browser).
+
+mod guard;
+mod health;
+mod listener;
+mod status;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use crate::clock::{Clock, Instant};
+use crate::net::body::Body;
+use crate::oauth::Tokens;
+use crate::rulebook::Rulebook;
+use crate::telemetry::metrics::Metrics;
+
+pub use listener::serve;
+
+/// What the admin listener tells of.
+pub struct Admin {
+    rules: Arc<Rulebook>,
+    tokens: Vec<Arc<Tokens>>,
+    metrics: Arc<Metrics>,
+    cache_size: Box<dyn Fn() -> (u64, u64) + Send + Sync>,
+    listeners: Vec<String>,
+    clock: Clock,
+    started: Instant,
+    stopping: AtomicBool,
+}
+
+/// Who may ask for what.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// What callers must show, other than for `/livez` and `/readyz`.
+    pub token: Option<SecretString>,
+    /// Whether only this machine can connect.
+    pub is_local: bool,
+}
+
+impl Admin {
+    /// Tells of these rules and tokens. `cache_size` gives entries and bytes, `listeners` the addresses that
+    /// callers use.
+    pub fn new(
+        rules: Arc<Rulebook>,
+        tokens: Vec<Arc<Tokens>>,
+        metrics: Arc<Metrics>,
+        cache_size: impl Fn() -> (u64, u64) + Send + Sync + 'static,
+        listeners: Vec<String>,
+        clock: Clock,
+    ) -> Arc<Self> {
+        let started = clock.now();
+        Arc::new(Self {
+            rules,
+            tokens,
+            metrics,
+            cache_size: Box::new(cache_size),
+            listeners,
+            clock,
+            started,
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    /// From now on the sidecar is not ready: it finishes what is under way.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Answers a request.
+    pub fn answer<B>(&self, request: &Request<B>, access: &Access) -> Response<Body> {
+        if let Err(refused) = guard::check(request, access) {
+            return json_answer(refused.status(), &json!({ "error": refused.to_string() }));
+        }
+        let is_known = guard::is_trusted(request, access);
+        match request.uri().path() {
+            _ if !matches!(*request.method(), Method::GET | Method::HEAD) => wrong_method(),
+            "/livez" => json_answer(StatusCode::OK, &json!({ "live": true })),
+            "/readyz" => self.readiness(is_known),
+            "/metrics" if is_known => self.metrics_text(),
+            "/status" if is_known => json_answer(StatusCode::OK, &status::status(self)),
+            "/metrics" | "/status" => unauthorized(),
+            _ => json_answer(
+                StatusCode::NOT_FOUND,
+                &json!({ "error": "there is no such page", "pages": ["/livez", "/readyz", "/metrics", "/status"] }),
+            ),
+        }
+    }
+
+    fn readiness(&self, with_reasons: bool) -> Response<Body> {
+        let readiness = health::readiness(self);
+        let status = if readiness.is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let mut answer = json!({ "ready": readiness.is_ready });
+        if with_reasons {
+            answer["reasons"] = Value::Array(readiness.reasons);
+        }
+        json_answer(status, &answer)
+    }
+
+    fn metrics_text(&self) -> Response<Body> {
+        for tokens in &self.tokens {
+            tokens.observe();
+        }
+        let (entries, bytes) = (self.cache_size)();
+        self.metrics.cache_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+        self.metrics.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let mut answer = Response::new(Body::full(self.metrics.text()));
+        let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(form));
+        answer
+    }
+}
+
+fn json_answer(status: StatusCode, value: &Value) -> Response<Body> {
+    let mut answer = Response::new(Body::full(format!("{value:#}\n")));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
+
+fn wrong_method() -> Response<Body> {
+    let mut answer =
+        json_answer(StatusCode::METHOD_NOT_ALLOWED, &json!({ "error": "this page is only for GET" }));
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    answer
+}
+
+fn unauthorized() -> Response<Body> {
+    let error = json!({ "error": "show the admin token as `Authorization: Bearer …`" });
+    let mut answer = json_answer(StatusCode::UNAUTHORIZED, &error);
+    answer.headers_mut().insert("www-authenticate", HeaderValue::from_static("Bearer"));
+    answer
+}

@@ -1,0 +1,130 @@
+//! The one place that builds the rooms from a configuration and wires them together.
+
+use std::sync::Arc;
+
+use crate::admin::Admin;
+use crate::admission::Admission;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::net::client::HttpClient;
+use crate::net::tls::TlsError;
+use crate::net::transport::Transport;
+use crate::oauth::{RenewalTask, STATES, Tokens};
+use crate::proxy::{Proxy, Shared};
+use crate::rulebook::Rulebook;
+use crate::server;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::request_log::RequestLog;
+use crate::upstream::{self, Upstream};
+
+/// Makes the way to the network; called once per worker, on its thread, and once for tokens.
+pub type Transports = Arc<dyn Fn() -> Arc<dyn Transport> + Send + Sync>;
+
+/// The rooms, wired together.
+pub struct App {
+    shared: Arc<Shared>,
+    rules: Arc<Rulebook>,
+    tokens: Vec<Arc<Tokens>>,
+    metrics: Arc<Metrics>,
+    transports: Transports,
+    upstream: upstream::Settings,
+    clock: Clock,
+}
+
+/// Connections over sockets, as configured.
+pub fn over_sockets(config: &Config) -> Result<Transports, TlsError> {
+    // Made once here, so that a mistake shows at the start and not on a worker.
+    HttpClient::new(&config.connections)?;
+    let settings = config.connections.clone();
+    Ok(Arc::new(move || {
+        let client = HttpClient::new(&settings).expect("the same settings were fine a moment ago");
+        Arc::new(client) as Arc<dyn Transport>
+    }))
+}
+
+impl App {
+    /// Builds the rooms. Nothing runs before [`Self::start_renewals`].
+    pub fn new(
+        config: Config,
+        transports: Transports,
+        metrics: Arc<Metrics>,
+        log: RequestLog,
+        clock: Clock,
+    ) -> Self {
+        let rules = Arc::new(config.rulebook);
+        let accounts = transports();
+        let tokens: Vec<Arc<Tokens>> = config
+            .credentials
+            .into_iter()
+            .map(|credential| {
+                let counted = metrics.tokens(&credential.tenant, &STATES);
+                Tokens::new(credential, config.tokens.clone(), accounts.clone(), clock.clone(), counted)
+            })
+            .collect();
+        let limits: Vec<_> = rules
+            .tenants
+            .all()
+            .iter()
+            .map(|tenant| tenant.edition.map(crate::zoho::edition::Edition::concurrent_calls))
+            .collect();
+        let shared = Shared::new(
+            rules.clone(),
+            config.cache,
+            tokens.clone(),
+            Admission::new(&limits, config.admission),
+            config.proxy,
+            metrics.clone(),
+            log,
+            clock.clone(),
+        );
+        Self { shared, rules, tokens, metrics, transports, upstream: config.upstream, clock }
+    }
+
+    /// Starts to mint and renew, on the current runtime, until the tasks are dropped.
+    pub fn start_renewals(&self) -> Vec<RenewalTask> {
+        self.tokens.iter().map(Tokens::start).collect()
+    }
+
+    /// A proxy with connections of its own.
+    pub fn proxy(&self) -> Proxy {
+        let upstream = Upstream::new((self.transports)(), self.upstream.clone(), self.clock.clone());
+        Proxy::new(self.shared.clone(), upstream)
+    }
+
+    /// The same for each worker to call on its own thread.
+    pub fn proxies(&self) -> impl Fn() -> Proxy + Clone + Send + 'static {
+        let (shared, transports) = (self.shared.clone(), self.transports.clone());
+        let (settings, clock) = (self.upstream.clone(), self.clock.clone());
+        move || {
+            let upstream = Upstream::new(transports(), settings.clone(), clock.clone());
+            Proxy::new(shared.clone(), upstream)
+        }
+    }
+
+    /// What the admin listener tells of.
+    pub fn admin(&self, listeners: Vec<String>) -> Arc<Admin> {
+        let shared = self.shared.clone();
+        Admin::new(
+            self.rules.clone(),
+            self.tokens.clone(),
+            self.metrics.clone(),
+            move || shared.cache_size(),
+            listeners,
+            self.clock.clone(),
+        )
+    }
+
+    /// What the server counts.
+    pub fn counts(&self) -> server::Counts {
+        server::Counts {
+            open: self.metrics.connections.clone(),
+            refused: self.metrics.connections_refused.clone(),
+            errors: self.metrics.connection_errors.clone(),
+        }
+    }
+
+    /// All metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+}

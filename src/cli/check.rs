@@ -1,0 +1,79 @@
+//! `check`: print every problem of a configuration, or what it would serve.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::PROBLEM;
+use crate::config::problem::{Problem, Severity};
+use crate::config::{self, Config, Loaded};
+
+pub(super) fn check(files: &[PathBuf]) -> ExitCode {
+    let Loaded { config, problems } = config::load(files);
+    print(&problems);
+    match config {
+        Some(config) => {
+            print!("{}", summary(&config));
+            ExitCode::SUCCESS
+        }
+        None => PROBLEM,
+    }
+}
+
+/// Prints problems, and how many there are.
+pub(super) fn print(problems: &[Problem]) {
+    for problem in problems {
+        eprintln!("{problem}\n");
+    }
+    let count = |severity| problems.iter().filter(|problem| problem.severity == severity).count();
+    let (wrong, doubtful) = (count(Severity::Problem), count(Severity::Warning));
+    if wrong > 0 {
+        eprintln!("{wrong} problem{}, {doubtful} warning{}", plural(wrong), plural(doubtful));
+    }
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// What would be served.
+fn summary(config: &Config) -> String {
+    let mut text = String::new();
+    let mut line = |label: &str, what: String| {
+        let _ = writeln!(text, "{label:<10} {what}");
+    };
+    for address in &config.server.listen {
+        line("listen", address.to_string());
+    }
+    match &config.admin {
+        Some(admin) => line("admin", admin.listen.to_string()),
+        None => line("admin", "none".to_owned()),
+    }
+    match &config.tokens.state_directory {
+        Some(directory) => line("state", directory.display().to_string()),
+        None => line("state", "none: every restart costs a mint".to_owned()),
+    }
+    for tenant in config.rulebook.tenants.all() {
+        let edition = tenant.edition.map_or(String::new(), |edition| {
+            format!(", at most {} calls at once ({})", edition.concurrent_calls(), edition.as_str())
+        });
+        let api = tenant.data_center.api.of(tenant.environment);
+        line(
+            "tenant",
+            format!("{}: {}, tokens from {}{edition}", tenant.name, api, tenant.data_center.accounts),
+        );
+    }
+    for route in config.rulebook.routes.all() {
+        line("cached", format!("{}: {}, fresh for {:?}", route.name, route.template, route.rule.fresh_for));
+    }
+    for write in config.rulebook.routes.writes() {
+        let groups: Vec<&str> =
+            write.forgets.iter().map(|group| config.rulebook.routes.groups()[*group].as_str()).collect();
+        line(
+            "forgets",
+            format!("{} ({} kinds of write): {}", write.name, write.templates.len(), groups.join(", ")),
+        );
+    }
+    line("otherwise", "everything passes through".to_owned());
+    text
+}

@@ -1,0 +1,95 @@
+//! `demo`: emulator and sidecar in one process, and a tour of real requests through real sockets.
+//!
+//! The story is true: every sentence is checked against answers, metrics and the emulator's ledger before it
+//! is told, and a step that did not go as told fails the tour.
+
+mod stage;
+mod tour;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::emulator::config_for;
+use super::sidecar::{ServeError, Sidecar};
+use super::{PROBLEM, Signals, fail, runtime};
+use crate::app::over_sockets;
+use crate::clock::Clock;
+use crate::config::{self, Config, Source};
+use crate::emulator::{Emulator, Listening, Scenario};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::request_log::RequestLog;
+use stage::Stage;
+use tour::Guide;
+
+/// The demo's own rules: as shipped, with one route more that grows stale while one looks on.
+const RULES: &str = r#"
+[server]
+listen = ["127.0.0.1:0"]
+[admin]
+listen = "127.0.0.1:0"
+[state]
+directory = "none"
+[routes.roles]
+match = "GET /crm/{version}/settings/roles"
+fresh_for = "1s"
+stale_if_error = "1h"
+"#;
+
+pub(super) fn demo(once: bool) -> ExitCode {
+    match runtime().map_err(ServeError::from).and_then(|runtime| runtime.block_on(show(once))) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => PROBLEM,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn show(once: bool) -> Result<bool, ServeError> {
+    let mut signals = Signals::new()?;
+    let emulator = Emulator::new(Scenario::default(), Clock::system());
+    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let zoho: Listening = emulator.listen(any_port, "*").await?;
+    let config = config(&emulator, zoho.address());
+    let transports = over_sockets(&config)?;
+    let metrics = Arc::new(Metrics::new());
+    let sidecar = Sidecar::new(config, transports, metrics, RequestLog::off(), Clock::system())?;
+
+    let stage = Stage::of(&sidecar.addresses(), zoho.address());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(sidecar.serve(async { drop(stopped.await) }, std::future::pending()));
+
+    let guide = Guide::new(stage, emulator);
+    let went_as_told = tokio::select! {
+        went_as_told = guide.tour() => went_as_told,
+        () = signals.next() => false,
+    };
+    if !once {
+        guide.farewell();
+        signals.next().await;
+    }
+    let _ = stop.send(());
+    serving.await.map_err(std::io::Error::other)??;
+    Ok(went_as_told)
+}
+
+fn config(emulator: &Emulator, zoho: SocketAddr) -> Config {
+    let sources = [
+        Source { name: "(demo)".to_owned(), text: RULES.to_owned() },
+        Source { name: "(emulator)".to_owned(), text: config_for(emulator, zoho) },
+    ];
+    config::load_texts(&sources).config.expect("the demo's configuration is sound; a test reads it too")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_demos_configuration_is_sound() {
+        let emulator = Emulator::new(Scenario::default(), Clock::system());
+        let config = config(&emulator, SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
+        assert_eq!(config.rulebook.tenants.all().len(), 2);
+        let roles = config.rulebook.routes.route_of(&http::Method::GET, "/crm/v8/settings/roles").unwrap();
+        assert_eq!(config.rulebook.routes.route(roles).rule.fresh_for, tour::ROLES_FRESH_FOR);
+    }
+}

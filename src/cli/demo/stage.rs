@@ -1,0 +1,119 @@
+//! Where the demo plays: addresses, a caller with real connections, and paper and colours.
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+
+use crate::clock::Clock;
+use crate::net::body::{Body, Prefix};
+use crate::net::client::{HttpClient, Settings};
+use crate::net::connector::EgressProxy;
+use crate::net::transport::Transport;
+
+/// The addresses, and a caller.
+pub(super) struct Stage {
+    pub(super) proxy: String,
+    pub(super) admin: String,
+    pub(super) zoho: String,
+    caller: HttpClient,
+    clock: Clock,
+    colours: bool,
+}
+
+/// What a caller got.
+#[derive(Debug)]
+pub(super) struct Got {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) took: Duration,
+}
+
+impl Got {
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+    }
+
+    pub(super) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap_or("").trim_end()
+    }
+
+    pub(super) fn milliseconds(&self) -> String {
+        format!("{:.1} ms", self.took.as_secs_f64() * 1000.0)
+    }
+}
+
+/// More than any answer in the demo has.
+const LONGEST_ANSWER: usize = 1 << 20;
+
+impl Stage {
+    pub(super) fn of(addresses: &[(&'static str, String)], zoho: SocketAddr) -> Self {
+        let of = |wanted: &str| {
+            let found = addresses.iter().find(|(what, _)| *what == wanted);
+            found.map(|(_, address)| address.clone()).unwrap_or_default()
+        };
+        let settings = Settings {
+            connect_timeout: Duration::from_secs(5),
+            pool_idle_timeout: Duration::from_secs(30),
+            pool_max_idle_per_host: 64,
+            ca_file: None,
+            proxy: EgressProxy::None,
+        };
+        Self {
+            proxy: of("proxy"),
+            admin: of("admin"),
+            zoho: format!("http://{zoho}"),
+            caller: HttpClient::new(&settings).expect("the system's defaults make a TLS configuration"),
+            clock: Clock::system(),
+            colours: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        }
+    }
+
+    /// Asks as a service would: a base URL, a path, no credentials.
+    pub(super) async fn ask(&self, method: Method, url: String, body: &str) -> Result<Got, String> {
+        let began = self.clock.now();
+        let mut request = Request::new(Body::full(body.to_owned()));
+        *request.method_mut() = method;
+        *request.uri_mut() = url.parse().map_err(|error| format!("{url}: {error}"))?;
+        let answer = self.caller.send(request).await.map_err(|error| format!("{url}: {error}"))?;
+        let (head, body) = answer.into_parts();
+        let body = match body.read_up_to(LONGEST_ANSWER).await {
+            Ok(Prefix::Whole(body)) => body,
+            Ok(Prefix::Partial(_)) => return Err(format!("{url}: the answer is too long")),
+            Err(error) => return Err(format!("{url}: {error}")),
+        };
+        Ok(Got { status: head.status, headers: head.headers, body, took: self.clock.now() - began })
+    }
+
+    pub(super) fn heading(&self, number: usize, title: &str) {
+        println!("\n{} {}", self.paint("36;1", &format!("{number}.")), self.paint("1", title));
+    }
+
+    pub(super) fn show(&self, label: &str, value: &str) {
+        println!("   {} {value}", self.paint("2", &format!("{label:<14}")));
+    }
+
+    pub(super) fn proven(&self, text: &str) {
+        println!("   {} {text}", self.paint("32;1", "✓"));
+    }
+
+    pub(super) fn failed(&self, text: &str) {
+        println!("   {} {text}", self.paint("31;1", "✗"));
+    }
+
+    pub(super) fn title(&self, text: &str) {
+        println!("{}", self.paint("1", text));
+    }
+
+    pub(super) fn paint(&self, code: &str, text: &str) -> String {
+        if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// Tells something.
+pub(super) fn say(text: &str) {
+    println!("   {text}");
+}
