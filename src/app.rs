@@ -123,6 +123,11 @@ impl App {
         }
     }
 
+    /// The tokens of all tenants, by tenant number.
+    pub fn tokens(&self) -> &[Arc<Tokens>] {
+        &self.tokens
+    }
+
     /// All metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics

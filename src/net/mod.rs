@@ -3,6 +3,7 @@
 //! - [`body`]: our body type, and reading one within a limit
 //! - [`headers`]: which headers belong to one hop only
 //! - [`origin`]: scheme, host and port of a server
+//! - [`paced`]: bodies held to time limits
 //! - [`transport`]: the one seam to the network
 //! - [`client`]: that seam over hyper's pooled client and rustls
 //! - [`connector`]: how a connection is made: egress proxy, deadline
@@ -13,5 +14,6 @@ pub mod client;
 pub mod connector;
 pub mod headers;
 pub mod origin;
+pub mod paced;
 pub mod tls;
 pub mod transport;

@@ -10,11 +10,11 @@ use http_body::Body as HttpBody;
 use super::Proxy;
 use super::answer::Timing;
 use super::call::Call;
-use super::delivery::{Pace, Paced};
 use super::refusal::Refusal;
 use crate::admission::Permit;
 use crate::clock::Instant;
 use crate::net::body::{Body, Prefix};
+use crate::net::paced::{BrokenOff, Pace, Paced};
 use crate::net::transport::TransportError;
 use crate::oauth::Token;
 use crate::upstream::CallError;
@@ -72,7 +72,7 @@ impl Proxy {
         let clock = &self.shared.clock;
         let limits = self.upstream.settings().clone();
         let deadline = clock.now() + limits.total_timeout;
-        let mut body = self.keep_if_short(body, limits.idle_timeout).await?;
+        let mut body = self.keep_if_short(body, limits.idle_timeout, deadline).await?;
 
         let asked = clock.now();
         let permit = self.shared.admission.enter(call.tenant).await?;
@@ -110,16 +110,29 @@ impl Proxy {
     }
 
     /// Reads a body that is short enough to be kept; any other streams on.
-    async fn keep_if_short(&self, body: Body, patience: Duration) -> Result<Outgoing, Refusal> {
+    async fn keep_if_short(
+        &self,
+        body: Body,
+        patience: Duration,
+        deadline: Instant,
+    ) -> Result<Outgoing, Refusal> {
         let most = self.shared.settings.replay_max_bytes;
+        if body.is_end_stream() {
+            return Ok(Outgoing::Kept(bytes::Bytes::new()));
+        }
         if body.size_hint().lower() > most as u64 {
             return Ok(Outgoing::Streaming(Some(body)));
         }
-        match tokio::time::timeout(patience, body.read_up_to(most)).await {
-            Ok(Ok(Prefix::Whole(bytes))) => Ok(Outgoing::Kept(bytes)),
-            Ok(Ok(Prefix::Partial(body))) => Ok(Outgoing::Streaming(Some(body))),
-            Ok(Err(_)) => Err(Refusal::RequestBroken),
-            Err(_) => Err(Refusal::RequestStalled(patience)),
+        let (clock, limits) = (&self.shared.clock, self.upstream.settings());
+        let pace = Pace { idle: patience, total: limits.total_timeout, deadline };
+        let body = Body::stream(Paced::new(body, pace, clock.clone(), ()));
+        match body.read_up_to(most).await {
+            Ok(Prefix::Whole(bytes)) => Ok(Outgoing::Kept(bytes)),
+            Ok(Prefix::Partial(body)) => Ok(Outgoing::Streaming(Some(body))),
+            Err(error) => Err(match error.downcast_ref::<BrokenOff>() {
+                Some(BrokenOff::Idle(limit) | BrokenOff::Total(limit)) => Refusal::RequestStalled(*limit),
+                None => Refusal::RequestBroken,
+            }),
         }
     }
 

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Proxy;
 use super::answer::{Timing, headers_for_callers};
 use super::call::{CacheSlot, Call};
-use super::delivery::BrokenOff;
 use super::fetch::Reply;
 use super::refusal::Refusal;
 use crate::cache::Lookup;
 use crate::cache::entry::Entry;
 use crate::cache::flight::{Lost, Ticket};
 use crate::net::body::{Body, BoxError, Prefix};
+use crate::net::paced::BrokenOff;
 
 /// What a shared fetch ends with. Cheap to clone: everybody who waited gets one.
 #[derive(Clone)]

@@ -262,6 +262,7 @@ impl From<&CallError> for Refusal {
             }
             CallError::FirstByteTimeout(limit) => Self::FirstByteTimeout(*limit),
             CallError::CallerStalled(limit) => Self::RequestStalled(*limit),
+            CallError::CallerBroke => Self::RequestBroken,
             CallError::TotalTimeout(limit) => Self::TotalTimeout(*limit),
         }
     }

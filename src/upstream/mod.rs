@@ -16,7 +16,7 @@ use http::{Request, Response};
 use crate::clock::{Clock, Instant};
 use crate::net::body::Body;
 use crate::net::transport::{Transport, TransportError};
-use paced::Progress;
+use paced::{BrokenBy, Progress};
 
 /// The limits of a call.
 #[derive(Debug, Clone)]
@@ -41,6 +41,9 @@ pub enum CallError {
     /// The caller stopped sending the body of its request.
     #[error("the caller sent nothing more of its request for {0:?}")]
     CallerStalled(Duration),
+    /// The body of the caller's request broke off.
+    #[error("the body of the caller's request broke off")]
+    CallerBroke,
     /// The call as a whole took too long.
     #[error("the call took longer than {0:?}")]
     TotalTimeout(Duration),
@@ -61,6 +64,7 @@ impl CallError {
             Self::Transport(TransportError::Broken(_)) => "broken",
             Self::FirstByteTimeout(_) => "first_byte_timeout",
             Self::CallerStalled(_) => "caller_stalled",
+            Self::CallerBroke => "caller_broke",
             Self::TotalTimeout(_) => "total_timeout",
         }
     }
@@ -101,7 +105,7 @@ impl Upstream {
             let until = (progress.last() + patience).min(deadline);
             tokio::select! {
                 biased;
-                answer = &mut sending => return Ok(answer?),
+                answer = &mut sending => return answer.map_err(|error| blame(error, &progress)),
                 () = tokio::time::sleep_until(until) => {}
             }
             let now = self.clock.now();
@@ -116,5 +120,14 @@ impl Upstream {
                 });
             }
         }
+    }
+}
+
+/// A connection to Zoho that broke because the caller's body did is the caller's doing.
+fn blame(error: TransportError, progress: &Progress) -> CallError {
+    match progress.broken() {
+        Some(BrokenBy::Stalling(limit)) => CallError::CallerStalled(limit),
+        Some(BrokenBy::Error) => CallError::CallerBroke,
+        None => CallError::Transport(error),
     }
 }

@@ -1,8 +1,8 @@
 //! Watching a body on its way: when its last piece passed, and whether it has ended.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::clock::{Clock, Instant};
 use crate::net::body::{Body, BoxError};
+use crate::net::paced::BrokenOff;
 
 /// How far a request's body has got.
 #[derive(Clone)]
@@ -20,11 +21,26 @@ struct Marks {
     start: Instant,
     last_ms: AtomicU64,
     ended: AtomicBool,
+    broken: OnceLock<BrokenBy>,
+}
+
+/// Why the body of a request did not come whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BrokenBy {
+    /// The caller stopped sending.
+    Stalling(Duration),
+    /// The caller's connection broke.
+    Error,
 }
 
 impl Progress {
     pub(super) fn new(now: Instant) -> Self {
-        Self(Arc::new(Marks { start: now, last_ms: AtomicU64::new(0), ended: AtomicBool::new(true) }))
+        Self(Arc::new(Marks {
+            start: now,
+            last_ms: AtomicU64::new(0),
+            ended: AtomicBool::new(true),
+            broken: OnceLock::new(),
+        }))
     }
 
     /// Watches a body that is still to come; one in memory has as good as ended.
@@ -44,6 +60,19 @@ impl Progress {
     /// Whether all has been sent.
     pub(super) fn has_ended(&self) -> bool {
         self.0.ended.load(Ordering::Relaxed)
+    }
+
+    /// Why it broke off, if it did.
+    pub(super) fn broken(&self) -> Option<BrokenBy> {
+        self.0.broken.get().copied()
+    }
+
+    fn note(&self, error: &BoxError) {
+        let by = match error.downcast_ref::<BrokenOff>() {
+            Some(BrokenOff::Idle(limit) | BrokenOff::Total(limit)) => BrokenBy::Stalling(*limit),
+            None => BrokenBy::Error,
+        };
+        let _ = self.0.broken.set(by);
     }
 
     fn mark(&self, now: Instant) {
@@ -69,6 +98,9 @@ impl HttpBody for Watched {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if polled.is_ready() {
             self.progress.mark(self.clock.now());
+            if let Poll::Ready(Some(Err(error))) = &polled {
+                self.progress.note(error);
+            }
             if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
                 self.progress.0.ended.store(true, Ordering::Relaxed);
             }

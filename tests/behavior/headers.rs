@@ -1,0 +1,106 @@
+//! What crosses the sidecar, and what does not.
+
+use http::Method;
+use zoho_sidecar::emulator::{Fault, Target};
+
+use crate::world::{ASSOCIATED_USERS_COUNT, USERS, World, request, with_headers};
+
+#[tokio::test(start_paused = true)]
+async fn a_callers_credentials_and_network_never_reach_zoho() {
+    let world = World::shipped().await;
+    let never = [
+        ("authorization", "Bearer callers-own"),
+        ("cookie", "crmcsr=callers-own"),
+        ("proxy-authorization", "Basic callers-own"),
+        ("forwarded", "for=10.0.0.1"),
+        ("x-forwarded-for", "10.0.0.1"),
+        ("x_forwarded_for", "10.0.0.2"),
+        ("connection", "keep-alive, x-only-here"),
+        ("x-only-here", "1"),
+        ("te", "trailers"),
+        ("x-zoho-tenant", "acme"),
+    ];
+    world.send(with_headers(request(Method::GET, USERS, ""), &never)).await.assert_status(200);
+
+    let seen = world.zoho().ledger().entries().pop().unwrap();
+    let names: Vec<&str> = seen.headers.iter().map(|(name, _)| name.as_str()).collect();
+    for (name, _) in never.iter().skip(1) {
+        assert!(!names.contains(name), "{name} in {names:?}");
+    }
+    assert_eq!(seen.header("authorization"), Some("Zoho-oauthtoken [token #1 of acme]"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_zoho_needs_reaches_it_untouched() {
+    let world = World::shipped().await;
+    let kept = [
+        ("accept", "application/json"),
+        ("if-modified-since", "2019-07-25T15:26:49+05:30"),
+        ("x-external", "Leads.External"),
+        ("x-crm-org", "600000001"),
+        ("x-zoho-sdk", "Linux/6.1/python-5.0/3.11:2.0.0"),
+        ("feature", "bulk-write"),
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    ];
+    world.send(with_headers(request(Method::GET, USERS, ""), &kept)).await;
+    let seen = world.zoho().ledger().entries().pop().unwrap();
+    for (name, value) in kept {
+        assert_eq!(seen.header(name), Some(value), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn zohos_cookies_and_token_expiry_reach_nobody() {
+    let world = World::shipped().await;
+    for path in [USERS, ASSOCIATED_USERS_COUNT, ASSOCIATED_USERS_COUNT, "/crm/v8/nonsense"] {
+        let answer = world.get(path).await;
+        for never in ["set-cookie", "x-accesstoken-reset", "connection", "transfer-encoding", "keep-alive"] {
+            assert_eq!(answer.header(never), "", "{never} for {path}");
+        }
+        assert_eq!(answer.header("x-frame-options"), "SAMEORIGIN", "Zoho's other headers stay");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sane_request_id_is_kept_and_a_missing_one_made() {
+    let world = World::shipped().await;
+    for path in [USERS, ASSOCIATED_USERS_COUNT, ASSOCIATED_USERS_COUNT, "/crm/../x"] {
+        let answer = world.get_with(path, &[("x-request-id", "order-66_a.b")]).await;
+        assert_eq!(answer.header("x-request-id"), "order-66_a.b", "{path}");
+        assert_eq!(world.get(path).await.header("x-request-id").len(), 16, "{path}");
+    }
+    world.get_with(USERS, &[("x-request-id", "to-zoho-too")]).await;
+    let seen = world.zoho().ledger().entries().pop().unwrap();
+    assert_eq!(seen.header("x-request-id"), Some("to-zoho-too"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_are_told_of_what_was_waited_for() {
+    let world = World::shipped().await;
+    world.zoho_takes(std::time::Duration::from_millis(250));
+    let answer = world.get(USERS).await;
+    assert_eq!(answer.header("server-timing"), "queue;dur=0.0, token;dur=0.0, upstream;dur=250.0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_that_zoho_tells_of_are_passed_on() {
+    let world = World::shipped().await;
+    let told = vec![("X-API-CREDITS-REMAINING".to_owned(), "1000".to_owned())];
+    world.zoho().script().next(Target::Api, Fault::Headers(told));
+    assert_eq!(world.get(USERS).await.header("x-api-credits-remaining"), "1000");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_coded_answer_keeps_its_coding() {
+    let world = World::shipped().await;
+    let gzip = [("accept-encoding", "gzip")];
+    for path in [USERS, ASSOCIATED_USERS_COUNT] {
+        world.zoho().script().next(Target::Api, Fault::Gzip);
+        let answer = world.get_with(path, &gzip).await;
+        assert_eq!(answer.header("content-encoding"), "gzip", "{path}");
+        assert_eq!(&answer.body[..2], &[0x1f, 0x8b], "{path}");
+    }
+    let kept = world.get_with(ASSOCIATED_USERS_COUNT, &gzip).await;
+    kept.assert_cache("zoho-sidecar; hit; ttl=300");
+    assert_eq!(kept.header("content-encoding"), "gzip");
+}

@@ -1,0 +1,22 @@
+//! What the sidecar promises, as a specification: the real proxy over the emulated Zoho, in memory, with
+//! paused time. No port, no sleep, no other Zoho. Each file is a chapter.
+
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "a test ends where its world does not hold")]
+
+mod world;
+
+mod admin;
+mod admission;
+mod caching;
+mod data_centers;
+mod headers;
+mod invalid_token;
+mod invalidation;
+mod outages;
+mod pass_through;
+mod refusals;
+mod secrets;
+mod single_flight;
+mod tenants;
+mod timeouts;
+mod tokens;
