@@ -7,7 +7,8 @@
 //! - [`inspect`]: requests that are refused before they touch cache or credential
 //! - [`call`]: a request once it is understood
 //! - [`answer`]: an answer, and what it says about where it came from
-//! - [`delivery`]: the body on its way, and the end of the story
+//! - [`delivery`]: the body on its way
+//! - [`ending`]: every answer counted, and its line in the log
 //! - [`refusal`]: every way a request ends badly
 //! - [`fetch`]: the exchange with Zoho
 //! - [`fill`]: a fetch that many share
@@ -16,13 +17,13 @@ mod account;
 pub mod answer;
 mod call;
 mod delivery;
+mod ending;
 mod fetch;
 mod fill;
 mod inspect;
 pub mod refusal;
 mod request_id;
 
-use std::borrow::Cow;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,11 +31,13 @@ use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use http::header::HeaderValue;
-use http::{Method, Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 
 use crate::admission::Admission;
+use crate::cache::entry::Entry;
 use crate::cache::freshness::Freshness;
+use crate::cache::key::Key;
 use crate::cache::{Cache, Lookup};
 use crate::clock::{Clock, Instant};
 use crate::net::body::Body;
@@ -42,13 +45,12 @@ use crate::net::transport::BoxFuture;
 use crate::oauth::Tokens;
 use crate::rulebook::Rulebook;
 use crate::telemetry::metrics::{Metrics, UpstreamMetrics};
-use crate::telemetry::request_log::{Outcome, RequestLog};
+use crate::telemetry::request_log::RequestLog;
 use crate::upstream::Upstream;
 
-use account::{Account, Books, Counters, Facts, Label};
+use account::{Books, Counters, Facts};
 use answer::{CacheStatus, WhyForwarded, WhyStale};
 use call::{CacheSlot, Call, Plan, Reading};
-use delivery::Delivery;
 use fill::Landed;
 use refusal::Refusal;
 
@@ -136,7 +138,7 @@ impl Shared {
 /// A request being handled: answered at once from the cache, or on its way.
 pub enum Handling {
     /// The answer; `None` once it was taken.
-    Now(Option<Box<Response<Body>>>),
+    Now(Option<Response<Body>>),
     /// Everything that has to wait. Boxed, so that a connection does not carry the longest story around.
     Later(BoxFuture<Response<Body>>),
 }
@@ -146,7 +148,7 @@ impl Future for Handling {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
-            Self::Now(answer) => Poll::Ready(Ok(*answer.take().expect("a future is polled to its end once"))),
+            Self::Now(answer) => Poll::Ready(Ok(answer.take().expect("a future is polled to its end once"))),
             Self::Later(answer) => answer.as_mut().poll(cx).map(Ok),
         }
     }
@@ -203,7 +205,7 @@ impl Proxy {
                 Found::Stale(slot, entry, stale) => {
                     proxy.answer_stale(&call, slot, &entry, stale, &arrival).await
                 }
-                Found::Answer(answer) => Ok(*answer),
+                Found::Answer(answer) => Ok(answer),
             };
             answered.unwrap_or_else(|refusal| proxy.refuse(&call, &head.headers, &arrival, &refusal))
         }))
@@ -222,11 +224,11 @@ impl Proxy {
         let epoch = shared.cache.epochs.current(reading.tenant, &rule.groups);
         let identity = shared.tokens[reading.tenant].identity();
         reading.with_key(identity, request.headers(), &rule.vary_by, |key| {
-            let slot = || CacheSlot { key: crate::cache::key::Key::from_bytes(key), route, epoch };
+            let slot = || CacheSlot { key: Key::from_bytes(key), route, epoch };
             match shared.cache.lookup(key, rule, epoch, arrival.at) {
                 Lookup::Fresh(entry, ttl) => {
                     let facts = Self::facts(request.method(), reading, arrival);
-                    Found::Answer(Box::new(self.answer_entry(&entry, CacheStatus::Hit { ttl }, facts)))
+                    Found::Answer(self.answer_entry(&entry, CacheStatus::Hit { ttl }, facts))
                 }
                 Lookup::Stale(entry, stale) => Found::Stale(slot(), entry, stale),
                 Lookup::Miss if shared.cache.is_uncacheable(key, arrival.at) => {
@@ -269,7 +271,7 @@ impl Proxy {
         &self,
         call: &Arc<Call>,
         slot: CacheSlot,
-        entry: &crate::cache::entry::Entry,
+        entry: &Entry,
         stale: Freshness,
         arrival: &Arrival,
     ) -> Result<Response<Body>, Refusal> {
@@ -285,7 +287,7 @@ impl Proxy {
         let (route, epoch) = (slot.route, slot.epoch);
         let answered = self.fill(call, slot, arrival, WhyForwarded::Stale).await;
         let failed = answered.as_ref().map_or(true, |answer| {
-            answer.status().is_server_error() || answer.status() == http::StatusCode::TOO_MANY_REQUESTS
+            answer.status().is_server_error() || answer.status() == StatusCode::TOO_MANY_REQUESTS
         });
         // What a write has made untrue meanwhile is not served, whatever happened to Zoho.
         let groups = &self.shared.rules.routes.route(route).rule.groups;
@@ -308,161 +310,19 @@ impl Proxy {
         let reply = self.fetch_for(call, body).await?;
         Ok(self.deliver(call, reply, why, arrival))
     }
-
-    /// Sends Zoho's answer on its way to the caller.
-    fn deliver(
-        &self,
-        call: &Call,
-        reply: fetch::Reply,
-        why: WhyForwarded,
-        arrival: &Arrival,
-    ) -> Response<Body> {
-        let fetch::Reply { head, body, timing, .. } = reply;
-        let is_head = call.method == Method::HEAD;
-        let has_no_body = is_head || head.status == http::StatusCode::NOT_MODIFIED;
-        let status = CacheStatus::Forwarded { why, stored: false, collapsed: false };
-        let mut headers = answer::headers_for_callers(&head.headers, has_no_body);
-        answer::label(&mut headers, status, Some(&timing), call.request_id.clone());
-
-        self.shared.counters.of(Some(call.tenant), call.label).count(head.status, status.outcome());
-        let account = Account::open(&self.shared.books, || Facts {
-            status: head.status,
-            outcome: status.outcome(),
-            upstream: Some(timing.upstream),
-            ..Self::facts_of(call, arrival).into_owned()
-        });
-        let body = match (is_head, account.is_open()) {
-            (true, _) => Body::stream(Delivery::new(Body::empty(), account)),
-            (false, true) => Body::stream(Delivery::new(body, account)),
-            (false, false) => Body::stream(body),
-        };
-        let mut response = Response::new(body);
-        *response.status_mut() = head.status;
-        *response.headers_mut() = headers;
-        response
-    }
-
-    /// Answers from an entry, counted and logged.
-    fn answer_entry(
-        &self,
-        entry: &crate::cache::entry::Entry,
-        status: CacheStatus,
-        facts: Facts<'_>,
-    ) -> Response<Body> {
-        let shared = &*self.shared;
-        shared.counters.of(facts.tenant, facts.label).count(entry.status(), status.outcome());
-        let request_id = facts.request_id.clone().into_owned();
-        let now = shared.clock.now();
-        let response = answer::from_entry(entry, status, &facts.method, request_id, now);
-        if shared.books.log.is_on() {
-            let bytes = if *facts.method == Method::HEAD { 0 } else { entry.body().len() as u64 };
-            let facts = Facts { status: entry.status(), outcome: status.outcome(), ..facts };
-            account::write(&shared.books, &facts, bytes, false);
-        }
-        response
-    }
-
-    fn refuse(
-        &self,
-        call: &Call,
-        headers: &http::HeaderMap,
-        arrival: &Arrival,
-        refusal: &Refusal,
-    ) -> Response<Body> {
-        self.answer_refusal(Self::facts_of(call, arrival), Some(headers), refusal)
-    }
-
-    fn refuse_unread<B>(&self, request: &Request<B>, arrival: &Arrival, refusal: &Refusal) -> Response<Body> {
-        let facts = Facts {
-            arrived: arrival.at,
-            arrived_wall: arrival.wall,
-            request_id: Cow::Borrowed(&arrival.request_id),
-            method: Cow::Borrowed(request.method()),
-            path: Cow::Borrowed(request.uri().path()),
-            tenant: None,
-            label: Label::Unknown,
-            status: refusal.status(),
-            outcome: Outcome::Refused,
-            refusal: None,
-            upstream: None,
-        };
-        self.answer_refusal(facts, Some(request.headers()), refusal)
-    }
-
-    fn answer_refusal(
-        &self,
-        facts: Facts<'_>,
-        headers: Option<&http::HeaderMap>,
-        refusal: &Refusal,
-    ) -> Response<Body> {
-        let shared = &*self.shared;
-        shared.metrics.count_refusal(refusal.code());
-        shared.counters.of(facts.tenant, facts.label).count(refusal.status(), Outcome::Refused);
-        let mut response = refusal.response(&facts.request_id, headers);
-        let bytes = response.body().size_hint().exact().unwrap_or_default();
-        if *facts.method == Method::HEAD {
-            // hyper takes the length of an answer without a body from its header (RFC 9110 section 9.3.2).
-            response.headers_mut().insert(http::header::CONTENT_LENGTH, HeaderValue::from(bytes));
-            *response.body_mut() = Body::empty();
-        }
-        if shared.books.log.is_on() {
-            let facts = Facts {
-                status: refusal.status(),
-                outcome: Outcome::Refused,
-                refusal: Some(refusal.code()),
-                ..facts
-            };
-            account::write(&shared.books, &facts, bytes, false);
-        }
-        response
-    }
-
-    /// What the log tells of a request that was just read.
-    fn facts<'a>(method: &'a Method, reading: &Reading<'a>, arrival: &'a Arrival) -> Facts<'a> {
-        Facts {
-            arrived: arrival.at,
-            arrived_wall: arrival.wall,
-            request_id: Cow::Borrowed(&arrival.request_id),
-            method: Cow::Borrowed(method),
-            path: Cow::Borrowed(reading.path),
-            tenant: Some(reading.tenant),
-            label: reading.label(),
-            status: http::StatusCode::OK,
-            outcome: Outcome::Hit,
-            refusal: None,
-            upstream: None,
-        }
-    }
-
-    /// What the log tells of a call.
-    fn facts_of<'a>(call: &'a Call, arrival: &'a Arrival) -> Facts<'a> {
-        Facts {
-            arrived: arrival.at,
-            arrived_wall: arrival.wall,
-            request_id: Cow::Borrowed(&call.request_id),
-            method: Cow::Borrowed(&call.method),
-            path: Cow::Borrowed(call.target.path()),
-            tenant: Some(call.tenant),
-            label: call.label,
-            status: http::StatusCode::OK,
-            outcome: Outcome::Pass,
-            refusal: None,
-            upstream: None,
-        }
-    }
 }
 
 /// What a look-up led to.
 enum Found {
-    Answer(Box<Response<Body>>),
-    Stale(CacheSlot, Arc<crate::cache::entry::Entry>, Freshness),
+    Answer(Response<Body>),
+    Stale(CacheSlot, Arc<Entry>, Freshness),
     Miss(CacheSlot),
     Pass(WhyForwarded),
 }
 
 impl Handling {
     fn now(answer: Response<Body>) -> Self {
-        Self::Now(Some(Box::new(answer)))
+        Self::Now(Some(answer))
     }
 }
 

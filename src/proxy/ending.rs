@@ -1,0 +1,167 @@
+//! How a story ends: every answer is counted, and gets its line in the log.
+
+use std::borrow::Cow;
+
+use http::header::{CONTENT_LENGTH, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body::Body as HttpBody;
+
+use super::account::{self, Account, Facts, Label};
+use super::answer::{self, CacheStatus, WhyForwarded};
+use super::call::{Call, Reading};
+use super::delivery::Delivery;
+use super::fetch::Reply;
+use super::refusal::Refusal;
+use super::{Arrival, Proxy};
+use crate::cache::entry::Entry;
+use crate::net::body::Body;
+use crate::telemetry::request_log::Outcome;
+
+impl Proxy {
+    /// Sends Zoho's answer on its way to the caller.
+    pub(super) fn deliver(
+        &self,
+        call: &Call,
+        reply: Reply,
+        why: WhyForwarded,
+        arrival: &Arrival,
+    ) -> Response<Body> {
+        let Reply { head, body, timing, .. } = reply;
+        let is_head = call.method == Method::HEAD;
+        let has_no_body = is_head || head.status == StatusCode::NOT_MODIFIED;
+        let status = CacheStatus::Forwarded { why, stored: false, collapsed: false };
+        let mut headers = answer::headers_for_callers(&head.headers, has_no_body);
+        answer::label(&mut headers, status, Some(&timing), call.request_id.clone());
+
+        self.shared.counters.of(Some(call.tenant), call.label).count(head.status, status.outcome());
+        let account = Account::open(&self.shared.books, || Facts {
+            status: head.status,
+            outcome: status.outcome(),
+            upstream: Some(timing.upstream),
+            ..Self::facts_of(call, arrival).into_owned()
+        });
+        let body = match (is_head, account.is_open()) {
+            (true, _) => Body::stream(Delivery::new(Body::empty(), account)),
+            (false, true) => Body::stream(Delivery::new(body, account)),
+            (false, false) => Body::stream(body),
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = head.status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    /// Answers from an entry, counted and logged.
+    pub(super) fn answer_entry(
+        &self,
+        entry: &Entry,
+        status: CacheStatus,
+        facts: Facts<'_>,
+    ) -> Response<Body> {
+        let shared = &*self.shared;
+        shared.counters.of(facts.tenant, facts.label).count(entry.status(), status.outcome());
+        let request_id = facts.request_id.clone().into_owned();
+        let now = shared.clock.now();
+        let response = answer::from_entry(entry, status, &facts.method, request_id, now);
+        if shared.books.log.is_on() {
+            let bytes = if *facts.method == Method::HEAD { 0 } else { entry.body().len() as u64 };
+            let facts = Facts { status: entry.status(), outcome: status.outcome(), ..facts };
+            account::write(&shared.books, &facts, bytes, false);
+        }
+        response
+    }
+
+    pub(super) fn refuse(
+        &self,
+        call: &Call,
+        headers: &HeaderMap,
+        arrival: &Arrival,
+        refusal: &Refusal,
+    ) -> Response<Body> {
+        self.answer_refusal(Self::facts_of(call, arrival), Some(headers), refusal)
+    }
+
+    pub(super) fn refuse_unread<B>(
+        &self,
+        request: &Request<B>,
+        arrival: &Arrival,
+        refusal: &Refusal,
+    ) -> Response<Body> {
+        let facts = Facts {
+            arrived: arrival.at,
+            arrived_wall: arrival.wall,
+            request_id: Cow::Borrowed(&arrival.request_id),
+            method: Cow::Borrowed(request.method()),
+            path: Cow::Borrowed(request.uri().path()),
+            tenant: None,
+            label: Label::Unknown,
+            status: refusal.status(),
+            outcome: Outcome::Refused,
+            refusal: None,
+            upstream: None,
+        };
+        self.answer_refusal(facts, Some(request.headers()), refusal)
+    }
+
+    fn answer_refusal(
+        &self,
+        facts: Facts<'_>,
+        headers: Option<&HeaderMap>,
+        refusal: &Refusal,
+    ) -> Response<Body> {
+        let shared = &*self.shared;
+        shared.metrics.count_refusal(refusal.code());
+        shared.counters.of(facts.tenant, facts.label).count(refusal.status(), Outcome::Refused);
+        let mut response = refusal.response(&facts.request_id, headers);
+        let bytes = response.body().size_hint().exact().unwrap_or_default();
+        if *facts.method == Method::HEAD {
+            // hyper takes the length of an answer without a body from its header (RFC 9110 section 9.3.2).
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes));
+            *response.body_mut() = Body::empty();
+        }
+        if shared.books.log.is_on() {
+            let facts = Facts {
+                status: refusal.status(),
+                outcome: Outcome::Refused,
+                refusal: Some(refusal.code()),
+                ..facts
+            };
+            account::write(&shared.books, &facts, bytes, false);
+        }
+        response
+    }
+
+    /// What the log tells of a request that was just read.
+    pub(super) fn facts<'a>(method: &'a Method, reading: &Reading<'a>, arrival: &'a Arrival) -> Facts<'a> {
+        Facts {
+            arrived: arrival.at,
+            arrived_wall: arrival.wall,
+            request_id: Cow::Borrowed(&arrival.request_id),
+            method: Cow::Borrowed(method),
+            path: Cow::Borrowed(reading.path),
+            tenant: Some(reading.tenant),
+            label: reading.label(),
+            status: StatusCode::OK,
+            outcome: Outcome::Hit,
+            refusal: None,
+            upstream: None,
+        }
+    }
+
+    /// What the log tells of a call.
+    pub(super) fn facts_of<'a>(call: &'a Call, arrival: &'a Arrival) -> Facts<'a> {
+        Facts {
+            arrived: arrival.at,
+            arrived_wall: arrival.wall,
+            request_id: Cow::Borrowed(&call.request_id),
+            method: Cow::Borrowed(&call.method),
+            path: Cow::Borrowed(call.target.path()),
+            tenant: Some(call.tenant),
+            label: call.label,
+            status: StatusCode::OK,
+            outcome: Outcome::Pass,
+            refusal: None,
+            upstream: None,
+        }
+    }
+}
