@@ -162,9 +162,9 @@ fn without_literals(text: &str) -> String {
         let taken = if length == 0 { rest.chars().next().map_or(0, char::len_utf8) } else { length };
         let (piece, after) = rest.split_at(taken);
         if length == 0 {
-            code.push_str(piece)
+            code.push_str(piece);
         } else {
-            blank(piece, &mut code)
+            blank(piece, &mut code);
         }
         rest = after;
     }
