@@ -97,7 +97,7 @@ step "clippy"
 cargo clippy --all-targets --locked -- -D warnings
 
 step "tests"
-cargo nextest run --locked 2>&1 | tee "$work/nextest.txt"
+cargo nextest run --locked --no-fail-fast 2>&1 | tee "$work/nextest.txt"
 
 step "doc tests"
 cargo test --doc --locked
