@@ -12,7 +12,7 @@ use http::header::{ACCEPT_ENCODING, HeaderName};
 pub struct Key(Box<[u8]>);
 
 impl Key {
-    /// A key of bytes that [`write`] made.
+    /// A key of bytes that [`write()`] made.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         Self(bytes.into())
     }

