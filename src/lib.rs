@@ -23,7 +23,7 @@
 //!
 //! # Rules that hold everywhere
 //!
-//! - Imports point down the floors: `cli`, `app`, `proxy` and `config`, `rulebook`, `routes` and `admin`,
+//! - Imports point down the floors: `cli`, `app`, `config`, `proxy`, `admin`, `rulebook`, `routes`,
 //!   then `cache`, `oauth`, `admission`, `upstream` (none knows another), then `tenants`, `server`,
 //!   `emulator`, and the ground: `zoho`, `net`, `telemetry`, `clock`. A test says so.
 //! - Only [`clock`] reads a clock; all else receives `now` or sleeps on tokio's time.

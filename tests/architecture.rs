@@ -10,14 +10,15 @@ use reading::{Import, Source, house};
 
 /// The floors, from top to bottom. A room may import rooms of lower floors only; rooms on one floor do not
 /// know each other. `lib.rs` is the map and belongs to no floor.
-const FLOORS: [&[&str]; 12] = [
+const FLOORS: [&[&str]; 13] = [
     &["main"],
     &["cli"],
     &["app"],
     &["config"], // its sections are the rooms' own `Settings`, the proxy's too
     &["proxy"],
+    &["admin"], // tells of the rules in force
     &["rulebook"],
-    &["routes", "admin"],
+    &["routes"],
     &["callers", "cache", "oauth", "admission", "upstream"],
     &["tenants", "server", "emulator"],
     &["zoho"],

@@ -10,6 +10,7 @@ mod budget;
 mod grant;
 mod health;
 mod renewal;
+mod reply;
 mod secret;
 mod token;
 mod vault;

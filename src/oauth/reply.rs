@@ -1,0 +1,172 @@
+//! What a reply of the accounts server looks like, and what it means.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use oauth2::basic::BasicTokenType;
+use oauth2::{AccessToken, RefreshToken, TokenResponse};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use super::grant::{MintError, Minted};
+
+/// Zoho's access tokens live an hour. Taken when an answer does not say.
+const DEFAULT_LIFETIME: Duration = Duration::from_hours(1);
+
+/// What an answer looked like, apart from what `oauth2` makes of it.
+#[derive(Clone)]
+pub(super) struct Seen {
+    pub(super) status: StatusCode,
+    verdict: Verdict,
+}
+
+#[derive(Clone)]
+enum Verdict {
+    Token,
+    Error { code: String, failure: bool },
+    OtherJson,
+    NotJson { empty: bool },
+}
+
+impl Seen {
+    pub(super) fn read(status: StatusCode, body: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Probe {
+            access_token: Option<serde::de::IgnoredAny>,
+            error: Option<String>,
+            status: Option<String>,
+        }
+        let verdict = match serde_json::from_slice::<Probe>(body) {
+            Ok(Probe { access_token: Some(_), .. }) => Verdict::Token,
+            Ok(Probe { error: Some(code), status, .. }) => {
+                Verdict::Error { code, failure: status.as_deref() == Some("failure") }
+            }
+            Ok(_) => Verdict::OtherJson,
+            Err(_) => Verdict::NotJson { empty: body.is_empty() },
+        };
+        Self { status, verdict }
+    }
+
+    /// One whose body was too long to be read.
+    pub(super) fn too_long(status: StatusCode) -> Self {
+        Self { status, verdict: Verdict::OtherJson }
+    }
+
+    /// The status that RFC 6749 section 5.2 wants for such a body; `oauth2` goes by it.
+    pub(super) fn standard_status(&self) -> StatusCode {
+        match self.verdict {
+            Verdict::Token => StatusCode::OK,
+            Verdict::Error { .. } => StatusCode::BAD_REQUEST,
+            _ => self.status,
+        }
+    }
+
+    pub(super) fn into_error(self) -> MintError {
+        let status = self.status;
+        let nonsense = |what| MintError::Nonsense { status, what };
+        match self.verdict {
+            Verdict::Error { code, failure } => match code.as_str() {
+                "invalid_code" => MintError::GrantDead,
+                "invalid_client" => MintError::ClientDead { code: "invalid_client" },
+                "invalid_client_secret" => MintError::ClientDead { code: "invalid_client_secret" },
+                "Access Denied" | "access_denied" => MintError::Throttled { status },
+                // The throttle's texts come in the user's language; what stays is `status: failure`, or 400
+                // where every other refusal has 200.
+                _ if failure || status == StatusCode::TOO_MANY_REQUESTS => MintError::Throttled { status },
+                "general_error" => nonsense("general_error, its catch-all"),
+                _ if status == StatusCode::BAD_REQUEST && !is_identifier(&code) => {
+                    MintError::Throttled { status }
+                }
+                _ => nonsense("an error code it does not document"),
+            },
+            _ if status.is_server_error() => MintError::ServerError { status },
+            _ if status == StatusCode::TOO_MANY_REQUESTS => MintError::Throttled { status },
+            _ if status.is_redirection() => nonsense("a redirect, which is never followed"),
+            Verdict::Token => nonsense("a token answer with fields of the wrong kind"),
+            Verdict::OtherJson => nonsense("JSON with neither access_token nor error"),
+            Verdict::NotJson { empty: true } => nonsense("an empty body"),
+            Verdict::NotJson { empty: false } => nonsense("something that is not JSON"),
+        }
+    }
+}
+
+/// OAuth error codes are identifiers; sentences in some language are not.
+fn is_identifier(code: &str) -> bool {
+    code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+}
+
+/// The token answer as Zoho sends it. Only `access_token` is needed.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct ZohoToken {
+    access_token: AccessToken,
+    #[serde(skip, default = "bearer")]
+    token_type: BasicTokenType,
+    #[serde(default, skip_serializing, deserialize_with = "lenient::number")]
+    expires_in: Option<u64>,
+    #[serde(default, skip_serializing, deserialize_with = "lenient::number")]
+    expires_in_sec: Option<u64>,
+    #[serde(default, skip_serializing, deserialize_with = "lenient::text")]
+    api_domain: Option<String>,
+}
+
+fn bearer() -> BasicTokenType {
+    BasicTokenType::Bearer
+}
+
+impl ZohoToken {
+    pub(super) fn minted(self) -> Minted {
+        Minted {
+            lifetime: self.expires_in().unwrap_or(DEFAULT_LIFETIME),
+            value: SecretString::from(self.access_token.into_secret()),
+            api_domain: self.api_domain,
+        }
+    }
+}
+
+impl TokenResponse for ZohoToken {
+    type TokenType = BasicTokenType;
+
+    fn access_token(&self) -> &AccessToken {
+        &self.access_token
+    }
+
+    fn token_type(&self) -> &BasicTokenType {
+        &self.token_type
+    }
+
+    /// An older shape carries seconds in `expires_in_sec` and milliseconds in `expires_in`. A lifetime of
+    /// more than a day cannot be seconds, since Zoho's tokens live an hour.
+    fn expires_in(&self) -> Option<Duration> {
+        const DAY: u64 = 86_400;
+        let seconds = self
+            .expires_in_sec
+            .or(self.expires_in.map(|value| if value > DAY { value / 1000 } else { value }))?;
+        (seconds > 0).then(|| Duration::from_secs(seconds.min(DAY)))
+    }
+
+    fn refresh_token(&self) -> Option<&RefreshToken> {
+        None
+    }
+
+    fn scopes(&self) -> Option<&Vec<oauth2::Scope>> {
+        None
+    }
+}
+
+/// Fields that are a help but no reason to throw a good token away.
+mod lenient {
+    use serde::{Deserialize, Deserializer};
+    use serde_json::Value;
+
+    pub(super) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+        Ok(match Value::deserialize(from)? {
+            Value::Number(number) => number.as_u64(),
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        })
+    }
+
+    pub(super) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+        Ok(Value::deserialize(from)?.as_str().map(str::to_owned))
+    }
+}
