@@ -1,12 +1,16 @@
 //! What is kept of an answer, and what never is.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, EXPIRES, HeaderName, HeaderValue, PRAGMA, SET_COOKIE};
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, ETAG, EXPIRES, HeaderName, HeaderValue, PRAGMA, SET_COOKIE,
+};
 use http::{HeaderMap, StatusCode};
 
 use super::freshness::Rule;
+use super::validator::strong_tag;
 use crate::clock::Instant;
 use crate::net::headers::copy_if;
 
@@ -19,6 +23,10 @@ pub struct Entry {
     stored: Instant,
     epoch: u64,
     keep: Duration,
+    route: usize,
+    /// A share of 256, drawn anew for each entry.
+    spread: u8,
+    expired_by_hand: AtomicBool,
 }
 
 /// What an entry costs beside key, head and body: the structures of moka and of the header map.
@@ -28,6 +36,7 @@ impl Entry {
     /// An entry of an answer that arrived at `now`, of a fetch that began in `epoch`. One that the rule does
     /// not store, an error say, keeps Zoho's headers: it only reaches those who wait for it now.
     pub fn new(
+        route: usize,
         status: StatusCode,
         head: &HeaderMap,
         body: Bytes,
@@ -42,8 +51,19 @@ impl Entry {
         let mut head = copy_if(head, SLOTS, |name| !(is_never_kept(name) || stores && is_replaced(name)));
         if stores {
             head.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+            head.entry(ETAG).or_insert_with(|| strong_tag(&body));
         }
-        Self { status, head, body, stored: now, epoch, keep: rule.keep_for(status) }
+        Self {
+            status,
+            head,
+            body,
+            stored: now,
+            epoch,
+            keep: rule.keep_for(status),
+            route,
+            spread: spread(),
+            expired_by_hand: AtomicBool::new(false),
+        }
     }
 
     /// Its status.
@@ -66,6 +86,11 @@ impl Entry {
         now.saturating_duration_since(self.stored)
     }
 
+    /// When it came.
+    pub fn stored(&self) -> Instant {
+        self.stored
+    }
+
     /// The epoch of its groups when its fetch began.
     pub fn epoch(&self) -> u64 {
         self.epoch
@@ -76,11 +101,39 @@ impl Entry {
         self.keep
     }
 
+    /// The number of the route it belongs to.
+    pub fn route(&self) -> usize {
+        self.route
+    }
+
+    /// From half of `time` to the whole of it: the same for this entry at every call, another for the next,
+    /// so that entries that came together are not renewed together.
+    pub fn spread(&self, time: Duration) -> Duration {
+        time / 2 + time / 2 * u32::from(self.spread) / 255
+    }
+
+    /// Ends its freshness, and leaves it for those whom an old answer helps more than none.
+    pub fn expire_by_hand(&self) {
+        self.expired_by_hand.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Self::expire_by_hand`] was called.
+    pub fn is_expired_by_hand(&self) -> bool {
+        self.expired_by_hand.load(Ordering::Relaxed)
+    }
+
     /// What it costs in memory.
     pub fn weight(&self, key_length: usize) -> u32 {
         let head: usize = self.head.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
         u32::try_from(OVERHEAD + key_length + head + self.body.len()).unwrap_or(u32::MAX)
     }
+}
+
+fn spread() -> u8 {
+    let mut byte = [0; 1];
+    // Without randomness all is as well, only less spread.
+    let _ = aws_lc_rs::rand::fill(&mut byte);
+    byte[0]
 }
 
 /// Cookies are nobody else's; the length is the body's own.
@@ -111,22 +164,16 @@ mod tests {
         ] {
             head.append(name, HeaderValue::from_static(value));
         }
-        let rule = Rule {
-            fresh_for: Duration::from_secs(1),
-            empty_fresh_for: Duration::ZERO,
-            stale_while_revalidate: Duration::ZERO,
-            stale_if_error: Duration::ZERO,
-            groups: Vec::new(),
-            vary_by: Vec::new(),
-        };
-        let entry = Entry::new(StatusCode::OK, &head, "{}".into(), Clock::system().now(), 0, &rule);
+        let rule = Rule::lasting(Duration::from_secs(1));
+        let entry = Entry::new(0, StatusCode::OK, &head, "{}".into(), Clock::system().now(), 0, &rule);
         let kept: Vec<_> =
             entry.head().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         assert_eq!(
             kept,
             [
                 ("content-type", &b"application/json;charset=UTF-8"[..]),
-                ("cache-control", b"private, no-cache")
+                ("cache-control", b"private, no-cache"),
+                ("etag", strong_tag(b"{}").as_bytes())
             ]
         );
     }

@@ -23,9 +23,30 @@ pub struct Rule {
     pub groups: Vec<usize>,
     /// Request headers that change the answer, beside those in every key.
     pub vary_by: Vec<HeaderName>,
+    /// How long before the end of its freshness an entry that is asked for is renewed.
+    pub refresh_ahead: Duration,
+    /// However insistent callers are, an entry younger than this is served to them.
+    pub min_refresh_interval: Duration,
+    /// Whether an entry that a write made untrue may still be served when Zoho cannot answer.
+    pub stale_after_write: bool,
 }
 
 impl Rule {
+    /// A rule that only says how long answers are fresh.
+    pub fn lasting(fresh_for: Duration) -> Self {
+        Self {
+            fresh_for,
+            empty_fresh_for: fresh_for,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            groups: Vec::new(),
+            vary_by: Vec::new(),
+            refresh_ahead: Duration::ZERO,
+            min_refresh_interval: Duration::ZERO,
+            stale_after_write: false,
+        }
+    }
+
     /// How long an answer of this status is fresh; zero for one that is not stored at all.
     pub fn fresh_for(&self, status: StatusCode) -> Duration {
         match status {
@@ -71,11 +92,13 @@ pub enum Freshness {
 pub fn judge(entry: &Entry, rule: &Rule, now: Instant) -> Freshness {
     let age = entry.age(now);
     let fresh_for = rule.fresh_for(entry.status());
-    if let Some(left) = fresh_for.checked_sub(age).filter(|left| !left.is_zero()) {
+    if let Some(left) =
+        fresh_for.checked_sub(age).filter(|left| !left.is_zero() && !entry.is_expired_by_hand())
+    {
         return Freshness::Fresh { left };
     }
     let by = age.saturating_sub(fresh_for);
-    let while_revalidate = by < rule.stale_while_revalidate;
+    let while_revalidate = by < rule.stale_while_revalidate && !entry.is_expired_by_hand();
     let if_error = by < rule.stale_if_error;
     if while_revalidate || if_error {
         Freshness::Stale { by, while_revalidate, if_error }
@@ -92,12 +115,10 @@ mod tests {
 
     fn rule() -> Rule {
         Rule {
-            fresh_for: Duration::from_secs(300),
             empty_fresh_for: Duration::from_secs(60),
             stale_while_revalidate: Duration::from_secs(30),
             stale_if_error: Duration::from_secs(600),
-            groups: Vec::new(),
-            vary_by: Vec::new(),
+            ..Rule::lasting(Duration::from_secs(300))
         }
     }
 
@@ -105,7 +126,7 @@ mod tests {
     async fn an_entry_passes_through_its_ages_in_order() {
         let stored = Clock::system().now();
         let judged = |status: StatusCode, age: u64| {
-            let entry = Entry::new(status, &HeaderMap::new(), "".into(), stored, 0, &rule());
+            let entry = Entry::new(0, status, &HeaderMap::new(), "".into(), stored, 0, &rule());
             judge(&entry, &rule(), stored + Duration::from_secs(age))
         };
         let stale = |by, while_revalidate, if_error| Freshness::Stale {

@@ -27,11 +27,30 @@ impl Key {
         self.0.is_empty()
     }
 
+    /// The number of the tenant it belongs to.
+    pub fn tenant(&self) -> usize {
+        self.0
+            .first_chunk()
+            .map_or(usize::MAX, |bytes| usize::try_from(u64::from_be_bytes(*bytes)).unwrap_or(usize::MAX))
+    }
+
+    /// The path it is for, without the query.
+    pub fn path(&self) -> &[u8] {
+        let target = self.0.get(HEAD..).and_then(|rest| {
+            let (length, rest) = rest.split_first_chunk()?;
+            rest.get(..usize::try_from(u64::from_be_bytes(*length)).ok()?)
+        });
+        target.unwrap_or_default().split(|byte| *byte == b'?').next().unwrap_or_default()
+    }
+
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
+
+/// Tenant, credential and coding, before the path.
+const HEAD: usize = 8 + 8 + 1;
 
 impl Borrow<[u8]> for Key {
     fn borrow(&self) -> &[u8] {
@@ -143,6 +162,13 @@ mod tests {
         ] {
             assert_ne!(plain, other, "{what}");
         }
+    }
+
+    #[test]
+    fn a_key_tells_its_tenant_and_path() {
+        let key = Key::from_bytes(&key(3, 7, "/crm/v5/x?page=2", &[("x-crm-org", "1")]));
+        assert_eq!((key.tenant(), key.path()), (3, &b"/crm/v5/x"[..]));
+        assert_eq!(Key::from_bytes(b"short").path(), b"");
     }
 
     #[test]

@@ -3,19 +3,30 @@
 //! - [`key`]: what makes two requests the same
 //! - [`freshness`]: the rule, and the pure decision: fresh, stale or gone
 //! - [`entry`]: what is kept of an answer, and what never is
+//! - [`decision`]: what to do about a read: serve, renew, fetch
+//! - [`wishes`]: what a caller asks of the cache
+//! - [`validator`]: `ETag`, and the conditions that callers put on it
+//! - [`purge`]: forgetting by hand
 //! - [`flight`]: one fetch per key, however many ask
 //! - [`epochs`]: which entries a write has made untrue
 //!
 //! moka bounds memory; our own clock decides age. An entry whose epoch has moved is as good as gone, and a
 //! fetch that began before the move is never stored.
 
+pub mod decision;
+mod directives;
 pub mod entry;
 pub mod epochs;
 pub mod flight;
 pub mod freshness;
 pub mod key;
+pub mod purge;
+mod setbacks;
+pub mod validator;
+pub mod wishes;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use moka::sync::Cache as Moka;
@@ -26,6 +37,7 @@ use epochs::Epochs;
 use flight::Flights;
 use freshness::{Freshness, Rule};
 use key::Key;
+use setbacks::Setbacks;
 
 /// How much is kept.
 #[derive(Debug, Clone)]
@@ -47,6 +59,9 @@ pub enum Lookup {
     Fresh(Arc<Entry>, Duration),
     /// An entry past its freshness; what it may still serve for is said by [`Freshness`].
     Stale(Arc<Entry>, Freshness),
+    /// An entry that a write has made untrue, for a rule that prefers old to none when Zoho cannot answer;
+    /// and how long it has been past its freshness.
+    Overtaken(Arc<Entry>, Duration),
     /// Nothing.
     Miss,
 }
@@ -55,6 +70,8 @@ pub enum Lookup {
 pub struct Cache<V> {
     entries: Moka<Key, Arc<Entry>>,
     uncacheable: Moka<Key, Instant>,
+    setbacks: Setbacks,
+    purges: AtomicU64,
     /// Groups of entries that writes make untrue.
     pub epochs: Epochs,
     /// Fetches under way.
@@ -78,6 +95,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         Self {
             entries,
             uncacheable,
+            setbacks: Setbacks::new(),
+            purges: AtomicU64::new(0),
             epochs: Epochs::new(tenants, groups),
             flights: Flights::new(settings.fetch_timeout),
             settings,
@@ -86,9 +105,12 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
 
     /// Looks a key up. `epoch` is the current one of the rule's groups.
     pub fn lookup(&self, key: &[u8], rule: &Rule, epoch: u64, now: Instant) -> Lookup {
-        let Some(entry) = self.entries.get(key).filter(|entry| entry.epoch() == epoch) else {
-            return Lookup::Miss;
-        };
+        let Some(entry) = self.entries.get(key) else { return Lookup::Miss };
+        if entry.epoch() != epoch {
+            let by = entry.age(now).saturating_sub(rule.fresh_for(entry.status()));
+            let may_help = rule.stale_after_write && by < rule.stale_if_error;
+            return if may_help { Lookup::Overtaken(entry, by) } else { Lookup::Miss };
+        }
         match freshness::judge(&entry, rule, now) {
             Freshness::Fresh { left } => Lookup::Fresh(entry, left),
             Freshness::Gone => Lookup::Miss,
@@ -96,9 +118,15 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         }
     }
 
-    /// Stores an entry, unless its epoch has moved since its fetch began. Says whether it did.
-    pub fn store(&self, key: Key, entry: Arc<Entry>, current_epoch: impl Fn() -> u64) -> bool {
-        if entry.epoch() != current_epoch() {
+    /// What a fetch must know when it begins, to tell at its end whether it was overtaken by hand.
+    pub fn purges(&self) -> u64 {
+        self.purges.load(Ordering::Acquire)
+    }
+
+    /// Stores an entry, unless its epoch has moved since its fetch began, or something was purged since. Says
+    /// whether it did.
+    pub fn store(&self, key: Key, entry: Arc<Entry>, purges: u64, current_epoch: impl Fn() -> u64) -> bool {
+        if entry.epoch() != current_epoch() || purges != self.purges() {
             return false;
         }
         // A move between the look above and the insert is harmless: the entry carries the old epoch, and no
@@ -117,6 +145,22 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         self.uncacheable
             .get(key)
             .is_some_and(|noted| now.saturating_duration_since(noted) < self.settings.uncacheable_for)
+    }
+
+    /// Notes that fetching a key failed; until the pause that follows is over, nobody renews it behind a
+    /// caller's back.
+    pub fn note_setback(&self, key: &Key, now: Instant) {
+        self.setbacks.note(key, now);
+    }
+
+    /// Notes that fetching a key went well.
+    pub fn clear_setback(&self, key: &Key) {
+        self.setbacks.clear(key);
+    }
+
+    /// Whether fetching a key failed so lately that it is left alone.
+    pub fn is_set_back(&self, key: &[u8], now: Instant) -> bool {
+        self.setbacks.holds(key, now)
     }
 
     /// A longer answer is not stored.
@@ -169,12 +213,10 @@ mod tests {
 
     fn rule() -> Rule {
         Rule {
-            fresh_for: Duration::from_mins(5),
-            empty_fresh_for: Duration::from_mins(1),
             stale_while_revalidate: Duration::from_mins(1),
             stale_if_error: Duration::from_hours(1),
             groups: vec![0],
-            vary_by: Vec::new(),
+            ..Rule::lasting(Duration::from_mins(5))
         }
     }
 
@@ -183,13 +225,13 @@ mod tests {
     }
 
     fn entry(now: Instant, epoch: u64) -> Arc<Entry> {
-        Arc::new(Entry::new(StatusCode::OK, &HeaderMap::new(), "{}".into(), now, epoch, &rule()))
+        Arc::new(Entry::new(0, StatusCode::OK, &HeaderMap::new(), "{}".into(), now, epoch, &rule()))
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_entry_is_fresh_then_stale_then_gone() {
         let (cache, clock) = (Cache::<()>::new(settings(), 1, 1), Clock::system());
-        cache.store(key("/a"), entry(clock.now(), 0), || 0);
+        cache.store(key("/a"), entry(clock.now(), 0), 0, || 0);
         let look = || cache.lookup(b"/a", &rule(), 0, clock.now());
 
         assert!(matches!(look(), Lookup::Fresh(_, left) if left == Duration::from_mins(5)));
@@ -202,7 +244,7 @@ mod tests {
     #[tokio::test]
     async fn an_entry_whose_epoch_moved_is_not_found() {
         let (cache, clock) = (Cache::<()>::new(settings(), 1, 1), Clock::system());
-        cache.store(key("/a"), entry(clock.now(), 0), || 0);
+        cache.store(key("/a"), entry(clock.now(), 0), 0, || 0);
         assert!(matches!(cache.lookup(b"/a", &rule(), 1, clock.now()), Lookup::Miss));
     }
 
@@ -211,7 +253,7 @@ mod tests {
         let (cache, clock) = (Cache::<()>::new(settings(), 1, 1), Clock::system());
         let began = cache.epochs.current(0, &[0]);
         cache.epochs.advance(0, &[0]);
-        let stored = cache.store(key("/a"), entry(clock.now(), began), || cache.epochs.current(0, &[0]));
+        let stored = cache.store(key("/a"), entry(clock.now(), began), 0, || cache.epochs.current(0, &[0]));
         assert!(!stored);
         assert!(matches!(cache.lookup(b"/a", &rule(), began, clock.now()), Lookup::Miss));
     }
@@ -221,7 +263,7 @@ mod tests {
         let small = Settings { max_bytes: 64 * 1024, ..settings() };
         let (cache, clock) = (Cache::<()>::new(small, 1, 1), Clock::system());
         for n in 0..2_000 {
-            cache.store(key(&format!("/{n}")), entry(clock.now(), 0), || 0);
+            cache.store(key(&format!("/{n}")), entry(clock.now(), 0), 0, || 0);
         }
         let (entries, bytes) = cache.size();
         assert!(bytes <= 64 * 1024, "{bytes}");

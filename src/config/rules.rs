@@ -260,6 +260,9 @@ fn read_rule(section: &Section<'_>, writes: &[Write], number_of: &mut impl FnMut
         stale_if_error: section.duration("stale_if_error"),
         groups,
         vary_by: section.list("vary_by", "\"X-My-Header\""),
+        refresh_ahead: section.duration("refresh_ahead"),
+        min_refresh_interval: section.duration("min_refresh_interval"),
+        stale_after_write: section.flag("stale_after_write"),
     }
 }
 

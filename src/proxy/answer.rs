@@ -3,10 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
-use http::header::{AGE, CONTENT_LENGTH, HeaderName, HeaderValue, SET_COOKIE};
+use http::header::{
+    AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, DATE, ETAG, EXPIRES, HeaderName, HeaderValue,
+    LAST_MODIFIED, SET_COOKIE, VARY,
+};
 use http::{HeaderMap, Method, Response, StatusCode};
 
+use crate::cache::decision::{Served, WhyFetch};
 use crate::cache::entry::Entry;
+use crate::cache::validator::is_unchanged;
 use crate::clock::Instant;
 use crate::net::body::Body;
 use crate::net::headers::{ConnectionNamed, copy_if, is_hop_by_hop, visible};
@@ -19,99 +24,136 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Where an answer came from, in the words of RFC 9211.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheStatus {
-    /// From a fresh entry, good for `ttl` more.
-    Hit {
-        /// What is left of its freshness.
-        ttl: Duration,
-    },
-    /// From an entry that has been stale `by`.
-    Stale {
-        /// For how long.
-        by: Duration,
-        /// Why it was served all the same.
-        why: WhyStale,
-    },
-    /// From Zoho.
-    Forwarded {
+    /// From an entry.
+    Served(Served),
+    /// From Zoho, for a route that a rule covers.
+    Fetched {
         /// Why it was not answered from an entry.
-        why: WhyForwarded,
+        why: WhyFetch,
         /// Whether the answer is an entry now.
-        stored: bool,
+        kept: Kept,
         /// Whether another request's fetch brought it.
         collapsed: bool,
     },
+    /// From Zoho, without anything to do for the cache.
+    Passed(WhyPassed),
 }
 
-/// Why a stale entry was served.
+/// What became of a fetched answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhyStale {
-    /// A new one is being fetched meanwhile (RFC 5861 stale-while-revalidate).
-    Revalidating,
-    /// Zoho could not answer (RFC 5861 stale-if-error).
-    Error,
+pub enum Kept {
+    /// It is an entry.
+    Stored,
+    /// Its status is never stored.
+    NotStorable,
+    /// A write or a purge came in between.
+    Overtaken,
+    /// It is longer than an entry may be.
+    TooLong,
 }
 
-/// Why a request was forwarded.
+/// Why a request was passed through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhyForwarded {
+pub enum WhyPassed {
     /// No rule covers the route.
     NoRule,
     /// The method is not one that is answered from the cache.
     Method,
-    /// A header of the request asks for something that no entry holds, as `If-Modified-Since` does.
-    Request,
-    /// There was no entry.
-    Miss,
-    /// There was only a stale one.
-    Stale,
-    /// The key's last answer could not be stored.
+    /// A header puts a condition that only Zoho can judge, as `If-Modified-Since` with an ISO date does.
+    Conditional,
+    /// It has a body.
+    Body,
+    /// The caller wants nothing of it stored.
+    NoStore,
+    /// The key's last answer was too long to be stored.
     Uncacheable,
-}
-
-impl WhyForwarded {
-    /// The `fwd` parameter, with a detail where RFC 9211 has no word.
-    fn parameter(self) -> &'static str {
-        match self {
-            Self::NoRule => "fwd=bypass",
-            Self::Method => "fwd=method",
-            Self::Request => "fwd=request",
-            Self::Miss => "fwd=uri-miss",
-            Self::Stale => "fwd=stale",
-            Self::Uncacheable => "fwd=miss; detail=uncacheable",
-        }
-    }
 }
 
 impl fmt::Display for CacheStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Hit { ttl } => write!(f, "zoho-sidecar; hit; ttl={}", ttl.as_secs()),
-            Self::Stale { by, why } => {
-                let detail = match why {
-                    WhyStale::Revalidating => "stale-while-revalidate",
-                    WhyStale::Error => "stale-if-error",
+        match *self {
+            Self::Served(Served::Fresh(left) | Served::RefreshAhead(left) | Served::TooSoon(left)) => {
+                write!(f, "zoho-sidecar; hit; ttl={}", left.as_secs())?;
+            }
+            Self::Served(
+                Served::WhileRevalidating(by)
+                | Served::IfError(by)
+                | Served::MaxStale(by)
+                | Served::AfterWrite(by),
+            ) => write!(f, "zoho-sidecar; hit; ttl=-{}", by.as_secs())?,
+            Self::Fetched { why, kept, collapsed } => {
+                let fwd = match why {
+                    WhyFetch::Miss => "uri-miss",
+                    WhyFetch::Stale => "stale",
+                    WhyFetch::Forced => "request",
                 };
-                write!(f, "zoho-sidecar; hit; ttl=-{}; detail={detail}", by.as_secs())
+                write!(f, "zoho-sidecar; fwd={fwd}")?;
+                f.write_str(if kept == Kept::Stored { "; stored" } else { "" })?;
+                f.write_str(if collapsed { "; collapsed" } else { "" })?;
             }
-            Self::Forwarded { why, stored, collapsed } => {
-                write!(f, "zoho-sidecar; {}", why.parameter())?;
-                f.write_str(if *stored { "; stored" } else { "" })?;
-                f.write_str(if *collapsed { "; collapsed" } else { "" })
-            }
+            Self::Passed(why) => write!(f, "zoho-sidecar; fwd={}", why.fwd())?,
+        }
+        match self.detail() {
+            Some(detail) => write!(f, "; detail={}", detail.as_str()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl WhyPassed {
+    fn fwd(self) -> &'static str {
+        match self {
+            Self::NoRule => "bypass",
+            Self::Method => "method",
+            Self::Conditional | Self::Body | Self::NoStore => "request",
+            Self::Uncacheable => "miss",
         }
     }
 }
 
 impl CacheStatus {
-    /// The same for metrics and logs.
+    /// The same in one word, for metrics and logs.
     pub fn outcome(self) -> Outcome {
         match self {
-            Self::Hit { .. } => Outcome::Hit,
-            Self::Stale { .. } => Outcome::Stale,
-            Self::Forwarded { collapsed: true, .. } => Outcome::Collapsed,
-            Self::Forwarded { why: WhyForwarded::Miss | WhyForwarded::Stale, .. } => Outcome::Miss,
-            Self::Forwarded { .. } => Outcome::Pass,
+            Self::Served(Served::Fresh(_)) => Outcome::Hit,
+            Self::Served(Served::RefreshAhead(_)) => Outcome::RefreshAhead,
+            Self::Served(Served::TooSoon(_)) => Outcome::MinRefreshInterval,
+            Self::Served(Served::WhileRevalidating(_)) => Outcome::StaleWhileRevalidate,
+            Self::Served(Served::IfError(_)) => Outcome::StaleIfError,
+            Self::Served(Served::MaxStale(_)) => Outcome::MaxStale,
+            Self::Served(Served::AfterWrite(_)) => Outcome::StaleAfterWrite,
+            Self::Fetched { kept: Kept::NotStorable, .. } => Outcome::NotStorable,
+            Self::Fetched { kept: Kept::Overtaken, .. } => Outcome::Overtaken,
+            Self::Fetched { kept: Kept::TooLong, .. } => Outcome::TooLong,
+            Self::Fetched { collapsed: true, .. } => Outcome::Collapsed,
+            Self::Fetched { why: WhyFetch::Miss, .. } => Outcome::Miss,
+            Self::Fetched { why: WhyFetch::Stale, .. } => Outcome::Renewed,
+            Self::Fetched { why: WhyFetch::Forced, .. } => Outcome::Forced,
+            Self::Passed(WhyPassed::NoRule) => Outcome::Bypass,
+            Self::Passed(WhyPassed::Method) => Outcome::Method,
+            Self::Passed(WhyPassed::Conditional) => Outcome::Conditional,
+            Self::Passed(WhyPassed::Body) => Outcome::Body,
+            Self::Passed(WhyPassed::NoStore) => Outcome::NoStore,
+            Self::Passed(WhyPassed::Uncacheable) => Outcome::Uncacheable,
         }
+    }
+
+    /// What RFC 9211 has no parameter for.
+    fn detail(self) -> Option<Outcome> {
+        match self.outcome() {
+            Outcome::Hit
+            | Outcome::Miss
+            | Outcome::Renewed
+            | Outcome::Collapsed
+            | Outcome::Bypass
+            | Outcome::Method => None,
+            outcome => Some(outcome),
+        }
+    }
+
+    /// Whether the answer is, or now is, an entry.
+    fn has_age(self) -> bool {
+        matches!(self, Self::Served(_) | Self::Fetched { kept: Kept::Stored, .. })
     }
 }
 
@@ -138,28 +180,48 @@ impl Timing {
     }
 }
 
-/// The answer from an entry.
+/// The answer from an entry; 304 where the caller has the same bytes already.
 pub(super) fn from_entry(
     entry: &Entry,
     status: CacheStatus,
-    method: &Method,
+    asked: Asked<'_>,
     request_id: HeaderValue,
     now: Instant,
 ) -> Response<Body> {
-    let is_head = method == Method::HEAD;
-    let mut response = Response::new(if is_head { Body::empty() } else { Body::full(entry.body().clone()) });
-    *response.status_mut() = entry.status();
-    let mut headers = entry.head().clone();
-    if !matches!(status, CacheStatus::Forwarded { stored: false, .. }) {
+    let is_head = asked.method == Method::HEAD;
+    let is_unchanged = entry.status() == StatusCode::OK && is_unchanged(asked.headers, entry.head());
+    let mut headers =
+        if is_unchanged { copy_if(entry.head(), 4, is_told_of_the_unchanged) } else { entry.head().clone() };
+    if status.has_age() {
         headers.insert(AGE, HeaderValue::from(entry.age(now).as_secs()));
     }
     headers.insert(CACHE_STATUS, visible(&status.to_string()));
     headers.insert(REQUEST_ID, request_id);
-    if is_head && entry.status() != StatusCode::NO_CONTENT {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(entry.body().len()));
+    let mut response = Response::new(Body::empty());
+    if is_unchanged {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    } else {
+        *response.status_mut() = entry.status();
+        if !is_head {
+            *response.body_mut() = Body::full(entry.body().clone());
+        } else if entry.status() != StatusCode::NO_CONTENT {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(entry.body().len()));
+        }
     }
     *response.headers_mut() = headers;
     response
+}
+
+/// What a caller asked, as far as it decides the form of an answer from the cache.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a Method,
+    pub(super) headers: &'a HeaderMap,
+}
+
+/// The headers of a 304 (RFC 9110 section 15.4.5).
+fn is_told_of_the_unchanged(name: &HeaderName) -> bool {
+    [CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, VARY, LAST_MODIFIED].contains(name)
 }
 
 /// Adds what a forwarded answer says about itself.
@@ -196,34 +258,54 @@ mod tests {
 
     #[test]
     fn every_status_has_words_of_its_own() {
-        let forwarded = |why| CacheStatus::Forwarded { why, stored: false, collapsed: false };
         let second = Duration::from_secs(1);
+        let fetched = |why, kept, collapsed| CacheStatus::Fetched { why, kept, collapsed };
         let texts: Vec<String> = [
-            CacheStatus::Hit { ttl: second },
-            CacheStatus::Stale { by: second, why: WhyStale::Revalidating },
-            CacheStatus::Stale { by: second, why: WhyStale::Error },
-            forwarded(WhyForwarded::NoRule),
-            forwarded(WhyForwarded::Method),
-            forwarded(WhyForwarded::Request),
-            forwarded(WhyForwarded::Miss),
-            forwarded(WhyForwarded::Stale),
-            forwarded(WhyForwarded::Uncacheable),
-            CacheStatus::Forwarded { why: WhyForwarded::Miss, stored: true, collapsed: true },
+            CacheStatus::Served(Served::Fresh(second)),
+            CacheStatus::Served(Served::RefreshAhead(second)),
+            CacheStatus::Served(Served::TooSoon(second)),
+            CacheStatus::Served(Served::WhileRevalidating(second)),
+            CacheStatus::Served(Served::IfError(second)),
+            CacheStatus::Served(Served::MaxStale(second)),
+            CacheStatus::Served(Served::AfterWrite(second)),
+            fetched(WhyFetch::Miss, Kept::Stored, false),
+            fetched(WhyFetch::Miss, Kept::Stored, true),
+            fetched(WhyFetch::Stale, Kept::Stored, false),
+            fetched(WhyFetch::Forced, Kept::Stored, false),
+            fetched(WhyFetch::Miss, Kept::NotStorable, false),
+            fetched(WhyFetch::Miss, Kept::Overtaken, true),
+            fetched(WhyFetch::Stale, Kept::TooLong, false),
+            CacheStatus::Passed(WhyPassed::NoRule),
+            CacheStatus::Passed(WhyPassed::Method),
+            CacheStatus::Passed(WhyPassed::Conditional),
+            CacheStatus::Passed(WhyPassed::Body),
+            CacheStatus::Passed(WhyPassed::NoStore),
+            CacheStatus::Passed(WhyPassed::Uncacheable),
         ]
         .iter()
         .map(ToString::to_string)
         .collect();
         insta::assert_snapshot!(texts.join("\n"), @r"
         zoho-sidecar; hit; ttl=1
+        zoho-sidecar; hit; ttl=1; detail=refresh-ahead
+        zoho-sidecar; hit; ttl=1; detail=min-refresh-interval
         zoho-sidecar; hit; ttl=-1; detail=stale-while-revalidate
         zoho-sidecar; hit; ttl=-1; detail=stale-if-error
+        zoho-sidecar; hit; ttl=-1; detail=max-stale
+        zoho-sidecar; hit; ttl=-1; detail=stale-after-write
+        zoho-sidecar; fwd=uri-miss; stored
+        zoho-sidecar; fwd=uri-miss; stored; collapsed
+        zoho-sidecar; fwd=stale; stored
+        zoho-sidecar; fwd=request; stored; detail=forced
+        zoho-sidecar; fwd=uri-miss; detail=not-storable
+        zoho-sidecar; fwd=uri-miss; collapsed; detail=overtaken
+        zoho-sidecar; fwd=stale; detail=too-long
         zoho-sidecar; fwd=bypass
         zoho-sidecar; fwd=method
-        zoho-sidecar; fwd=request
-        zoho-sidecar; fwd=uri-miss
-        zoho-sidecar; fwd=stale
+        zoho-sidecar; fwd=request; detail=conditional
+        zoho-sidecar; fwd=request; detail=body
+        zoho-sidecar; fwd=request; detail=no-store
         zoho-sidecar; fwd=miss; detail=uncacheable
-        zoho-sidecar; fwd=uri-miss; stored; collapsed
         ");
     }
 

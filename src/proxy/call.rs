@@ -2,19 +2,21 @@
 
 use std::cell::RefCell;
 
-use http::header::{HeaderValue, IF_MODIFIED_SINCE, RANGE};
+use http::header::{HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request};
 use http_body::Body as HttpBody;
 
 use super::account::Label;
-use super::answer::WhyForwarded;
+use super::answer::WhyPassed;
 use super::inspect;
 use super::refusal::Refusal;
 use crate::cache::key::{self, Key};
+use crate::cache::validator::http_date;
+use crate::clock::Instant;
 use crate::routes::RouteNumber;
 use crate::rulebook::Rulebook;
-use crate::upstream::outbound::{Coding, Outbound};
+use crate::upstream::outbound::{Audience, Outbound};
 use crate::zoho::path::{Area, Destination, destination};
 
 /// A request, read but not copied.
@@ -35,7 +37,7 @@ pub(super) enum Plan {
     /// Answer by this route's rule.
     Cached(RouteNumber),
     /// Pass it through, for this reason; the route is known all the same for the log.
-    Pass(WhyForwarded, Option<RouteNumber>),
+    Pass(WhyPassed, Option<RouteNumber>),
 }
 
 /// Reads a request: refuses what is ambiguous, chooses the tenant, finds the rule.
@@ -58,19 +60,28 @@ pub(super) fn read<'a, B: HttpBody>(
 
 fn plan<B: HttpBody>(rules: &Rulebook, request: &Request<B>, path: &str) -> Plan {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Plan::Pass(WhyForwarded::Method, None);
+        return Plan::Pass(WhyPassed::Method, None);
     }
     let Some(route) = rules.routes.route_of(request.method(), path) else {
-        return Plan::Pass(WhyForwarded::NoRule, None);
+        return Plan::Pass(WhyPassed::NoRule, None);
     };
-    // Zoho takes If-Modified-Since as a filter, so its answer is another one than the entry's. A body with a
-    // GET has no meaning that a key could hold (RFC 9110 section 9.3.1).
-    let headers = request.headers();
-    let is_special = headers.contains_key(IF_MODIFIED_SINCE) || headers.contains_key(RANGE);
-    if is_special || !request.body().is_end_stream() {
-        return Plan::Pass(WhyForwarded::Request, Some(route));
+    if !request.body().is_end_stream() {
+        // Its meaning is not defined (RFC 9110 section 9.3.1), so no key could hold it.
+        return Plan::Pass(WhyPassed::Body, Some(route));
+    }
+    if has_condition_for_zoho(request.headers()) {
+        return Plan::Pass(WhyPassed::Conditional, Some(route));
     }
     Plan::Cached(route)
+}
+
+/// Zoho takes `If-Modified-Since` with an ISO date as a filter, so its answer is another one than the
+/// entry's. With a date of HTTP it is a condition that an entry can answer. The conditions that ask for a
+/// failure are left to Zoho.
+fn has_condition_for_zoho(headers: &HeaderMap) -> bool {
+    headers.contains_key(IF_MATCH)
+        || headers.contains_key(IF_UNMODIFIED_SINCE)
+        || headers.get_all(IF_MODIFIED_SINCE).iter().any(|value| http_date(value).is_none())
 }
 
 impl Reading<'_> {
@@ -141,13 +152,13 @@ impl Call {
             Destination::Api => tenant.data_center.api.of(tenant.environment),
             Destination::Uploads => &tenant.data_center.uploads,
         };
-        let (asked_by, coding) = match is_shared {
-            true if key::accepts_gzip(request.headers()) => (Method::GET, Coding::Gzip),
-            true => (Method::GET, Coding::Identity),
-            false => (method.clone(), Coding::AsAsked),
+        let (asked_by, audience) = match is_shared {
+            true if key::accepts_gzip(request.headers()) => (Method::GET, Audience::AllWithGzip),
+            true => (Method::GET, Audience::AllPlain),
+            false => (method.clone(), Audience::Caller),
         };
         let outbound =
-            Outbound::new(asked_by, origin.clone(), target.clone(), request.headers(), &request_id, coding);
+            Outbound::new(asked_by, origin.clone(), target.clone(), request.headers(), &request_id, audience);
         Ok(Self {
             tenant: reading.tenant,
             forgets: rules.routes.forgotten_by(&method, reading.path),
@@ -175,4 +186,8 @@ pub(super) struct CacheSlot {
     pub(super) key: Key,
     pub(super) route: RouteNumber,
     pub(super) epoch: u64,
+    /// How often something was purged before the fetch began.
+    pub(super) purges: u64,
+    /// An entry stored since then is as good as what this fetch would bring; `None` for any fresh one.
+    pub(super) not_before: Option<Instant>,
 }

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 
 use super::account::{self, Account, Facts, Label};
-use super::answer::{self, CacheStatus, WhyForwarded};
+use super::answer::{self, Asked, CacheStatus};
 use super::call::{Call, Reading};
 use super::delivery::Delivery;
 use super::fetch::Reply;
@@ -23,13 +23,12 @@ impl Proxy {
         &self,
         call: &Call,
         reply: Reply,
-        why: WhyForwarded,
+        status: CacheStatus,
         arrival: &Arrival,
     ) -> Response<Body> {
         let Reply { head, body, timing, .. } = reply;
         let is_head = call.method == Method::HEAD;
         let has_no_body = is_head || head.status == StatusCode::NOT_MODIFIED;
-        let status = CacheStatus::Forwarded { why, stored: false, collapsed: false };
         let mut headers = answer::headers_for_callers(&head.headers, has_no_body);
         answer::label(&mut headers, status, Some(&timing), call.request_id.clone());
 
@@ -56,16 +55,17 @@ impl Proxy {
         &self,
         entry: &Entry,
         status: CacheStatus,
+        asked: &HeaderMap,
         facts: Facts<'_>,
     ) -> Response<Body> {
         let shared = &*self.shared;
-        shared.counters.of(facts.tenant, facts.label).count(entry.status(), status.outcome());
         let request_id = facts.request_id.clone().into_owned();
-        let now = shared.clock.now();
-        let response = answer::from_entry(entry, status, &facts.method, request_id, now);
+        let asked = Asked { method: &facts.method, headers: asked };
+        let response = answer::from_entry(entry, status, asked, request_id, shared.clock.now());
+        shared.counters.of(facts.tenant, facts.label).count(response.status(), status.outcome());
         if shared.books.log.is_on() {
-            let bytes = if *facts.method == Method::HEAD { 0 } else { entry.body().len() as u64 };
-            let facts = Facts { status: entry.status(), outcome: status.outcome(), ..facts };
+            let bytes = response.body().size_hint().exact().unwrap_or_default();
+            let facts = Facts { status: response.status(), outcome: status.outcome(), ..facts };
             account::write(&shared.books, &facts, bytes, false);
         }
         response
@@ -78,7 +78,7 @@ impl Proxy {
         arrival: &Arrival,
         refusal: &Refusal,
     ) -> Response<Body> {
-        self.answer_refusal(Self::facts_of(call, arrival), Some(headers), refusal)
+        self.answer_refusal(Self::facts_of(call, arrival), headers, refusal)
     }
 
     pub(super) fn refuse_unread<B>(
@@ -100,13 +100,13 @@ impl Proxy {
             refusal: None,
             upstream: None,
         };
-        self.answer_refusal(facts, Some(request.headers()), refusal)
+        self.answer_refusal(facts, request.headers(), refusal)
     }
 
-    fn answer_refusal(
+    pub(super) fn answer_refusal(
         &self,
         facts: Facts<'_>,
-        headers: Option<&HeaderMap>,
+        headers: &HeaderMap,
         refusal: &Refusal,
     ) -> Response<Body> {
         let shared = &*self.shared;
@@ -159,7 +159,7 @@ impl Proxy {
             tenant: Some(call.tenant),
             label: call.label,
             status: StatusCode::OK,
-            outcome: Outcome::Pass,
+            outcome: Outcome::Bypass,
             refusal: None,
             upstream: None,
         }

@@ -2,14 +2,17 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use http::StatusCode;
+
 use super::Proxy;
-use super::answer::{Timing, headers_for_callers};
+use super::answer::{Kept, Timing, headers_for_callers};
 use super::call::{CacheSlot, Call};
 use super::fetch::Reply;
 use super::refusal::Refusal;
 use crate::cache::Lookup;
 use crate::cache::entry::Entry;
 use crate::cache::flight::{Lost, Ticket};
+use crate::cache::freshness::Rule;
 use crate::net::body::{Body, BoxError, Prefix};
 use crate::net::paced::BrokenOff;
 
@@ -17,7 +20,7 @@ use crate::net::paced::BrokenOff;
 #[derive(Clone)]
 pub(super) enum Landed {
     /// The whole answer in memory.
-    Whole { entry: Arc<Entry>, stored: bool, timing: Option<Timing> },
+    Whole { entry: Arc<Entry>, kept: Kept, timing: Option<Timing> },
     /// An answer too long to be kept; one of those who waited can have the stream.
     TooLong(OneReply),
     /// No answer.
@@ -63,9 +66,22 @@ impl Proxy {
         // Another fetch may have landed between the look-up that led here and this one's start.
         if let Lookup::Fresh(entry, _) =
             shared.cache.lookup(slot.key.as_bytes(), rule, slot.epoch, shared.clock.now())
+            && slot.not_before.is_none_or(|not_before| entry.stored() >= not_before)
         {
-            return Landed::Whole { entry, stored: true, timing: None };
+            return Landed::Whole { entry, kept: Kept::Stored, timing: None };
         }
+        let key = slot.key.clone();
+        let landed = self.fetch_whole(call, slot, rule).await;
+        if landed.is_failure() {
+            shared.cache.note_setback(&key, shared.clock.now());
+        } else {
+            shared.cache.clear_setback(&key);
+        }
+        landed
+    }
+
+    async fn fetch_whole(&self, call: &Call, slot: CacheSlot, rule: &Rule) -> Landed {
+        let shared = &*self.shared;
         let reply = match self.fetch(call, Body::empty(), &mut |_| {}).await {
             Ok(reply) => reply,
             Err(refusal) => return Landed::Refused(Arc::new(refusal)),
@@ -82,10 +98,31 @@ impl Proxy {
             Err(error) => return Landed::Refused(Arc::new(broken_off(&error))),
         };
         let headers = headers_for_callers(&head.headers, false);
-        let entry = Arc::new(Entry::new(status, &headers, bytes, shared.clock.now(), slot.epoch, rule));
+        let entry =
+            Arc::new(Entry::new(slot.route, status, &headers, bytes, shared.clock.now(), slot.epoch, rule));
         let current_epoch = || shared.cache.epochs.current(call.tenant, &rule.groups);
-        let stored = rule.stores(status) && shared.cache.store(slot.key, entry.clone(), current_epoch);
-        Landed::Whole { entry, stored, timing: Some(timing) }
+        let kept = if !rule.stores(status) {
+            Kept::NotStorable
+        } else if shared.cache.store(slot.key, entry.clone(), slot.purges, current_epoch) {
+            Kept::Stored
+        } else {
+            Kept::Overtaken
+        };
+        Landed::Whole { entry, kept, timing: Some(timing) }
+    }
+}
+
+impl Landed {
+    /// Whether Zoho could not answer: not that it refused the request, but that it might not have, were it
+    /// well.
+    pub(super) fn is_failure(&self) -> bool {
+        let is_trouble =
+            |status: StatusCode| status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        match self {
+            Self::Whole { entry, .. } => is_trouble(entry.status()),
+            Self::TooLong(_) => false,
+            Self::Refused(_) => true,
+        }
     }
 }
 

@@ -31,14 +31,15 @@ use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use http::header::HeaderValue;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response};
 use http_body::Body as HttpBody;
 
 use crate::admission::Admission;
+use crate::cache::Cache;
+use crate::cache::decision::{Decision, Fallback, Served, WhyFetch, decide};
 use crate::cache::entry::Entry;
-use crate::cache::freshness::Freshness;
 use crate::cache::key::Key;
-use crate::cache::{Cache, Lookup};
+use crate::cache::wishes::Wishes;
 use crate::clock::{Clock, Instant};
 use crate::net::body::Body;
 use crate::net::transport::BoxFuture;
@@ -49,7 +50,7 @@ use crate::telemetry::request_log::RequestLog;
 use crate::upstream::Upstream;
 
 use account::{Books, Counters, Facts};
-use answer::{CacheStatus, WhyForwarded, WhyStale};
+use answer::{CacheStatus, Kept, WhyPassed};
 use call::{CacheSlot, Call, Plan, Reading};
 use fill::Landed;
 use refusal::Refusal;
@@ -187,31 +188,34 @@ impl Proxy {
             Plan::Pass(why, _) => Found::Pass(why),
         };
         if let Found::Answer(answer) = found {
-            return Handling::Now(Some(answer));
+            return Handling::now(answer);
         }
         let is_shared = !matches!(found, Found::Pass(_));
         let request_id = arrival.request_id.clone();
         let call = match Call::new(&self.shared.rules, &reading, &request, request_id, is_shared) {
-            Ok(call) => call,
+            Ok(call) => Arc::new(call),
             Err(refusal) => return Handling::now(self.refuse_unread(&request, &arrival, &refusal)),
         };
+        if let Found::AnswerAndRenew(answer, slot) = found {
+            // The fetch goes on in its own task; nobody has to wait for it.
+            drop(self.begin_fetch(&call, slot));
+            return Handling::now(answer);
+        }
         let (proxy, (head, body)) = (self.clone(), request.into_parts());
         let body: Body = body.into();
         Handling::Later(Box::pin(async move {
-            let call = Arc::new(call);
             let answered = match found {
-                Found::Pass(why) => proxy.relay(&call, body, why, &arrival).await,
-                Found::Miss(slot) => proxy.fill(&call, slot, &arrival, WhyForwarded::Miss).await,
-                Found::Stale(slot, entry, stale) => {
-                    proxy.answer_stale(&call, slot, &entry, stale, &arrival).await
+                Found::Fetch(slot, why, fallback) => {
+                    proxy.fill(&call, slot, why, fallback, &head.headers, &arrival).await
                 }
-                Found::Answer(answer) => Ok(answer),
+                Found::Pass(why) => proxy.relay(&call, body, why, &arrival).await,
+                Found::Answer(answer) | Found::AnswerAndRenew(answer, _) => Ok(answer),
             };
             answered.unwrap_or_else(|refusal| proxy.refuse(&call, &head.headers, &arrival, &refusal))
         }))
     }
 
-    /// Looks a read up in the cache, and answers it there and then if a fresh entry is found.
+    /// Looks a read up in the cache, and answers it there and then if an entry does.
     fn look_up<B>(
         &self,
         route: usize,
@@ -223,80 +227,91 @@ impl Proxy {
         let rule = &shared.rules.routes.route(route).rule;
         let epoch = shared.cache.epochs.current(reading.tenant, &rule.groups);
         let identity = shared.tokens[reading.tenant].identity();
+        let wishes = Wishes::of(request.headers());
+        let answer = |entry: &Entry, served| {
+            let facts = Self::facts(request.method(), reading, arrival);
+            self.answer_entry(entry, CacheStatus::Served(served), request.headers(), facts)
+        };
         reading.with_key(identity, request.headers(), &rule.vary_by, |key| {
-            let slot = || CacheSlot { key: Key::from_bytes(key), route, epoch };
-            match shared.cache.lookup(key, rule, epoch, arrival.at) {
-                Lookup::Fresh(entry, ttl) => {
+            let slot = |not_before| CacheSlot {
+                key: Key::from_bytes(key),
+                route,
+                epoch,
+                purges: shared.cache.purges(),
+                not_before,
+            };
+            let found = shared.cache.lookup(key, rule, epoch, arrival.at);
+            let is_set_back = || shared.cache.is_set_back(key, arrival.at);
+            match decide(found, rule, &wishes, is_set_back, arrival.at) {
+                Decision::Serve(entry, served) => Found::Answer(answer(&entry, served)),
+                Decision::ServeAndRenew(entry, served) => {
+                    Found::AnswerAndRenew(answer(&entry, served), slot(Some(arrival.at)))
+                }
+                Decision::Fetch(..) if shared.cache.is_uncacheable(key, arrival.at) => {
+                    Found::Pass(WhyPassed::Uncacheable)
+                }
+                Decision::Fetch(WhyFetch::Forced, fallback) => {
+                    Found::Fetch(slot(Some(arrival.at)), WhyFetch::Forced, fallback)
+                }
+                Decision::Fetch(why, fallback) => Found::Fetch(slot(None), why, fallback),
+                Decision::PassUnstored => Found::Pass(WhyPassed::NoStore),
+                Decision::NotCached => {
                     let facts = Self::facts(request.method(), reading, arrival);
-                    Found::Answer(self.answer_entry(&entry, CacheStatus::Hit { ttl }, facts))
+                    Found::Answer(self.answer_refusal(facts, request.headers(), &Refusal::NotCached))
                 }
-                Lookup::Stale(entry, stale) => Found::Stale(slot(), entry, stale),
-                Lookup::Miss if shared.cache.is_uncacheable(key, arrival.at) => {
-                    Found::Pass(WhyForwarded::Uncacheable)
-                }
-                Lookup::Miss => Found::Miss(slot()),
             }
         })
     }
 
-    /// Answers a read that a rule covers from a fetch: this caller's own, or one under way.
+    /// Answers a read that a rule covers from a fetch, this caller's own or one under way; or from the
+    /// fallback, if the fetch fails and what the fallback says is still true.
     async fn fill(
         &self,
         call: &Arc<Call>,
         slot: CacheSlot,
+        why: WhyFetch,
+        fallback: Option<Fallback>,
+        asked: &HeaderMap,
         arrival: &Arrival,
-        why: WhyForwarded,
     ) -> Result<Response<Body>, Refusal> {
-        let (landed, leads) = self.share_fetch(call, slot).await?;
+        let (route, epoch) = (slot.route, slot.epoch);
+        let landed = self.share_fetch(call, slot).await;
+        if let Some(Fallback { entry, served }) = fallback
+            && landed.as_ref().map_or(true, |(landed, _)| landed.is_failure())
+            && self.may_serve(served, call.tenant, route, epoch)
+        {
+            let status = CacheStatus::Served(served);
+            return Ok(self.answer_entry(&entry, status, asked, Self::facts_of(call, arrival)));
+        }
+        let (landed, leads) = landed?;
         match landed {
-            Landed::Whole { entry, stored, timing } => {
-                let status = CacheStatus::Forwarded { why, stored, collapsed: !leads };
+            Landed::Whole { entry, kept, timing } => {
+                let status = CacheStatus::Fetched { why, kept, collapsed: !leads };
                 let upstream = timing.as_ref().map(|timing| timing.upstream);
                 let facts = Facts { upstream, ..Self::facts_of(call, arrival) };
-                let mut response = self.answer_entry(&entry, status, facts);
+                let mut response = self.answer_entry(&entry, status, asked, facts);
                 answer::label(response.headers_mut(), status, timing.as_ref(), call.request_id.clone());
                 Ok(response)
             }
             Landed::TooLong(reply) => match reply.take() {
-                Some(reply) => Ok(self.deliver(call, *reply, WhyForwarded::Uncacheable, arrival)),
+                Some(reply) => {
+                    let status = CacheStatus::Fetched { why, kept: Kept::TooLong, collapsed: !leads };
+                    Ok(self.deliver(call, *reply, status, arrival))
+                }
                 // Somebody else took the one stream there is.
-                None => self.relay(call, Body::empty(), WhyForwarded::Uncacheable, arrival).await,
+                None => self.relay(call, Body::empty(), WhyPassed::Uncacheable, arrival).await,
             },
             Landed::Refused(refusal) => Err((*refusal).clone()),
         }
     }
 
-    /// Answers from a stale entry if it may: at once while a new one is fetched, or because none can be had.
-    async fn answer_stale(
-        &self,
-        call: &Arc<Call>,
-        slot: CacheSlot,
-        entry: &Entry,
-        stale: Freshness,
-        arrival: &Arrival,
-    ) -> Result<Response<Body>, Refusal> {
-        let Freshness::Stale { by, while_revalidate, if_error } = stale else {
-            return self.fill(call, slot, arrival, WhyForwarded::Stale).await;
-        };
-        if while_revalidate {
-            // The fetch goes on in its own task; nobody has to wait for it.
-            drop(self.begin_fetch(call, slot));
-            let status = CacheStatus::Stale { by, why: WhyStale::Revalidating };
-            return Ok(self.answer_entry(entry, status, Self::facts_of(call, arrival)));
-        }
-        let (route, epoch) = (slot.route, slot.epoch);
-        let answered = self.fill(call, slot, arrival, WhyForwarded::Stale).await;
-        let failed = answered.as_ref().map_or(true, |answer| {
-            answer.status().is_server_error() || answer.status() == StatusCode::TOO_MANY_REQUESTS
-        });
-        // What a write has made untrue meanwhile is not served, whatever happened to Zoho.
-        let groups = &self.shared.rules.routes.route(route).rule.groups;
-        let still_true = self.shared.cache.epochs.current(call.tenant, groups) == epoch;
-        if failed && if_error && still_true {
-            let status = CacheStatus::Stale { by, why: WhyStale::Error };
-            return Ok(self.answer_entry(entry, status, Self::facts_of(call, arrival)));
-        }
-        answered
+    /// What a write has made untrue while its renewal failed is not served, whatever happened to Zoho,
+    /// unless the rule prefers old to none.
+    fn may_serve(&self, served: Served, tenant: usize, route: usize, epoch: u64) -> bool {
+        let rule = &self.shared.rules.routes.route(route).rule;
+        matches!(served, Served::AfterWrite(_))
+            || rule.stale_after_write
+            || self.shared.cache.epochs.current(tenant, &rule.groups) == epoch
     }
 
     /// Passes a request through, streaming both ways, and forgets what a write makes untrue.
@@ -304,20 +319,20 @@ impl Proxy {
         &self,
         call: &Arc<Call>,
         body: Body,
-        why: WhyForwarded,
+        why: WhyPassed,
         arrival: &Arrival,
     ) -> Result<Response<Body>, Refusal> {
         let reply = self.fetch_for(call, body).await?;
-        Ok(self.deliver(call, reply, why, arrival))
+        Ok(self.deliver(call, reply, CacheStatus::Passed(why), arrival))
     }
 }
 
 /// What a look-up led to.
 enum Found {
     Answer(Response<Body>),
-    Stale(CacheSlot, Arc<Entry>, Freshness),
-    Miss(CacheSlot),
-    Pass(WhyForwarded),
+    AnswerAndRenew(Response<Body>, CacheSlot),
+    Fetch(CacheSlot, WhyFetch, Option<Fallback>),
+    Pass(WhyPassed),
 }
 
 impl Handling {

@@ -55,6 +55,8 @@ pub enum Refusal {
     IdleTimeout(Duration),
     /// The call as a whole took too long.
     TotalTimeout(Duration),
+    /// The caller does not want Zoho to be asked, and nothing is kept that would do.
+    NotCached,
     /// A defect of the sidecar.
     Internal,
 }
@@ -99,6 +101,7 @@ impl Refusal {
             Self::TotalTimeout(_) => {
                 Kind(S::GATEWAY_TIMEOUT, "SIDECAR_TOTAL_TIMEOUT", "http_response_timeout")
             }
+            Self::NotCached => Kind(S::GATEWAY_TIMEOUT, "SIDECAR_NOT_CACHED", "http_request_denied"),
             Self::Internal => Kind(S::INTERNAL_SERVER_ERROR, "SIDECAR_INTERNAL", "proxy_internal_error"),
         }
     }
@@ -134,6 +137,7 @@ impl Refusal {
             Self::FirstByteTimeout(limit) => format!("Zoho did not begin to answer within {limit:?}"),
             Self::IdleTimeout(limit) => format!("Zoho's answer stopped coming for {limit:?}"),
             Self::TotalTimeout(limit) => format!("The call took longer than {limit:?}"),
+            Self::NotCached => "Nothing is kept that would do, and the request says only-if-cached".to_owned(),
             Self::Internal => "The sidecar met a defect of its own".to_owned(),
         }
     }
@@ -162,6 +166,7 @@ impl Refusal {
             | Self::TotalTimeout(_) => {
                 "Zoho may have executed the request: repeat it only if that does no harm".to_owned()
             }
+            Self::NotCached => "leave out only-if-cached, so that Zoho is asked".to_owned(),
             Self::Internal => "report it with the request id; the log has the details".to_owned(),
         }
     }
@@ -178,10 +183,10 @@ impl Refusal {
     }
 
     /// The refusal as an answer, in the form the caller takes.
-    pub fn response(&self, request_id: &HeaderValue, callers: Option<&HeaderMap>) -> Response<Body> {
+    pub fn response(&self, request_id: &HeaderValue, callers: &HeaderMap) -> Response<Body> {
         let Kind(status, code, error_type) = self.kind();
         let request_id_text = request_id.to_str().unwrap_or_default();
-        let wants_problem = callers.is_some_and(wants_problem);
+        let wants_problem = wants_problem(callers);
         let body = if wants_problem {
             json!({
                 "type": format!("urn:zoho-sidecar:{}", code.to_ascii_lowercase()),

@@ -118,14 +118,7 @@ mod tests {
     use std::time::Duration;
 
     fn route(name: &str, template: &str) -> Route {
-        let rule = Rule {
-            fresh_for: Duration::from_secs(1),
-            empty_fresh_for: Duration::ZERO,
-            stale_while_revalidate: Duration::ZERO,
-            stale_if_error: Duration::ZERO,
-            groups: Vec::new(),
-            vary_by: Vec::new(),
-        };
+        let rule = Rule::lasting(Duration::from_secs(1));
         Route { name: name.to_owned(), template: template.parse().unwrap(), rule }
     }
 

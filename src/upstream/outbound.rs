@@ -1,7 +1,8 @@
 //! The request as Zoho must see it.
 
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, HeaderValue,
+    ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName,
+    HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, PRAGMA, RANGE,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request};
@@ -19,15 +20,15 @@ pub struct Outbound {
     headers: HeaderMap,
 }
 
-/// How the answer may be coded.
+/// Whom the answer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coding {
-    /// As the caller asked.
-    AsAsked,
-    /// gzip or none, since the answer is kept for all who take that.
-    Gzip,
-    /// None, likewise.
-    Identity,
+pub enum Audience {
+    /// The caller: what it asked for goes out as it is.
+    Caller,
+    /// All who take gzip. Conditions, ranges and wishes of the one who happened to ask do not go out.
+    AllWithGzip,
+    /// All who take no coding; the rest likewise.
+    AllPlain,
 }
 
 impl Outbound {
@@ -38,14 +39,18 @@ impl Outbound {
         path_and_query: PathAndQuery,
         callers: &HeaderMap,
         request_id: &HeaderValue,
-        coding: Coding,
+        audience: Audience,
     ) -> Self {
         let named = ConnectionNamed::of(callers);
-        let mut headers = copy_if(callers, 2, |name| !is_never_forwarded(name) && !named.contains(name));
-        match coding {
-            Coding::AsAsked => {}
-            Coding::Gzip => drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))),
-            Coding::Identity => drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
+        let is_for_all = audience != Audience::Caller;
+        let mut headers = copy_if(callers, 2, |name| {
+            let is_anothers = is_for_all && is_of_one_caller(name);
+            !(is_never_forwarded(name) || named.contains(name) || is_anothers)
+        });
+        match audience {
+            Audience::Caller => {}
+            Audience::AllWithGzip => drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))),
+            Audience::AllPlain => drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
         }
         headers.insert("x-request-id", request_id.clone());
         Self { method, origin, path_and_query, headers }
@@ -84,6 +89,11 @@ fn is_never_forwarded(name: &HeaderName) -> bool {
     }
 }
 
+/// Headers that only make sense for the caller that sent them.
+fn is_of_one_caller(name: &HeaderName) -> bool {
+    [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE, CACHE_CONTROL, PRAGMA].contains(name)
+}
+
 fn is_of_this_network(name: &str) -> bool {
     name == "forwarded"
         || name.starts_with("x-forwarded-")
@@ -96,7 +106,7 @@ fn is_of_this_network(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn sent(headers: &[(&'static str, &'static str)], coding: Coding) -> HeaderMap {
+    fn sent(headers: &[(&'static str, &'static str)], audience: Audience) -> HeaderMap {
         let mut callers = HeaderMap::new();
         for (name, value) in headers {
             callers.append(*name, HeaderValue::from_static(value));
@@ -107,7 +117,7 @@ mod tests {
             PathAndQuery::from_static("/crm/v5/users?a=%2F"),
             &callers,
             &HeaderValue::from_static("id-1"),
-            coding,
+            audience,
         );
         let request = outbound.request(&HeaderValue::from_static("Zoho-oauthtoken made-up"), Body::empty());
         assert_eq!(request.uri(), "https://www.zohoapis.eu/crm/v5/users?a=%2F");
@@ -137,7 +147,7 @@ mod tests {
             ("content-length", "7"),
             ("x-zoho-tenant", "acme"),
         ];
-        let headers = sent(&never, Coding::AsAsked);
+        let headers = sent(&never, Audience::Caller);
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["authorization", "x-request-id"]);
@@ -158,7 +168,7 @@ mod tests {
             ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
             ("x_custom", "1"),
         ];
-        let headers = sent(&kept, Coding::AsAsked);
+        let headers = sent(&kept, Audience::Caller);
         for (name, value) in kept {
             assert_eq!(headers[name], value);
         }
@@ -167,7 +177,23 @@ mod tests {
     #[test]
     fn for_an_answer_that_is_kept_the_coding_is_ours_to_choose() {
         let asked = [("accept-encoding", "gzip, deflate, br")];
-        assert_eq!(sent(&asked, Coding::Gzip)["accept-encoding"], "gzip");
-        assert_eq!(sent(&asked, Coding::Identity)["accept-encoding"], "identity");
+        assert_eq!(sent(&asked, Audience::AllWithGzip)["accept-encoding"], "gzip");
+        assert_eq!(sent(&asked, Audience::AllPlain)["accept-encoding"], "identity");
+    }
+
+    #[test]
+    fn what_only_one_caller_wants_does_not_shape_what_all_get() {
+        let asked = [
+            ("if-none-match", "\"x\""),
+            ("if-modified-since", "Mon, 23 Nov 2026 08:00:00 GMT"),
+            ("range", "bytes=0-1"),
+            ("if-range", "\"x\""),
+            ("cache-control", "no-cache"),
+            ("pragma", "no-cache"),
+        ];
+        for (name, _) in asked {
+            assert!(!sent(&asked, Audience::AllPlain).contains_key(name), "{name}");
+            assert!(sent(&asked, Audience::Caller).contains_key(name), "{name}");
+        }
     }
 }

@@ -34,9 +34,9 @@ async fn requests_are_counted_by_route_status_and_cache_outcome() {
     for (route, status, cache) in [
         ("associated-users-count", "2xx", "miss"),
         ("associated-users-count", "2xx", "hit"),
-        ("pass/users", "2xx", "pass"),
-        ("pass/records", "2xx", "pass"),
-        ("pass/other", "4xx", "pass"),
+        ("pass/users", "2xx", "bypass"),
+        ("pass/records", "2xx", "bypass"),
+        ("pass/other", "4xx", "bypass"),
     ] {
         let series = format!(
             r#"zoho_sidecar_requests_total{{tenant="acme",route="{route}",status="{status}",cache="{cache}"}}"#
@@ -87,7 +87,7 @@ async fn each_request_has_one_line_with_documented_fields() {
         .iter()
         .map(|line| (line["cache"].as_str().unwrap(), line["method"].as_str().unwrap()))
         .collect();
-    assert_eq!(told, [("miss", "GET"), ("miss", "GET"), ("hit", "GET"), ("pass", "HEAD")]);
+    assert_eq!(told, [("miss", "GET"), ("miss", "GET"), ("hit", "GET"), ("bypass", "HEAD")]);
     assert_eq!(lines[1]["path"], ASSOCIATED_USERS_COUNT, "queries are not logged");
     assert_eq!(lines[0]["tenant"], "acme");
     assert_eq!(lines[3]["bytes"], 0);

@@ -113,7 +113,7 @@ async fn errors_are_never_stored() {
     let world = World::shipped().await;
     world.acme().set_territory_management(false);
     let refused = world.get(ASSOCIATED_USERS_COUNT).await;
-    refused.assert_status(400).assert_cache("zoho-sidecar; fwd=uri-miss");
+    refused.assert_status(400).assert_cache("zoho-sidecar; fwd=uri-miss; detail=not-storable");
     assert_eq!(refused.code(), "FEATURE_NOT_ENABLED");
     assert_eq!(refused.header("age"), "", "an answer that was not stored has no age");
     assert!(refused.header("cache-control").contains("no-store"), "Zoho's errors pass untouched");
@@ -137,7 +137,8 @@ async fn a_filter_by_date_goes_past_the_cache() {
     let world = World::shipped().await;
     world.get(ASSOCIATED_USERS_COUNT).await;
     let since = [("if-modified-since", "2019-07-25T15:26:49+05:30")];
-    world.get_with(ASSOCIATED_USERS_COUNT, &since).await.assert_cache("zoho-sidecar; fwd=request");
+    let past = world.get_with(ASSOCIATED_USERS_COUNT, &since).await;
+    past.assert_cache("zoho-sidecar; fwd=request; detail=conditional");
     assert_eq!(world.calls(), 2);
     let entry = world.zoho().ledger().entries().pop().unwrap();
     assert_eq!(entry.header("if-modified-since"), Some("2019-07-25T15:26:49+05:30"));
@@ -168,7 +169,7 @@ async fn an_answer_too_long_to_be_kept_streams_on_and_is_remembered_as_such() {
     let world = World::with(config).await;
 
     let first = world.get(ASSOCIATED_USERS_COUNT).await;
-    first.assert_status(200).assert_cache("zoho-sidecar; fwd=miss; detail=uncacheable");
+    first.assert_status(200).assert_cache("zoho-sidecar; fwd=uri-miss; detail=too-long");
     assert!(first.body.len() > 100);
     let second = world.get(ASSOCIATED_USERS_COUNT).await;
     second.assert_cache("zoho-sidecar; fwd=miss; detail=uncacheable");
@@ -217,7 +218,7 @@ async fn a_get_with_a_body_goes_past_the_cache() {
     world
         .send(request(Method::GET, ASSOCIATED_USERS_COUNT, "{}"))
         .await
-        .assert_cache("zoho-sidecar; fwd=request");
+        .assert_cache("zoho-sidecar; fwd=request; detail=body");
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,14 +5,7 @@ use std::time::Duration;
 use http::Method;
 use zoho_sidecar::emulator::{Fault, Target};
 
-use crate::world::{ASSOCIATED_USERS_COUNT, World, request};
-
-/// Puts Ada into the territory that has nobody.
-fn join_overseas(world: &World) -> http::Request<zoho_sidecar::net::body::Body> {
-    let acme = world.acme();
-    let path = format!("/crm/v8/settings/territories/{}/users", acme.territory_id("Overseas"));
-    request(Method::PUT, &path, format!(r#"{{"users":[{{"id":"{}"}}]}}"#, acme.user_id("Ada Example")))
-}
+use crate::world::{ASSOCIATED_USERS_COUNT, World, join_overseas, request};
 
 #[tokio::test(start_paused = true)]
 async fn a_writer_reads_its_own_write() {
@@ -101,7 +94,7 @@ async fn a_fetch_that_a_write_overtook_is_answered_and_not_stored() {
     assert_eq!(world.get(ASSOCIATED_USERS_COUNT).await.count_of("Overseas"), "1");
 
     let slow = slow.await.unwrap();
-    slow.assert_status(200).assert_cache("zoho-sidecar; fwd=uri-miss");
+    slow.assert_status(200).assert_cache("zoho-sidecar; fwd=uri-miss; detail=overtaken");
     assert_eq!(slow.count_of("Overseas"), "0");
     assert_eq!(world.get(ASSOCIATED_USERS_COUNT).await.count_of("Overseas"), "1");
 }

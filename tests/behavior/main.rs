@@ -20,3 +20,4 @@ mod single_flight;
 mod tenants;
 mod timeouts;
 mod tokens;
+mod wishes;

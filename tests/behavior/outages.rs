@@ -36,6 +36,7 @@ async fn a_stale_count_is_better_than_an_error_and_says_what_it_is() {
         assert_eq!(answer.status, 200, "{fault:?}");
         answer.assert_cache("zoho-sidecar; hit; ttl=-100; detail=stale-if-error");
         assert_eq!(answer.header("age"), "400");
+        world.passes(Duration::from_secs(1)).await;
         world.get(ASSOCIATED_USERS_COUNT).await.assert_cache("zoho-sidecar; fwd=stale; stored");
     }
 }
@@ -88,4 +89,70 @@ async fn a_count_just_past_its_freshness_is_renewed_behind_the_callers_back() {
     let renewed = world.get(ASSOCIATED_USERS_COUNT).await;
     renewed.assert_cache("zoho-sidecar; hit; ttl=299");
     assert_eq!(renewed.count_of("Overseas"), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn renewals_do_not_pile_up_and_are_left_while_zoho_is_down() {
+    let world = World::shipped().await;
+    world.get(ASSOCIATED_USERS_COUNT).await;
+    world.passes(Duration::from_secs(301)).await;
+    world.zoho().script().always(Target::Api, Fault::Refuse);
+    let before = world.calls();
+    for _ in 0..580 {
+        world.get(ASSOCIATED_USERS_COUNT).await.assert_status(200);
+        world.passes(Duration::from_millis(100)).await;
+    }
+    let tries = world.calls() - before;
+    assert!((4..=7).contains(&tries), "{tries} tries in 58 seconds");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_after_a_failure_is_answered_at_once_and_not_after_the_same_wait() {
+    let world = World::with("[upstream]\nfirst_byte_timeout = \"10s\"\n").await;
+    world.get(ASSOCIATED_USERS_COUNT).await;
+    world.passes(STALE).await;
+    world.zoho().script().always(Target::Api, Fault::Hang);
+    world.get(ASSOCIATED_USERS_COUNT).await.assert_status(200);
+    let before = world.now();
+    world.get(ASSOCIATED_USERS_COUNT).await.assert_status(200);
+    assert_eq!(world.now(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_popular_count_is_renewed_before_anybody_has_to_wait() {
+    let world = World::shipped().await;
+    world.zoho_takes(Duration::from_secs(2));
+    world.get(ASSOCIATED_USERS_COUNT).await;
+    for _ in 0..400 {
+        world.passes(Duration::from_secs(5)).await;
+        let answer = world.get(ASSOCIATED_USERS_COUNT).await;
+        assert!(answer.cache_status().starts_with("zoho-sidecar; hit; ttl="), "{}", answer.cache_status());
+        assert!(!answer.cache_status().contains("ttl=-"), "{}", answer.cache_status());
+    }
+    assert!((6..=9).contains(&world.calls()), "{} calls in 2000 seconds", world.calls());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_count_that_nobody_asks_for_is_not_renewed() {
+    let world = World::shipped().await;
+    world.get(ASSOCIATED_USERS_COUNT).await;
+    world.passes(Duration::from_hours(1)).await;
+    assert_eq!(world.calls(), 1);
+}
+
+const AFTER_WRITE: &str = "[routes.associated-users-count]\nstale_after_write = true\n";
+
+#[tokio::test(start_paused = true)]
+async fn what_a_write_made_untrue_is_not_served_even_when_zoho_is_down() {
+    for (config, status) in [("", 502), (AFTER_WRITE, 200)] {
+        let world = World::with(config).await;
+        world.get(ASSOCIATED_USERS_COUNT).await;
+        world.send(crate::world::join_overseas(&world)).await.assert_status(200);
+        world.zoho().script().always(Target::Api, Fault::Refuse);
+        let answer = world.get(ASSOCIATED_USERS_COUNT).await;
+        answer.assert_status(status);
+        if status == 200 {
+            answer.assert_cache("zoho-sidecar; hit; ttl=-0; detail=stale-after-write");
+        }
+    }
 }

@@ -80,6 +80,10 @@ impl World {
         self.emulator.organisation("acme")
     }
 
+    pub fn now(&self) -> zoho_sidecar::clock::Instant {
+        self.clock.now()
+    }
+
     /// How often Zoho was called, tokens apart.
     pub fn calls(&self) -> usize {
         self.emulator.ledger().calls()
@@ -288,6 +292,13 @@ pub fn with_headers(mut request: Request<Body>, headers: &[(&str, &str)]) -> Req
         request.headers_mut().append(name, HeaderValue::from_str(value).unwrap());
     }
     request
+}
+
+/// Puts Ada into the territory that has nobody.
+pub fn join_overseas(world: &World) -> Request<Body> {
+    let acme = world.acme();
+    let path = format!("/crm/v8/settings/territories/{}/users", acme.territory_id("Overseas"));
+    request(Method::PUT, &path, format!(r#"{{"users":[{{"id":"{}"}}]}}"#, acme.user_id("Ada Example")))
 }
 
 async fn try_read(

@@ -1,0 +1,60 @@
+//! Forgetting by hand.
+
+use std::sync::atomic::Ordering;
+
+use super::Cache;
+use super::key;
+
+/// What is to be forgotten. All that is named must hold; nothing named is everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Purge {
+    /// Entries of this tenant, by number.
+    pub tenant: Option<usize>,
+    /// Entries of this route, by number.
+    pub route: Option<usize>,
+    /// Entries of exactly this path, whatever their query.
+    pub path: Option<String>,
+    /// Entries of routes in this group, by the routes' numbers.
+    pub routes_of_group: Option<Vec<usize>>,
+    /// How thoroughly.
+    pub depth: Depth,
+}
+
+/// How thoroughly to forget.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// Gone.
+    #[default]
+    Hard,
+    /// Stale: fetched anew by the next request, and still there if that fails.
+    Soft,
+}
+
+impl<V: Clone + Send + Sync + 'static> Cache<V> {
+    /// Forgets, and says how many entries. Fetches under way are answered and not stored: they may have
+    /// begun before what the purge is about.
+    pub fn purge(&self, purge: &Purge) -> u64 {
+        self.purges.fetch_add(1, Ordering::AcqRel);
+        let mut count = 0;
+        for (key, entry) in &self.entries {
+            if !purge.covers(&key, entry.route()) {
+                continue;
+            }
+            match purge.depth {
+                Depth::Hard => self.entries.invalidate(key.as_bytes()),
+                Depth::Soft => entry.expire_by_hand(),
+            }
+            count += 1;
+        }
+        count
+    }
+}
+
+impl Purge {
+    fn covers(&self, key: &key::Key, route: usize) -> bool {
+        self.route.is_none_or(|wanted| wanted == route)
+            && self.routes_of_group.as_ref().is_none_or(|routes| routes.contains(&route))
+            && self.tenant.is_none_or(|wanted| key.tenant() == wanted)
+            && self.path.as_ref().is_none_or(|wanted| key.path() == wanted.as_bytes())
+    }
+}

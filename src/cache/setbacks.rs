@@ -1,0 +1,65 @@
+//! Keys whose fetch failed lately: renewing them is left for a while, longer after each failure.
+
+use std::time::Duration;
+
+use moka::sync::Cache as Moka;
+
+use super::key::Key;
+use crate::clock::Instant;
+
+pub(super) struct Setbacks(Moka<Key, Setback>);
+
+#[derive(Clone, Copy)]
+struct Setback {
+    failures: u32,
+    until: Instant,
+}
+
+/// How many are remembered; each costs some 200 bytes.
+const MOST: u64 = 10_000;
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Zoho is asked at least this often whether it is back.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A key that was not asked for so long begins anew.
+const FORGOTTEN_AFTER: Duration = Duration::from_mins(10);
+
+impl Setbacks {
+    pub(super) fn new() -> Self {
+        Self(Moka::builder().max_capacity(MOST).time_to_live(FORGOTTEN_AFTER).build())
+    }
+
+    pub(super) fn note(&self, key: &Key, now: Instant) {
+        let failures = self.0.get(key).map_or(0, |setback| setback.failures).saturating_add(1);
+        let pause = FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(16)).min(LONGEST_PAUSE);
+        self.0.insert(key.clone(), Setback { failures, until: now + pause });
+    }
+
+    pub(super) fn clear(&self, key: &Key) {
+        if self.0.contains_key(key) {
+            self.0.invalidate(key);
+        }
+    }
+
+    pub(super) fn holds(&self, key: &[u8], now: Instant) -> bool {
+        self.0.get(key).is_some_and(|setback| now < setback.until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    #[tokio::test]
+    async fn pauses_grow_to_a_bound_and_success_ends_them() {
+        let (setbacks, key, now) = (Setbacks::new(), Key::from_bytes(b"/a"), Clock::system().now());
+        let seconds = Duration::from_secs;
+        for pause in [1, 2, 4, 8, 16, 30, 30] {
+            setbacks.note(&key, now);
+            assert!(setbacks.holds(b"/a", now + seconds(pause) - Duration::from_millis(1)), "{pause}");
+            assert!(!setbacks.holds(b"/a", now + seconds(pause)), "{pause}");
+        }
+        setbacks.clear(&key);
+        assert!(!setbacks.holds(b"/a", now));
+    }
+}
