@@ -276,6 +276,7 @@ fn write(name: String, section: Section<'_>, number_of: &mut impl FnMut(String) 
     if forgets.is_empty() && section.has("forgets") {
         section.doubtful("forgets", "nothing is forgotten", "name a group that a route has");
     }
+    let again_after = if section.has("again_after") { Some(section.limit("again_after")) } else { None };
     section.finish();
-    Write { name, templates, forgets: forgets.into_iter().map(number_of).collect() }
+    Write { name, templates, forgets: forgets.into_iter().map(number_of).collect(), again_after }
 }

@@ -14,7 +14,7 @@ use super::refusal::Refusal;
 use crate::cache::key::{self, Key};
 use crate::cache::validator::http_date;
 use crate::clock::Instant;
-use crate::routes::RouteNumber;
+use crate::routes::{Forgets, RouteNumber};
 use crate::rulebook::Rulebook;
 use crate::upstream::outbound::{Audience, Outbound};
 use crate::zoho::path::{Area, Destination, destination};
@@ -131,7 +131,7 @@ pub(super) struct Call {
     /// The id under which the request is known.
     pub(super) request_id: HeaderValue,
     /// The groups that this request makes untrue, if it succeeds.
-    pub(super) forgets: Vec<usize>,
+    pub(super) forgets: Forgets,
     /// The request as it goes out.
     pub(super) outbound: Outbound,
 }

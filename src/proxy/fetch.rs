@@ -1,7 +1,6 @@
 //! The exchange with Zoho: leave to call, a token, the answer, and once more with a new token if Zoho
 //! withdrew the old one early.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Response, StatusCode, response};
@@ -11,10 +10,11 @@ use super::Proxy;
 use super::answer::Timing;
 use super::call::Call;
 use super::refusal::Refusal;
+use super::write::Fate;
 use crate::admission::Permit;
 use crate::clock::Instant;
 use crate::net::body::{Body, Prefix};
-use crate::net::paced::{BrokenOff, Pace, Paced};
+use crate::net::paced::{Pace, Paced};
 use crate::net::transport::TransportError;
 use crate::oauth::Token;
 use crate::upstream::CallError;
@@ -50,18 +50,6 @@ impl Outgoing {
 }
 
 impl Proxy {
-    /// Fetches for a relayed request. If it is a write, what it makes untrue is forgotten before anybody
-    /// learns that it happened.
-    pub(super) async fn fetch_for(&self, call: &Arc<Call>, body: Body) -> Result<Reply, Refusal> {
-        if call.forgets.is_empty() {
-            return self.fetch(call, body, &mut |_| {}).await;
-        }
-        let mut write = PendingWrite { proxy: self, call, fate: Fate::NotSent };
-        let fetched = self.fetch(call, body, &mut |fate| write.fate = fate).await;
-        drop(write);
-        fetched
-    }
-
     /// Fetches. `noted` hears of every turn that decides whether a write happened.
     pub(super) async fn fetch(
         &self,
@@ -129,10 +117,7 @@ impl Proxy {
         match body.read_up_to(most).await {
             Ok(Prefix::Whole(bytes)) => Ok(Outgoing::Kept(bytes)),
             Ok(Prefix::Partial(body)) => Ok(Outgoing::Streaming(Some(body))),
-            Err(error) => Err(match error.downcast_ref::<BrokenOff>() {
-                Some(BrokenOff::Idle(limit) | BrokenOff::Total(limit)) => Refusal::RequestStalled(*limit),
-                None => Refusal::RequestBroken,
-            }),
+            Err(error) => Err(Refusal::of_request_body(&error)),
         }
     }
 
@@ -214,57 +199,4 @@ async fn recognise(answer: Response<Body>) -> Result<(Response<Body>, Fault), Re
 /// Methods that may be sent twice (RFC 9110 section 9.2.2), and that Zoho treats so.
 fn is_repeatable(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
-}
-
-/// Whether a write happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// Zoho has not seen it.
-    NotSent,
-    /// It is on its way, or was when the connection broke.
-    Unknown,
-    /// Zoho did it, or a part of it.
-    Happened,
-    /// Zoho refused it.
-    DidNotHappen,
-}
-
-impl Fate {
-    /// Any 2xx may hold items that succeeded. A server error may come after the deed.
-    fn of(status: StatusCode) -> Self {
-        if status.is_success() {
-            Self::Happened
-        } else if status.is_server_error() {
-            Self::Unknown
-        } else {
-            Self::DidNotHappen
-        }
-    }
-}
-
-/// A write whose fate is being decided. On drop, which comes before the caller's answer and also when the
-/// caller hangs up, it makes its groups untrue unless it certainly did not happen.
-struct PendingWrite<'a> {
-    proxy: &'a Proxy,
-    call: &'a Call,
-    fate: Fate,
-}
-
-impl Drop for PendingWrite<'_> {
-    fn drop(&mut self) {
-        if matches!(self.fate, Fate::Happened | Fate::Unknown) {
-            self.proxy.forget(self.call.tenant, &self.call.forgets);
-        }
-    }
-}
-
-impl Proxy {
-    fn forget(&self, tenant: usize, groups: &[usize]) {
-        let shared = &*self.shared;
-        shared.cache.epochs.advance(tenant, groups);
-        for group in groups {
-            let name = &shared.rules.routes.groups()[*group];
-            shared.metrics.count_invalidation(&shared.rules.tenants.tenant(tenant).name, name);
-        }
-    }
 }

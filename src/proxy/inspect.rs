@@ -6,7 +6,7 @@ use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Version};
 
 use super::refusal::Refusal;
-use crate::routes::Routes;
+use crate::routes::{Forgets, Routes};
 use crate::zoho::path::{Destination, destination, has_dot_segment, has_encoded_control, lenient_reading};
 
 /// Checks method, target, host and framing.
@@ -32,7 +32,7 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
 /// Checks that encoded or repeated slashes do not hide another meaning of the path from the rules.
 pub(super) fn check_meaning(routes: &Routes, method: &Method, path: &str) -> Result<(), Refusal> {
     let Some(other) = lenient_reading(path) else { return Ok(()) };
-    let meaning = |path: &str| -> (Option<usize>, Vec<usize>, Destination) {
+    let meaning = |path: &str| -> (Option<usize>, Forgets, Destination) {
         (routes.route_of(method, path), routes.forgotten_by(method, path), destination(method, path))
     };
     if meaning(path) == meaning(&other) {
@@ -146,6 +146,7 @@ mod tests {
             name: "w".into(),
             templates: vec!["PUT /crm/{version}/users/{user}".parse().unwrap()],
             forgets: vec![0],
+            again_after: None,
         };
         let routes = Routes::new(Vec::new(), vec![write], vec!["g".into()]);
         assert_eq!(check_meaning(&routes, &Method::GET, "/crm/v5/Leads/a%2Fb"), Ok(()));

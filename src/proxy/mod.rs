@@ -12,6 +12,7 @@
 //! - [`refusal`]: every way a request ends badly
 //! - [`fetch`]: the exchange with Zoho
 //! - [`fill`]: a fetch that many share
+//! - [`write`](self::write): what writes make untrue
 
 mod account;
 pub mod answer;
@@ -23,6 +24,7 @@ mod fill;
 mod inspect;
 pub mod refusal;
 mod request_id;
+mod write;
 
 use std::convert::Infallible;
 use std::pin::Pin;

@@ -11,8 +11,9 @@ use http::{HeaderMap, Response, StatusCode};
 use serde_json::json;
 
 use crate::admission::Crowded;
-use crate::net::body::Body;
+use crate::net::body::{Body, BoxError};
 use crate::net::headers::visible;
+use crate::net::paced::BrokenOff;
 use crate::net::transport::TransportError;
 use crate::oauth::Unavailable;
 use crate::tenants::NoTenant;
@@ -231,6 +232,16 @@ fn wants_problem(headers: &HeaderMap) -> bool {
 fn sentence(message: &str) -> String {
     let mut chars = message.chars();
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+impl Refusal {
+    /// What a request's body that did not come whole means.
+    pub(super) fn of_request_body(error: &BoxError) -> Self {
+        match error.downcast_ref::<BrokenOff>() {
+            Some(BrokenOff::Idle(limit) | BrokenOff::Total(limit)) => Self::RequestStalled(*limit),
+            None => Self::RequestBroken,
+        }
+    }
 }
 
 impl From<NoTenant> for Refusal {

@@ -6,6 +6,8 @@
 
 pub mod template;
 
+use std::time::Duration;
+
 use http::Method;
 
 use crate::cache::freshness::Rule;
@@ -31,6 +33,29 @@ pub struct Write {
     pub templates: Vec<Template>,
     /// The groups, by number.
     pub forgets: Vec<usize>,
+    /// For writes that only begin a job: how long until the groups are forgotten once more.
+    pub again_after: Option<Duration>,
+}
+
+/// What a request makes untrue, if it succeeds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Forgets {
+    /// The groups, by number.
+    pub groups: Vec<usize>,
+    /// When to forget them once more.
+    pub again_after: Option<Duration>,
+}
+
+impl Forgets {
+    /// What two requests make untrue together.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.groups.extend(other.groups);
+        self.groups.sort_unstable();
+        self.groups.dedup();
+        self.again_after = self.again_after.max(other.again_after);
+        self
+    }
 }
 
 /// All routes and writes.
@@ -72,22 +97,35 @@ impl Routes {
         &self.writes
     }
 
-    /// The groups that a write makes untrue; none for a read.
-    pub fn forgotten_by(&self, method: &Method, path: &str) -> Vec<usize> {
-        if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
-            return Vec::new();
+    /// What a request makes untrue: a write, or a read that asks how far a job has got which a write began.
+    pub fn forgotten_by(&self, method: &Method, path: &str) -> Forgets {
+        if matches!(*method, Method::HEAD | Method::OPTIONS) {
+            return Forgets::default();
         }
         // A final slash changes nothing for Zoho's router, and forgetting too much is never wrong.
         let path = path.strip_suffix('/').unwrap_or(path);
-        let mut groups: Vec<usize> = self
-            .writes
-            .iter()
-            .filter(|write| write.templates.iter().any(|template| template.matches(method, path)))
-            .flat_map(|write| write.forgets.iter().copied())
-            .collect();
-        groups.sort_unstable();
-        groups.dedup();
-        groups
+        let is_poll = *method == Method::GET;
+        let matches = |write: &&Write| {
+            write.templates.iter().any(|template| {
+                if is_poll {
+                    write.again_after.is_some() && template.path.matches(path)
+                } else {
+                    template.matches(method, path)
+                }
+            })
+        };
+        let forgets = |write: &Write| Forgets {
+            groups: write.forgets.clone(),
+            // The answer to a poll may be that the job has ended: there is nothing to come.
+            again_after: write.again_after.filter(|_| !is_poll),
+        };
+        self.writes.iter().filter(matches).map(forgets).fold(Forgets::default(), Forgets::and)
+    }
+
+    /// What a write that could be anything makes untrue.
+    pub fn everything(&self) -> Forgets {
+        let again_after = self.writes.iter().filter_map(|write| write.again_after).max();
+        Forgets { groups: (0..self.groups.len()).collect(), again_after }
     }
 
     /// The names of all groups, by number.
@@ -143,12 +181,13 @@ mod tests {
             name: "w".into(),
             templates: vec!["PUT /crm/{version}/users/{user}".parse().unwrap()],
             forgets,
+            again_after: None,
         };
         let routes = Routes::new(Vec::new(), vec![write(vec![1, 0]), write(vec![1])], Vec::new());
-        assert_eq!(routes.forgotten_by(&Method::PUT, "/crm/v8/users/7"), [0, 1]);
-        assert_eq!(routes.forgotten_by(&Method::PUT, "/crm/v8/users/7/"), [0, 1]);
-        assert!(routes.forgotten_by(&Method::GET, "/crm/v8/users/7").is_empty());
-        assert!(routes.forgotten_by(&Method::POST, "/crm/v8/users/7").is_empty());
+        assert_eq!(routes.forgotten_by(&Method::PUT, "/crm/v8/users/7").groups, [0, 1]);
+        assert_eq!(routes.forgotten_by(&Method::PUT, "/crm/v8/users/7/").groups, [0, 1]);
+        assert!(routes.forgotten_by(&Method::GET, "/crm/v8/users/7").groups.is_empty());
+        assert!(routes.forgotten_by(&Method::POST, "/crm/v8/users/7").groups.is_empty());
     }
 
     #[test]

@@ -120,3 +120,80 @@ async fn an_encoded_spelling_of_a_write_forgets_too() {
     let after = world.get(ASSOCIATED_USERS_COUNT).await;
     assert!(!after.cache_status().contains("hit") || after.count_of("Overseas") == "0", "{after:?}");
 }
+
+fn composite(world: &World, uri: &str, method: &str) -> http::Request<zoho_sidecar::net::body::Body> {
+    let ada = world.acme().user_id("Ada Example");
+    let body = format!(
+        r#"{{"__composite_requests":[{{"sub_request_id":"1","uri":"{uri}","method":"{method}","body":{{"users":[{{"id":"{ada}"}}]}}}}]}}"#
+    );
+    request(Method::POST, "/crm/v8/__composite_requests", body)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_inside_a_composite_request_forgets() {
+    let world = World::shipped().await;
+    world.get(ASSOCIATED_USERS_COUNT).await;
+    let uri = format!("/crm/v8/settings/territories/{}/users", world.acme().territory_id("Overseas"));
+    world.send(composite(&world, &uri, "PUT")).await.assert_status(200);
+    assert_eq!(world.get(ASSOCIATED_USERS_COUNT).await.count_of("Overseas"), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_composite_request_that_only_reads_forgets_nothing() {
+    let world = World::shipped().await;
+    world.get(ASSOCIATED_USERS_COUNT).await;
+    world.send(composite(&world, "/crm/v8/users", "GET")).await.assert_status(200);
+    world.get(ASSOCIATED_USERS_COUNT).await.assert_cache("zoho-sidecar; hit; ttl=300");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_composite_request_that_cannot_be_read_forgets_everything() {
+    let world = World::shipped().await;
+    for body in ["{\"no\":\"composite\"}".to_owned(), "x".repeat((1 << 20) + 1)] {
+        world.get(ASSOCIATED_USERS_COUNT).await;
+        let fault = Fault::Status { status: 200, body: "{}".into(), headers: Vec::new() };
+        world.zoho().script().next(Target::Api, fault);
+        world.send(request(Method::POST, "/crm/v8/__composite_requests", body)).await.assert_status(200);
+        world.get(ASSOCIATED_USERS_COUNT).await.assert_cache("zoho-sidecar; fwd=uri-miss; stored");
+    }
+}
+
+/// Begins to delete Ben, who belongs to territories.
+async fn begin_deletion(world: &World) {
+    let acme = world.acme();
+    let (from, to) = (acme.user_id("Ben Example"), acme.user_id("Ada Example"));
+    let body = format!(
+        r#"{{"transfer_and_delete":[{{"id":"{from}","transfer":{{"records":true,"assignment":true,"criteria":false,"id":"{to}"}},"move_subordinate":{{"id":"{to}"}}}}]}}"#
+    );
+    let path = "/crm/v8/users/actions/transfer_and_delete";
+    let begun = world.send(request(Method::POST, path, body)).await;
+    assert!(begun.status.is_success(), "{begun:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_forgets_when_it_is_polled_to_its_end() {
+    let world = World::shipped().await;
+    world.get(ASSOCIATED_USERS_COUNT).await;
+    begin_deletion(&world).await;
+    let during = world.get(ASSOCIATED_USERS_COUNT).await;
+    during.assert_cache("zoho-sidecar; fwd=uri-miss; stored");
+    world.passes(Duration::from_secs(40)).await;
+    assert_eq!(world.get(ASSOCIATED_USERS_COUNT).await.body, during.body, "nobody has looked yet");
+
+    world.get("/crm/v8/users/actions/transfer_and_delete?job_id=1").await;
+    let after = world.get(ASSOCIATED_USERS_COUNT).await;
+    assert_ne!(after.body, during.body, "Ben is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_nobody_polls_forgets_after_a_while() {
+    let config =
+        "[routes.associated-users-count]\nfresh_for = \"1h\"\n[writes.user-deletion]\nagain_after = \"1m\"\n";
+    let world = World::with(config).await;
+    begin_deletion(&world).await;
+    let during = world.get(ASSOCIATED_USERS_COUNT).await;
+    world.passes(Duration::from_secs(59)).await;
+    assert_eq!(world.get(ASSOCIATED_USERS_COUNT).await.body, during.body);
+    world.passes(Duration::from_secs(2)).await;
+    assert_ne!(world.get(ASSOCIATED_USERS_COUNT).await.body, during.body);
+}

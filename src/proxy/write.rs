@@ -1,0 +1,127 @@
+//! Writes: what they make untrue is forgotten before anybody learns that they happened.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::Proxy;
+use super::call::Call;
+use super::fetch::Reply;
+use super::refusal::Refusal;
+use crate::net::body::{Body, Prefix};
+use crate::net::paced::{Pace, Paced};
+use crate::routes::Forgets;
+use crate::zoho::composite;
+
+/// A composite request holds five calls of at most a hundred records; a longer one is not looked into.
+const COMPOSITE_LIMIT: usize = 1 << 20;
+
+/// Whether a write happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Zoho has not seen it.
+    NotSent,
+    /// It is on its way, or was when the connection broke.
+    Unknown,
+    /// Zoho did it, or a part of it.
+    Happened,
+    /// Zoho refused it.
+    DidNotHappen,
+}
+
+impl Fate {
+    /// Any 2xx may hold items that succeeded. A server error may come after the deed.
+    pub(super) fn of(status: StatusCode) -> Self {
+        if status.is_success() {
+            Self::Happened
+        } else if status.is_server_error() {
+            Self::Unknown
+        } else {
+            Self::DidNotHappen
+        }
+    }
+}
+
+/// A write whose fate is being decided. On drop, which comes before the caller's answer and also when the
+/// caller hangs up, it makes its groups untrue unless it certainly did not happen.
+struct PendingWrite<'a> {
+    proxy: &'a Proxy,
+    tenant: usize,
+    forgets: Forgets,
+    fate: Fate,
+}
+
+impl Drop for PendingWrite<'_> {
+    fn drop(&mut self) {
+        if matches!(self.fate, Fate::Happened | Fate::Unknown) {
+            self.proxy.forget(self.tenant, &self.forgets.groups);
+            if let Some(pause) = self.forgets.again_after {
+                self.proxy.forget_again(self.tenant, self.forgets.groups.clone(), pause);
+            }
+        }
+    }
+}
+
+impl Proxy {
+    /// Fetches for a relayed request. If it is a write, what it makes untrue is forgotten before anybody
+    /// learns that it happened.
+    pub(super) async fn fetch_for(&self, call: &Call, body: Body) -> Result<Reply, Refusal> {
+        let (forgets, body) = if composite::is_composite(call.outbound.method(), call.target.path()) {
+            self.look_into(call, body).await?
+        } else {
+            (call.forgets.clone(), body)
+        };
+        if forgets.groups.is_empty() {
+            return self.fetch(call, body, &mut |_| {}).await;
+        }
+        let mut write = PendingWrite { proxy: self, tenant: call.tenant, forgets, fate: Fate::NotSent };
+        let fetched = self.fetch(call, body, &mut |fate| write.fate = fate).await;
+        drop(write);
+        fetched
+    }
+
+    /// What the calls in a composite request make untrue; everything, if they cannot be read.
+    async fn look_into(&self, call: &Call, body: Body) -> Result<(Forgets, Body), Refusal> {
+        let (clock, limits) = (&self.shared.clock, self.upstream.settings());
+        let pace = Pace {
+            idle: limits.idle_timeout,
+            total: limits.total_timeout,
+            deadline: clock.now() + limits.total_timeout,
+        };
+        let body = Body::stream(Paced::new(body, pace, clock.clone(), ()));
+        let routes = &self.shared.rules.routes;
+        let read =
+            body.read_up_to(COMPOSITE_LIMIT).await.map_err(|error| Refusal::of_request_body(&error))?;
+        let (parts, body) = match read {
+            Prefix::Whole(bytes) => (composite::parts(call.target.path(), &bytes), Body::full(bytes)),
+            Prefix::Partial(body) => (None, body),
+        };
+        let forgets = match parts {
+            Some(parts) => parts
+                .iter()
+                .map(|part| routes.forgotten_by(&part.method, &part.path))
+                .fold(Forgets::default(), Forgets::and),
+            None => routes.everything(),
+        };
+        Ok((forgets, body))
+    }
+
+    fn forget(&self, tenant: usize, groups: &[usize]) {
+        let shared = &*self.shared;
+        shared.cache.epochs.advance(tenant, groups);
+        for group in groups {
+            let name = &shared.rules.routes.groups()[*group];
+            shared.metrics.count_invalidation(&shared.rules.tenants.tenant(tenant).name, name);
+        }
+    }
+
+    /// Forgets once more when a job that Zoho has accepted may have ended. The task lives as long as the
+    /// worker, and there are no more of them than jobs that Zoho accepts within the pause.
+    fn forget_again(&self, tenant: usize, groups: Vec<usize>, pause: Duration) {
+        let proxy = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            proxy.forget(tenant, &groups);
+        });
+    }
+}
