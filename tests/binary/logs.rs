@@ -81,6 +81,21 @@ async fn callers_are_served_also_when_the_log_has_no_reader_any_more() {
 }
 
 #[tokio::test]
+async fn a_reader_of_the_log_who_stopped_reading_holds_neither_callers_nor_the_end() {
+    let zoho = Zoho::start().await;
+    let mut sidecar = Sidecar::run(&zoho, "").await;
+    // More than the pipe and all buffers take.
+    let long = format!("/tenants/none/{}", "x".repeat(8000));
+    for _ in 0..100 {
+        assert_eq!(sidecar.get(&long).await.status, 404);
+    }
+
+    sidecar.signal("TERM");
+
+    assert_eq!(sidecar.process().end_unread().await, Some(0));
+}
+
+#[tokio::test]
 async fn no_output_shows_a_credential() {
     let zoho = Zoho::start().await;
     let sidecar = Sidecar::run(&zoho, "log.level = \"trace\"").await;

@@ -135,6 +135,25 @@ async fn an_idle_http2_connection_does_not_hold_the_end() {
 }
 
 #[tokio::test]
+async fn open_admin_connections_do_not_hold_the_end_however_many() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "").await;
+    let mut asked = Vec::new();
+    for _ in 0..90 {
+        let mut wire = Wire::connect(sidecar.admin()).await;
+        wire.say("GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+        wire.hear("}\n").await;
+        wire.say("GET /livez HTTP/1.1\r\nho").await;
+        asked.push(wire);
+    }
+
+    assert_eq!(sidecar.stop().await.code, Some(0));
+    for wire in asked {
+        assert_eq!(wire.hear_all().await, "");
+    }
+}
+
+#[tokio::test]
 async fn a_mint_that_hangs_does_not_hold_the_end() {
     let zoho = Zoho::start().await;
     zoho.mints_always(Fault::Hang);
