@@ -249,7 +249,9 @@ impl Proxy {
         match landed {
             Landed::Whole { entry, stored, timing } => {
                 let status = CacheStatus::Forwarded { why, stored, collapsed: !leads };
-                let facts = Self::facts_of(call, arrival);
+                // Who joined late waited for less than that.
+                let upstream = timing.as_ref().filter(|_| leads).map(|timing| timing.upstream);
+                let facts = Facts { upstream, ..Self::facts_of(call, arrival) };
                 let mut response = self.answer_entry(&entry, status, facts);
                 answer::label(response.headers_mut(), status, timing.as_ref(), call.request_id.clone());
                 Ok(response)

@@ -47,6 +47,7 @@ async fn every_request_has_a_line_of_json_by_the_time_the_process_has_ended() {
         assert_eq!(fields["path"], path.split('?').next().unwrap(), "never the query");
         assert_eq!(fields["cache"], cache, "{line}");
         assert_eq!(fields["tenant"].is_null(), cache == "refused", "{line}");
+        assert_eq!(fields["upstream_us"].is_null(), !matches!(cache, "miss" | "pass"), "{line}");
     }
 }
 
