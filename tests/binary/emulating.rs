@@ -64,3 +64,12 @@ async fn a_scenario_that_is_not_there_ends_with_1_and_is_named() {
     assert_eq!(run.code, Some(1));
     assert!(run.errors.contains("/nowhere/scenario.toml: No such file"), "{}", run.errors);
 }
+
+#[tokio::test]
+async fn an_emulators_port_in_use_ends_with_1_and_is_named() {
+    let taken = std::net::TcpListener::bind(crate::zoho::ANY_PORT).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let run = ended(["emulator", "--listen", &address]).await;
+    assert_eq!(run.code, Some(1));
+    assert!(run.errors.contains(&address), "{}", run.errors);
+}
