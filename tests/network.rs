@@ -101,7 +101,10 @@ async fn an_egress_proxy_that_never_answers_is_a_connect_timeout_too() {
 
 #[tokio::test]
 async fn a_port_that_nobody_listens_on_is_a_connect_error() {
-    let address = TcpListener::bind(ANY_PORT).await.unwrap().local_addr().unwrap();
+    let listener = TcpListener::bind(ANY_PORT).await.unwrap();
+    // The port of an outgoing connection: taken, so that nobody comes to listen on it.
+    let connection = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let address = connection.local_addr().unwrap();
     let error = get(&client(&direct()), &format!("http://{address}/")).await.unwrap_err();
     assert!(matches!(error, TransportError::Connect(_)), "{error:?}");
 }

@@ -81,8 +81,8 @@ async fn run_with_a_wrong_configuration_ends_with_1_and_names_file_and_line() {
 #[tokio::test]
 async fn a_port_in_use_ends_run_with_1_and_the_address_is_named() {
     let (zoho, directory) = (Zoho::start().await, tempdir().unwrap());
-    let taken = TcpListener::bind(ANY_PORT).unwrap().local_addr().unwrap();
-    let _holder = TcpListener::bind(taken).unwrap();
+    let holder = TcpListener::bind(ANY_PORT).unwrap();
+    let taken = holder.local_addr().unwrap();
     for key in ["server.listen = [\"ADDRESS\"]", "admin.listen = \"ADDRESS\""] {
         let listen = key.replace("ADDRESS", &taken.to_string());
 
