@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::sidecar::ServeError;
 use super::{PROBLEM, Signals, fail, runtime};
 use crate::clock::Clock;
 use crate::emulator::{Emulator, Scenario};
+use crate::server::address::{Address, BindError};
 
 pub(super) fn emulator(listen: SocketAddr, data_center: &str, scenario: Option<&Path>) -> ExitCode {
     let scenario = match scenario.map(read).transpose() {
@@ -16,7 +18,9 @@ pub(super) fn emulator(listen: SocketAddr, data_center: &str, scenario: Option<&
             return PROBLEM;
         }
     };
-    let serving = runtime().and_then(|runtime| runtime.block_on(serve(listen, data_center, scenario)));
+    let serving = runtime()
+        .map_err(ServeError::from)
+        .and_then(|runtime| runtime.block_on(serve(listen, data_center, scenario)));
     match serving {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
@@ -28,10 +32,11 @@ fn read(path: &Path) -> Result<Scenario, String> {
     Scenario::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-async fn serve(listen: SocketAddr, data_center: &str, scenario: Scenario) -> std::io::Result<()> {
+async fn serve(listen: SocketAddr, data_center: &str, scenario: Scenario) -> Result<(), ServeError> {
     let mut signals = Signals::new()?;
     let emulator = Emulator::new(scenario, Clock::system());
-    let listening = emulator.listen(listen, data_center).await?;
+    let failed = |source| BindError { address: Address::Tcp(listen), source };
+    let listening = emulator.listen(listen, data_center).await.map_err(failed)?;
     let address = listening.address();
     println!("emulated Zoho listening on http://{address}");
     println!("what it can do: curl http://{address}/__emulator/");

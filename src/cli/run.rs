@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::sidecar::{ServeError, Sidecar};
 use super::{PROBLEM, Signals, check, fail, runtime};
@@ -18,7 +20,7 @@ pub(super) fn run(files: &[PathBuf]) -> ExitCode {
     check::print(&loaded.problems);
     let Some(config) = loaded.config else { return PROBLEM };
     telemetry::log_events(&config.log);
-    match runtime().map_err(ServeError::from).and_then(|runtime| runtime.block_on(serve(config))) {
+    match serve(config) {
         Ok(Ended::Drained) => ExitCode::SUCCESS,
         Ok(Ended::Cut(connections)) => {
             tracing::warn!(connections, "connections were cut before their requests had finished");
@@ -28,11 +30,30 @@ pub(super) fn run(files: &[PathBuf]) -> ExitCode {
     }
 }
 
-async fn serve(config: Config) -> Result<Ended, ServeError> {
+fn serve(config: Config) -> Result<Ended, ServeError> {
+    let metrics = Arc::new(Metrics::new());
+    let (log, writer) = request_log(&config, &metrics)?;
+    let runtime = runtime()?;
+    let ended = runtime.block_on(serve_until_told(config, metrics, log));
+    // Whatever still runs holds the log, and the writer waits for the last who does. A look-up of a name that
+    // hangs in the system cannot be ended; it is left behind.
+    runtime.shutdown_timeout(LAST_LOOKUPS);
+    if let Some(writer) = writer {
+        writer.finish();
+    }
+    ended
+}
+
+/// How long the end waits for the system's own work.
+const LAST_LOOKUPS: Duration = Duration::from_secs(1);
+
+async fn serve_until_told(
+    config: Config,
+    metrics: Arc<Metrics>,
+    log: RequestLog,
+) -> Result<Ended, ServeError> {
     // Before anything else: a signal during the start must not kill the process half-way.
     let mut signals = Signals::new()?;
-    let metrics = std::sync::Arc::new(Metrics::new());
-    let (log, writer) = request_log(&config, &metrics)?;
     let (format, transports) = (config.log.format, over_sockets(&config)?);
 
     let sidecar = Sidecar::new(config, transports, metrics, log, Clock::system())?;
@@ -50,14 +71,10 @@ async fn serve(config: Config) -> Result<Ended, ServeError> {
     };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let serving = sidecar.serve(async { drop(stopped.await) }, async { drop(hurried.await) });
-    let ended = tokio::select! {
+    tokio::select! {
         ended = serving => ended,
         () = listening => unreachable!("listening for signals never ends"),
-    };
-    if let Some(writer) = writer {
-        writer.finish();
     }
-    ended
 }
 
 fn request_log(config: &Config, metrics: &Metrics) -> std::io::Result<(RequestLog, Option<Writer>)> {

@@ -83,8 +83,6 @@ impl Sidecar {
         drop(renewals);
         if let Some(task) = admin_task {
             task.abort();
-            // Lets the task's memory, and with it the last handle on the log, go.
-            tokio::task::yield_now().await;
         }
         Ok(ended)
     }

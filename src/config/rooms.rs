@@ -44,7 +44,13 @@ pub(super) fn server(section: Section<'_>) -> (server::Settings, usize) {
 
 fn workers(section: &Section<'_>) -> usize {
     if section.is_text("workers") {
-        section.choice("workers", &[("auto", ())]);
+        if section.text("workers", "\"auto\"") != "auto" {
+            section.wrong(
+                "workers",
+                "this is not a number of threads",
+                "write \"auto\" or a whole number from 1 to 1024",
+            );
+        }
         // Counts what affinity and the cgroup's quota leave to this process.
         std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_WORKERS_BY_DEFAULT))
     } else {
@@ -121,7 +127,11 @@ pub(super) fn log(section: Section<'_>) -> telemetry::Settings {
         .choice("format", &[("auto", None), ("json", Some(Format::Json)), ("text", Some(Format::Text))]);
     let level = section.text("level", "\"info\"");
     if !level.is_empty() && !telemetry::is_level(&level) {
-        section.wrong("level", format!("\"{level}\" is not a level"), "write error, warn, info or debug");
+        section.wrong(
+            "level",
+            format!("\"{level}\" is not a level"),
+            "write \"error\", \"warn\", \"info\" or \"debug\"",
+        );
     }
     let on_terminal = if std::io::stderr().is_terminal() { Format::Text } else { Format::Json };
     let settings = telemetry::Settings {

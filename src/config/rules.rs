@@ -55,7 +55,7 @@ fn tenant(
     let data_center = data_center(&section, data_centers);
     let environment = environment(&section);
     let client_id = section.text("client_id", "the client id, as \"1000.ABCDEFG\"");
-    if section.has("client_id") && client_id.trim().is_empty() {
+    if section.is_text("client_id") && client_id.trim().is_empty() {
         section.wrong("client_id", "this is empty", "copy it from Zoho's API console");
     }
     let credential = Credential {
@@ -85,12 +85,15 @@ fn edition(section: &Section<'_>) -> Option<Edition> {
 }
 
 fn data_center(section: &Section<'_>, known: &[DataCenter]) -> DataCenter {
-    let name = section.text("data_center", "one of us, eu, in, au, jp, cn, ca, sa, uk, ae, sg");
+    let name = section.text(
+        "data_center",
+        "one of \"us\", \"eu\", \"in\", \"au\", \"jp\", \"cn\", \"ca\", \"sa\", \"uk\", \"ae\", \"sg\"",
+    );
     if let Some(found) = known.iter().find(|row| row.name == name) {
         return found.clone();
     }
     if !name.is_empty() {
-        let names: Vec<&str> = known.iter().map(|row| row.name.as_str()).collect();
+        let names: Vec<String> = known.iter().map(|row| format!("\"{}\"", row.name)).collect();
         section.wrong(
             "data_center",
             format!("there is no data centre \"{name}\""),
@@ -151,13 +154,14 @@ fn api_origins(section: &Section<'_>, inherited: Option<ApiOrigins>) -> ApiOrigi
 }
 
 fn origin(section: &Section<'_>, key: &str, inherited: Option<Origin>) -> Origin {
-    const EXAMPLE: &str = "\"https://www.zohoapis.com\"";
+    let example =
+        if key == "accounts" { "\"https://accounts.zoho.com\"" } else { "\"https://www.zohoapis.com\"" };
     if !section.has(key)
         && let Some(origin) = inherited
     {
         return origin;
     }
-    let text = section.text(key, EXAMPLE);
+    let text = section.text(key, example);
     match text.parse::<Origin>() {
         Ok(origin) => return origin,
         Err(_) if text.is_empty() => {}
@@ -166,7 +170,13 @@ fn origin(section: &Section<'_>, key: &str, inherited: Option<Origin>) -> Origin
             format!("\"{text}\" would send credentials over a network in the clear"),
             "write https://…; plain http is only for loopback addresses",
         ),
-        Err(error) => section.wrong(key, format!("\"{text}\": {error}"), format!("write {EXAMPLE}")),
+        // What stands before an @ may be a secret.
+        Err(error) if text.contains('@') => {
+            section.wrong(key, format!("this URL {error}"), format!("write it as in {example}"));
+        }
+        Err(error) => {
+            section.wrong(key, format!("\"{text}\" {error}"), format!("write it as in {example}"));
+        }
     }
     "https://invalid.invalid".parse().expect("a placeholder is well formed")
 }
@@ -190,24 +200,24 @@ pub(super) fn routes(root: &Section<'_>) -> Routes {
         .into_iter()
         .filter_map(|(name, section)| route(name, section, &writes, &mut number_of))
         .collect();
-    check_route_defaults(root);
+    check_route_defaults(root, &writes, &mut number_of);
 
     let routes = Routes::new(routes, writes, groups);
-    if let Some((one, other)) = routes.twins() {
-        root.wrong(
-            &format!("routes.{}", other.name),
-            format!("this matches the same requests as routes.{}", one.name),
+    for (first, twin) in routes.twins() {
+        root.section("routes").wrong(
+            &twin.name,
+            format!("this matches the same requests as routes.{}", first.name),
             "keep one of them",
         );
     }
     routes
 }
 
-fn check_route_defaults(root: &Section<'_>) {
+/// Also when no route uses them.
+fn check_route_defaults(root: &Section<'_>, writes: &[Write], number_of: &mut impl FnMut(String) -> usize) {
     let section = root.section("route_defaults");
     section.flag("enabled");
-    let mut nothing = |_: String| 0;
-    read_rule(&section, &[], &mut nothing);
+    read_rule(&section, writes, number_of);
     section.finish();
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Section<'a> {
     place: Option<Place>,
     problems: &'a Problems,
     known: RefCell<BTreeSet<String>>,
+    /// It, or what lies below it, is no table at all. That was reported; that keys are missing is no news.
+    is_no_table: bool,
 }
 
 /// Keys further from each other than this are not suggested for each other.
@@ -37,6 +39,7 @@ impl<'a> Section<'a> {
             place: None,
             problems,
             known: RefCell::default(),
+            is_no_table: false,
         }
     }
 
@@ -51,22 +54,27 @@ impl<'a> Section<'a> {
             Some(Value::Table(table)) => Some(table),
             _ => None,
         });
+        let is_no_table = defaults.is_some_and(|key| self.has(key)) && below.is_none();
         let all = self.section(key);
         let names: Vec<String> = all.table.map(|table| table.keys().cloned().collect()).unwrap_or_default();
         names
             .into_iter()
             .map(|name| {
-                let section = all.open(&name, all.node(&name), below);
+                let mut section = all.open(&name, all.node(&name), below);
+                section.is_no_table |= is_no_table;
                 (name, section)
             })
             .collect()
     }
 
     fn open(&self, key: &str, node: Option<&'a Node>, below: Option<&'a Table>) -> Self {
+        let mut is_no_table = self.is_no_table;
         let table = match node.map(|node| &node.value) {
             Some(Value::Table(table)) => Some(table),
             Some(other) => {
-                self.wrong(key, format!("this is {}", other.kind()), "write a table");
+                let table = format!("write a table: [{}]", self.name_of(key));
+                self.wrong(key, format!("this is {}", other.kind()), table);
+                is_no_table = true;
                 None
             }
             None => None,
@@ -78,6 +86,7 @@ impl<'a> Section<'a> {
             place: node.map(|node| node.place.clone()),
             problems: self.problems,
             known: RefCell::default(),
+            is_no_table,
         }
     }
 
@@ -102,6 +111,13 @@ impl<'a> Section<'a> {
 
     fn report(&self, severity: Severity, key: &str, what: String, remedy: String) {
         let node = self.table.and_then(|table| table.get(key));
+        if node.is_none() && self.is_no_table {
+            return;
+        }
+        if node.is_none() && self.below.is_some_and(|below| below.contains_key(key)) {
+            // It stands in the defaults for all, and is told there, once.
+            return;
+        }
         let place = node.map(|node| node.place.clone()).or_else(|| self.place.clone());
         self.problems.add(Problem { severity, place, key: self.name_of(key), what, remedy });
     }
@@ -183,7 +199,7 @@ impl<'a> Section<'a> {
                 }
             },
             Some(other) => {
-                self.wrong(key, format!("this is {}, not a number", other.kind()), hint);
+                self.wrong(key, format!("this is {}", other.kind()), hint);
                 least
             }
             None => least,
@@ -240,7 +256,7 @@ impl<'a> Section<'a> {
 
     /// One of several words.
     pub(super) fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Option<T> {
-        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        let words: Vec<String> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
         let hint = format!("write one of {}", words.join(", "));
         let found = self.parsed(key, "known here", &hint, |text| {
             choices.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice)
@@ -274,7 +290,7 @@ impl<'a> Section<'a> {
             Some(Value::Table(table)) => match reference(table) {
                 Some(source) => source,
                 None => {
-                    self.wrong(key, "this is neither { file = … } nor { env = … }", HINT);
+                    self.wrong(key, "this is not exactly one of { file = … } and { env = … }", HINT);
                     return SecretSource::Environment(String::new());
                 }
             },

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 /// What to write instead of a text that is not a duration.
-pub(super) const DURATION_HINT: &str = "write a number with a unit, as in \"5m\" (units: ms, s, m, h, d)";
+pub(super) const DURATION_HINT: &str =
+    "write a number with a unit, as in \"5m\" or \"1h30m\" (units: ms, s, m, h, d)";
 /// What to write instead of a text that is not a size.
 pub(super) const SIZE_HINT: &str = "write a number with a unit, as in \"64MiB\" (units: B, KiB, MiB, GiB)";
 

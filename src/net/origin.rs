@@ -21,7 +21,7 @@ pub struct Origin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
     /// Not of the form `https://host[:port]`.
-    #[error("not a URL of the form https://host[:port]")]
+    #[error("is not a URL of the form https://host[:port]")]
     Malformed,
     /// It has a path, a query, or user information.
     #[error("has more than scheme, host and port")]

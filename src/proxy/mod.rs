@@ -289,7 +289,8 @@ impl Proxy {
         match landed {
             Landed::Whole { entry, kept, timing } => {
                 let status = CacheStatus::Fetched { why, kept, collapsed: !leads };
-                let upstream = timing.as_ref().map(|timing| timing.upstream);
+                // Who joined late waited for less than that.
+                let upstream = timing.as_ref().filter(|_| leads).map(|timing| timing.upstream);
                 let facts = Facts { upstream, ..Self::facts_of(call, arrival) };
                 let mut response = self.answer_entry(&entry, status, asked, facts);
                 answer::label(response.headers_mut(), status, timing.as_ref(), call.request_id.clone());

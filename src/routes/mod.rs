@@ -133,11 +133,11 @@ impl Routes {
         &self.groups
     }
 
-    /// Two routes that match exactly the same requests, if there are such.
-    pub fn twins(&self) -> Option<(&Route, &Route)> {
-        self.cached.iter().enumerate().find_map(|(n, one)| {
-            let twin = self.cached[n + 1..].iter().find(|other| one.template.is_twin_of(&other.template))?;
-            Some((one, twin))
+    /// Routes that match exactly the same requests as another one, each with the first such.
+    pub fn twins(&self) -> impl Iterator<Item = (&Route, &Route)> {
+        self.cached.iter().enumerate().filter_map(|(n, twin)| {
+            let first = self.cached[..n].iter().find(|other| twin.template.is_twin_of(&other.template))?;
+            Some((first, twin))
         })
     }
 }
@@ -197,6 +197,7 @@ mod tests {
             Vec::new(),
             Vec::new(),
         );
-        assert!(twins.twins().is_some());
+        let names: Vec<_> = twins.twins().map(|(first, twin)| (&*first.name, &*twin.name)).collect();
+        assert_eq!(names, [("a", "b")]);
     }
 }

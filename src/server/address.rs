@@ -20,7 +20,7 @@ pub enum Address {
 
 /// Not an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not an address to listen on")]
+#[error("not an IP address with a port, nor a path after \"unix:\"")]
 pub struct NotAnAddress;
 
 /// An address that cannot be listened on.

@@ -5,8 +5,7 @@
 //! logged, since they may hold credentials or people's data.
 
 use std::io::Write;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, SystemTime};
 
 use http::Method;
@@ -155,9 +154,14 @@ pub struct RequestLog {
     dropped: Counter,
 }
 
-/// Waits, when dropped, until the lines handed over so far are written. All [`RequestLog`]s must be gone
-/// before, or it would wait for ever; hence the explicit [`Self::finish`].
-pub struct Writer(JoinHandle<()>);
+/// The thread that writes. It ends once all [`RequestLog`]s are gone and their lines are written.
+pub struct Writer {
+    /// Nothing is ever sent; it closes with the thread.
+    ended: Receiver<()>,
+}
+
+/// How long the end waits for the last lines. Whoever has not read them by then will not read them.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 impl RequestLog {
     /// Writes to `out`, with at most `buffer_lines` waiting.
@@ -168,7 +172,9 @@ impl RequestLog {
         out: impl Write + Send + 'static,
     ) -> std::io::Result<(Self, Writer)> {
         let (lines, waiting) = sync_channel::<Vec<u8>>(buffer_lines.max(1));
-        let writer = std::thread::Builder::new().name("request-log".into()).spawn(move || {
+        let (at_the_end, ended) = sync_channel(0);
+        std::thread::Builder::new().name("request-log".into()).spawn(move || {
+            let _closes_when_this_thread_ends = at_the_end;
             let mut out = std::io::BufWriter::with_capacity(64 * 1024, out);
             // Write while lines keep coming, flush when they pause: full buffers under load, no delay else.
             while let Ok(line) = waiting.recv() {
@@ -183,7 +189,7 @@ impl RequestLog {
                 }
             }
         })?;
-        Ok((Self { lines: Some(lines), format, dropped }, Writer(writer)))
+        Ok((Self { lines: Some(lines), format, dropped }, Writer { ended }))
     }
 
     /// Writes nothing.
@@ -211,9 +217,9 @@ impl RequestLog {
 }
 
 impl Writer {
-    /// Waits until all lines are written.
+    /// Waits until all lines are written, or nobody reads them.
     pub fn finish(self) {
-        let _ = self.0.join();
+        let _ = self.ended.recv_timeout(LAST_LINES);
     }
 }
 

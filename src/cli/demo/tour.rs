@@ -182,6 +182,8 @@ impl Guide {
         expect_ok(&stale, "stale-if-error")?;
         self.stage.show("stale roles", &format!("{}  {}", stale.status, stale.header("cache-status")));
         self.emulator.script().outage(false);
+        // After a failure a key is left alone for a moment.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
         expect_ok(&self.get(of_acme(ROLES)).await?, "fwd=stale; stored")?;
         self.prove(
             uncached.status == StatusCode::BAD_GATEWAY,

@@ -1,0 +1,91 @@
+//! The admin listener over TCP: its pages, and who is kept out.
+
+use crate::caller::{self, ask, with_headers};
+use crate::sidecar::Sidecar;
+use crate::zoho::{COUNT, Zoho};
+
+#[tokio::test]
+async fn the_admin_listener_tells_that_the_sidecar_is_alive_and_ready_and_how_it_is() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "").await;
+    sidecar.ready().await;
+    assert_eq!(sidecar.get(COUNT).await.status, 200);
+
+    let alive = caller::get(sidecar.admin(), "/livez").await;
+    let ready = caller::get(sidecar.admin(), "/readyz").await;
+    let status = caller::get(sidecar.admin(), "/status").await.json();
+    let metrics = caller::get(sidecar.admin(), "/metrics").await;
+
+    assert_eq!((alive.status, alive.json()), (200, serde_json::json!({ "live": true })));
+    assert_eq!((ready.status, ready.json()), (200, serde_json::json!({ "ready": true, "reasons": [] })));
+    assert_eq!(status["listeners"][0], format!("http://{}", sidecar.proxy()));
+    assert_eq!((&status["tenants"][0]["name"], &status["cache"]["entries"]), (&"acme".into(), &1.into()));
+    assert!(metrics.header("content-type").starts_with("application/openmetrics-text"));
+    assert!(metrics.text().ends_with("# EOF\n"), "{}", metrics.text());
+    assert_eq!(metrics.header("cache-control"), "no-store");
+}
+
+#[tokio::test]
+async fn the_callers_address_has_no_admin_pages() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "").await;
+    assert_eq!(sidecar.get("/metrics").await.status, 404);
+    assert_eq!(zoho.calls(), 1, "it went to Zoho as any other path");
+}
+
+#[tokio::test]
+async fn pages_of_browsers_and_writes_are_refused() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "").await;
+    for (method, headers, status) in [
+        ("GET", &[("host", "localhost")][..], 200),
+        ("GET", &[("host", "rebound.example")], 421),
+        ("GET", &[("host", "localhost"), ("origin", "http://localhost")], 403),
+        ("POST", &[("host", "localhost")], 405),
+        ("DELETE", &[("host", "localhost")], 405),
+    ] {
+        for page in ["/livez", "/readyz", "/metrics", "/status"] {
+            let answer = ask(sidecar.admin(), with_headers(method, page, headers)).await;
+            let answered = if answer.status == 503 { 200 } else { answer.status };
+            assert_eq!(answered, status, "{method} {page} {headers:?}: {}", answer.text());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_does_not_exist_tells_which_do() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "").await;
+    let answer = caller::get(sidecar.admin(), "/").await;
+    assert_eq!(answer.status, 404);
+    assert_eq!(answer.json()["pages"], serde_json::json!(["/livez", "/readyz", "/metrics", "/status"]));
+}
+
+#[tokio::test]
+async fn an_admin_listener_that_others_reach_wants_its_token_for_all_but_health() {
+    const TOKEN: &str = "made-up-admin-token";
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("admin-token");
+    std::fs::write(&file, format!("{TOKEN}\n")).unwrap();
+    let config = format!("[admin]\nlisten = \"0.0.0.0:0\"\ntoken = {{ file = \"{}\" }}", file.display());
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, &config).await;
+    let port = sidecar.admin().port();
+    let shown = |page: &'static str, credential: &str| {
+        let mut headers = vec![("host", "sidecar.internal")];
+        headers.extend((!credential.is_empty()).then_some(("authorization", credential)));
+        ask(([127, 0, 0, 1], port).into(), with_headers("GET", page, &headers))
+    };
+
+    for page in ["/metrics", "/status"] {
+        for credential in ["", "Bearer wrong", TOKEN, "Bearer made-up-admin-toke"] {
+            let refused = shown(page, credential).await;
+            assert_eq!(refused.status, 401, "{page} {credential:?}");
+            assert_eq!(refused.header("www-authenticate"), "Bearer");
+        }
+        assert_eq!(shown(page, "Bearer made-up-admin-token").await.status, 200, "{page}");
+    }
+    crate::until("readiness", async || shown("/readyz", "").await.status == 200).await;
+    assert_eq!(shown("/livez", "").await.status, 200);
+    assert_eq!(shown("/readyz", "").await.json(), serde_json::json!({ "ready": true }), "and no reasons");
+}

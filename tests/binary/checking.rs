@@ -1,0 +1,76 @@
+//! `check`: every problem, or what would be served; no mint, no port.
+
+use std::net::TcpListener;
+
+use tempfile::tempdir;
+
+use crate::sidecar::{ended, with_files};
+use crate::zoho::{ANY_PORT, Zoho};
+
+#[tokio::test]
+async fn check_of_a_sound_configuration_tells_what_would_be_served_and_ends_with_0() {
+    let (zoho, directory) = (Zoho::start().await, tempdir().unwrap());
+
+    let check = ended(with_files("check", directory.path(), &[&zoho.config()])).await;
+
+    assert_eq!(check.code, Some(0), "{check:?}");
+    let told = check.lines.join("\n");
+    for part in [
+        "listen     http://127.0.0.1:0",
+        "state      none: every restart costs a mint",
+        "tenant     acme: http://127.0.0.1:",
+        "cached     associated-users-count: GET /crm/{version}/settings/territories/actions/",
+        "forgets    territory-users",
+    ] {
+        assert!(told.contains(part), "{part:?} is not in {told}");
+    }
+}
+
+#[tokio::test]
+async fn check_opens_no_port_and_spends_no_mint() {
+    let (zoho, directory) = (Zoho::start().await, tempdir().unwrap());
+    let taken = TcpListener::bind(ANY_PORT).unwrap();
+    let listen = format!("server.listen = [\"{}\"]", taken.local_addr().unwrap());
+
+    let check = ended(with_files("check", directory.path(), &[&zoho.config(), &listen])).await;
+
+    assert_eq!(check.code, Some(0), "{check:?}");
+    assert_eq!(zoho.mint_attempts(), 0);
+}
+
+#[tokio::test]
+async fn check_prints_all_problems_of_all_files_and_ends_with_1() {
+    let (zoho, directory) = (Zoho::start().await, tempdir().unwrap());
+    let files = [&*zoho.config(), "[server]\nworkers = 0\ndrain_timeout = \"5 mins\"\n", "[cahce]\n"];
+
+    let check = ended(with_files("check", directory.path(), &files)).await;
+
+    assert_eq!((check.code, check.lines.len()), (Some(1), 0), "{check:?}");
+    for part in [
+        "2.toml:2  server.workers",
+        "2.toml:3  server.drain_timeout",
+        "3.toml:1  cahce",
+        "did you mean \"cache\"?",
+        "3 problems, 2 warnings",
+    ] {
+        assert!(check.errors.contains(part), "{part:?} is not in {}", check.errors);
+    }
+}
+
+#[tokio::test]
+async fn a_literal_secret_is_only_a_warning_and_is_never_repeated() {
+    let (zoho, directory) = (Zoho::start().await, tempdir().unwrap());
+
+    let check = ended(with_files("check", directory.path(), &[&zoho.config()])).await;
+
+    assert_eq!(check.code, Some(0));
+    assert_eq!(check.errors.matches("(warning)").count(), 2, "{}", check.errors);
+    assert!(!format!("{check:?}").contains("emulated-"), "{check:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_there_is_a_problem_and_no_wrong_usage() {
+    let check = ended(["check", "--config", "/nowhere/sidecar.toml"]).await;
+    assert_eq!(check.code, Some(1), "{check:?}");
+    assert!(check.errors.contains("/nowhere/sidecar.toml"), "{}", check.errors);
+}

@@ -1,0 +1,137 @@
+//! The limits of a connection, and what HTTP allows on one.
+
+use std::time::Duration;
+
+use zoho_sidecar::emulator::Fault;
+
+use crate::caller::{Http2, Wire};
+use crate::sidecar::Sidecar;
+use crate::until;
+use crate::zoho::{COUNT, USERS, Zoho};
+
+#[tokio::test]
+async fn one_connection_too_many_is_closed_and_those_that_are_open_are_served() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "server.max_connections = 2").await;
+    let mut served = Wire::connect(sidecar.proxy()).await;
+    let _silent = Wire::connect(sidecar.proxy()).await;
+    until("two connections", async || sidecar.metric("zoho_sidecar_connections ").await >= 2.0).await;
+
+    let one_too_many = Wire::connect(sidecar.proxy()).await;
+
+    assert_eq!(one_too_many.hear_all().await, "");
+    assert!(sidecar.metric("zoho_sidecar_connections_refused_total ").await >= 1.0);
+    served.say(&format!("GET {COUNT} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await;
+    assert!(served.hear("\r\n").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn the_place_of_a_connection_that_ended_is_free_again() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "server.max_connections = 1").await;
+    for _ in 0..3 {
+        until("an answer", async || {
+            let mut wire = Wire::connect(sidecar.proxy()).await;
+            wire.say(&format!("GET {COUNT} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")).await;
+            wire.hear_all().await.starts_with("HTTP/1.1 200")
+        })
+        .await;
+    }
+}
+
+/// The limit below is far shorter than the test's patience, and its default is longer.
+const SHORT: &str = "server.header_read_timeout = \"300ms\"";
+
+#[tokio::test]
+async fn a_connection_that_does_not_come_to_the_point_is_closed() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, SHORT).await;
+    for said in ["", "G", "PRI * HTTP/2.0\r\n", "GET / HTTP/1.1\r\nhost: loc", "GET / HTTP/1.1\r\n"] {
+        let mut wire = Wire::connect(sidecar.proxy()).await;
+        wire.say(said).await;
+        let heard = wire.hear_all().await;
+        assert!(heard.is_empty() || heard.starts_with("HTTP/1.1 408"), "{said:?}: {heard}");
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_is_closed_when_no_further_request_comes() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, SHORT).await;
+    for said in ["", "GET / HTT"] {
+        let mut wire = Wire::connect(sidecar.proxy()).await;
+        wire.say("GET /tenants/none HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+        wire.hear("}\n").await;
+        wire.say(said).await;
+        let heard = wire.hear_all().await;
+        assert!(heard.is_empty() || heard.starts_with("HTTP/1.1 408"), "{said:?}: {heard}");
+    }
+}
+
+#[tokio::test]
+async fn the_limit_for_a_head_does_not_end_a_connection_whose_answers_take_longer() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, SHORT).await;
+    let slow = Fault::Delay(Duration::from_millis(700));
+    zoho.next_call(slow.clone());
+    assert_eq!(sidecar.get(USERS).await.status, 200);
+    zoho.next_call(slow);
+    assert_eq!(Http2::connect(sidecar.proxy()).await.get(USERS).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_head_with_too_many_headers_is_431() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "server.max_headers = 10").await;
+    for (headers, status) in [(10, "200"), (11, "431")] {
+        let mut wire = Wire::connect(sidecar.proxy()).await;
+        let more = "x-more: 1\r\n".repeat(headers - 1);
+        wire.say(&format!("GET {COUNT} HTTP/1.1\r\nhost: localhost\r\n{more}\r\n")).await;
+        assert!(wire.hear("\r\n").await.starts_with(&format!("HTTP/1.1 {status}")), "{headers} headers");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_is_431() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "server.max_header_bytes = \"8KiB\"").await;
+    let mut wire = Wire::connect(sidecar.proxy()).await;
+    wire.say(&format!("GET {COUNT} HTTP/1.1\r\nhost: localhost\r\nx-long: {}", "x".repeat(9000))).await;
+    assert!(wire.hear("\r\n").await.starts_with("HTTP/1.1 431"));
+}
+
+#[tokio::test]
+async fn a_path_that_is_too_long_is_414_in_our_words() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "server.max_uri_bytes = \"1KiB\"").await;
+    let query = "?ids=";
+    let of_length = |bytes: usize| format!("{COUNT}{query}{}", "7".repeat(bytes - COUNT.len() - query.len()));
+    assert_eq!(sidecar.get(&of_length(1024)).await.status, 200);
+
+    let refused = sidecar.get(&of_length(1025)).await;
+
+    assert_eq!((refused.status, &refused.json()["code"]), (414, &"SIDECAR_URI_TOO_LONG".into()));
+    assert_eq!(refused.json()["message"], "The path with its query is longer than 1024 bytes");
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "").await;
+    zoho.next_call(Fault::Delay(Duration::from_millis(200)));
+    let mut wire = Wire::connect(sidecar.proxy()).await;
+    let ids = ["first", "second", "third"];
+    let paths = [USERS, "/tenants/none", COUNT];
+    let requests = ids.iter().zip(paths).map(|(id, path)| {
+        let last = if *id == "third" { "connection: close\r\n" } else { "" };
+        format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nx-request-id: {id}\r\n{last}\r\n")
+    });
+
+    wire.say(&requests.collect::<String>()).await;
+    let heard = wire.hear_all().await;
+
+    let answered: Vec<&str> = heard.lines().filter_map(|line| line.strip_prefix("x-request-id: ")).collect();
+    assert_eq!(answered, ids, "{heard}");
+    let statuses: Vec<&str> = heard.lines().filter_map(|line| line.strip_prefix("HTTP/1.1 ")).collect();
+    assert_eq!(statuses, ["200 OK", "404 Not Found", "200 OK"]);
+}

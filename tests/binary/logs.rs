@@ -1,0 +1,115 @@
+//! The one line per request on standard output.
+
+use serde_json::Value;
+
+use crate::caller::{ask, with_headers};
+use crate::sidecar::Sidecar;
+use crate::zoho::{COUNT, USERS, Zoho};
+
+/// Every field, and whether each line has it.
+const FIELDS: [(&str, bool); 13] = [
+    ("time", true),
+    ("request_id", true),
+    ("tenant", false),
+    ("method", true),
+    ("path", true),
+    ("route", true),
+    ("status", true),
+    ("cache", true),
+    ("bytes", true),
+    ("took_us", true),
+    ("upstream_us", false),
+    ("refusal", false),
+    ("cut_short", false),
+];
+
+#[tokio::test]
+async fn every_request_has_a_line_of_json_by_the_time_the_process_has_ended() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "").await;
+    let asked = [(COUNT, "miss"), (COUNT, "hit"), (USERS, "bypass"), ("/tenants/none/x?y=z", "refused")];
+    for (n, (path, _)) in asked.iter().enumerate() {
+        let headers = [("host", "localhost"), ("x-request-id", &*format!("request-{n}"))];
+        ask(sidecar.proxy(), with_headers("GET", path, &headers)).await;
+    }
+
+    let end = sidecar.stop().await;
+
+    assert_eq!((end.code, end.lines.len()), (Some(0), asked.len()), "{end:?}");
+    for (n, (line, (path, cache))) in end.lines.iter().zip(asked).enumerate() {
+        let fields: Value = serde_json::from_str(line).unwrap();
+        for (field, _) in FIELDS.iter().filter(|(_, always)| *always) {
+            assert!(!fields[field].is_null(), "{field} is missing in {line}");
+        }
+        let known = |field: &String| FIELDS.iter().any(|(name, _)| name == field);
+        assert!(fields.as_object().unwrap().keys().all(known), "{line}");
+        assert_eq!(fields["request_id"], format!("request-{n}"));
+        assert_eq!(fields["path"], path.split('?').next().unwrap(), "never the query");
+        assert_eq!(fields["cache"], cache, "{line}");
+        assert_eq!(fields["tenant"].is_null(), cache == "refused", "{line}");
+        assert_eq!(fields["upstream_us"].is_null(), !matches!(cache, "miss" | "bypass"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn many_lines_are_all_written_by_the_end() {
+    const REQUESTS: usize = 500;
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "").await;
+    for _ in 0..REQUESTS {
+        assert_eq!(sidecar.get(COUNT).await.status, 200);
+    }
+    assert_eq!(sidecar.stop().await.lines.len(), REQUESTS);
+}
+
+#[tokio::test]
+async fn no_line_is_written_where_none_is_wanted() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "log.requests = false").await;
+    assert_eq!(sidecar.get(COUNT).await.status, 200);
+    assert_eq!(sidecar.stop().await.lines, [""; 0]);
+}
+
+#[tokio::test]
+async fn callers_are_served_also_when_the_log_has_no_reader_any_more() {
+    let zoho = Zoho::start().await;
+    let mut sidecar = Sidecar::run(&zoho, "").await;
+    sidecar.process().close_output();
+    for _ in 0..20 {
+        assert_eq!(sidecar.get(COUNT).await.status, 200);
+    }
+    assert_eq!(sidecar.stop().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_reader_of_the_log_who_stopped_reading_holds_neither_callers_nor_the_end() {
+    let zoho = Zoho::start().await;
+    let mut sidecar = Sidecar::run(&zoho, "").await;
+    // More than the pipe and all buffers take.
+    let long = format!("/tenants/none/{}", "x".repeat(8000));
+    for _ in 0..100 {
+        assert_eq!(sidecar.get(&long).await.status, 404);
+    }
+
+    sidecar.signal("TERM");
+
+    assert_eq!(sidecar.process().end_unread().await, Some(0));
+}
+
+#[tokio::test]
+async fn no_output_shows_a_credential() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "log.level = \"trace\"").await;
+    let headers = [("host", "localhost"), ("authorization", "Zoho-oauthtoken callers-made-up-token")];
+    ask(sidecar.proxy(), with_headers("GET", USERS, &headers)).await;
+
+    let end = sidecar.stop().await;
+
+    assert!(end.errors.contains("TRACE") || end.errors.contains("DEBUG"), "the level was heeded");
+    for secret in ["emulated-secret", "emulated-refresh", "Zoho-oauthtoken", "callers-made-up-token", "1000."]
+    {
+        let all = format!("{}{}", end.lines.concat(), end.errors);
+        let line = all.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret}");
+    }
+}

@@ -1,0 +1,125 @@
+//! `run`: what it takes, what it says, and what it serves from its first line on.
+
+use std::net::TcpListener;
+
+use tempfile::tempdir;
+
+use crate::caller::{self, Http2, get_by_unix_socket};
+use crate::sidecar::{Process, Sidecar, command, ended, with_files};
+use crate::zoho::{ANY_PORT, COUNT, USERS, Zoho};
+
+#[tokio::test]
+async fn run_says_one_line_per_listener_and_serves_tcp_and_a_unix_socket_at_once() {
+    let (zoho, directory) = (Zoho::start().await, tempdir().unwrap());
+    let socket = directory.path().join("proxy.sock");
+    let listen = format!("server.listen = [\"127.0.0.1:0\", \"unix:{}\"]", socket.display());
+
+    let sidecar = Sidecar::run(&zoho, &listen).await;
+
+    let unix = ("proxy".to_owned(), format!("unix:{}", socket.display()));
+    let kinds: Vec<&str> = sidecar.listeners().iter().map(|(what, _)| what.as_str()).collect();
+    assert_eq!(kinds, ["proxy", "proxy", "admin"]);
+    assert_eq!(sidecar.listeners()[1], unix);
+    assert_eq!(sidecar.get(COUNT).await.status, 200);
+    let again = get_by_unix_socket(&socket, COUNT).await;
+    assert!(again.header("cache-status").starts_with("zoho-sidecar; hit"), "{again:?}");
+}
+
+#[tokio::test]
+async fn where_people_read_the_log_listeners_are_told_in_words() {
+    let (zoho, directory) = (Zoho::start().await, tempdir().unwrap());
+    let files = [&*zoho.config(), "log.format = \"text\""];
+    let mut process = Process::start(&mut command(with_files("run", directory.path(), &files)));
+
+    let (first, second) = (process.line().await.unwrap(), process.line().await.unwrap());
+
+    assert!(first.starts_with("proxy listening on http://127.0.0.1:"), "{first}");
+    assert!(second.starts_with("admin listening on http://127.0.0.1:"), "{second}");
+}
+
+#[tokio::test]
+async fn http1_and_http2_with_prior_knowledge_share_a_port() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "").await;
+    let mut http2 = Http2::connect(sidecar.proxy()).await;
+
+    let (by_http1, by_http2) = (sidecar.get(USERS).await, http2.get(USERS).await);
+
+    assert_eq!((by_http1.status, by_http2.status), (200, 200));
+    assert_eq!(by_http1.body, by_http2.body);
+}
+
+#[tokio::test]
+async fn later_configuration_files_override_earlier_ones_key_by_key() {
+    let zoho = Zoho::start().await;
+    let second = "[routes.associated-users-count]\nfresh_for = \"7m\"\nstale_if_error = \"3h\"";
+    let third = "[routes.associated-users-count]\nfresh_for = \"9m\"";
+
+    let sidecar = Sidecar::with_files(&[&zoho.config(), second, third]).await;
+
+    let route = caller::get(sidecar.admin(), "/status").await.json()["routes"][0].clone();
+    assert_eq!(
+        (&route["fresh_for_seconds"], &route["stale_if_error_seconds"]),
+        (&540.into(), &10_800.into())
+    );
+    assert_eq!(route["stale_while_revalidate_seconds"], 60, "as shipped");
+}
+
+#[tokio::test]
+async fn run_with_a_wrong_configuration_ends_with_1_and_names_file_and_line() {
+    let (zoho, directory) = (Zoho::start().await, tempdir().unwrap());
+    let second = "[cache]\nmax_bytes = \"64 MB\"\n";
+
+    let run = ended(with_files("run", directory.path(), &[&zoho.config(), second])).await;
+
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(run.errors.contains("2.toml:2  cache.max_bytes"), "{}", run.errors);
+    assert!(run.lines.is_empty(), "{:?}", run.lines);
+    assert_eq!(zoho.mint_attempts(), 0);
+}
+
+#[tokio::test]
+async fn a_port_in_use_ends_run_with_1_and_the_address_is_named() {
+    let (zoho, directory) = (Zoho::start().await, tempdir().unwrap());
+    let holder = TcpListener::bind(ANY_PORT).unwrap();
+    let taken = holder.local_addr().unwrap();
+    for key in ["server.listen = [\"ADDRESS\"]", "admin.listen = \"ADDRESS\""] {
+        let listen = key.replace("ADDRESS", &taken.to_string());
+
+        let run = ended(with_files("run", directory.path(), &[&zoho.config(), &listen])).await;
+
+        assert_eq!(run.code, Some(1), "{key}: {run:?}");
+        let expected = format!("zoho-sidecar: cannot listen on http://{taken}: ");
+        assert!(run.errors.contains(&expected), "{key}: {}", run.errors);
+    }
+    assert_eq!(zoho.mint_attempts(), 0);
+}
+
+#[tokio::test]
+async fn wrong_usage_ends_with_2() {
+    for arguments in [
+        &[][..],
+        &["serve"],
+        &["run"],
+        &["check"],
+        &["check", "--config"],
+        &["run", "--config", "a.toml", "--verbose"],
+        &["demo", "twice"],
+        &["emulator", "--listen", "everywhere"],
+    ] {
+        let run = ended(arguments).await;
+        assert_eq!(run.code, Some(2), "{arguments:?}: {run:?}");
+        assert!(run.errors.contains("--help"), "{arguments:?}: {}", run.errors);
+    }
+}
+
+#[tokio::test]
+async fn help_and_version_end_with_0() {
+    for arguments in
+        [&["--help"][..], &["--version"], &["run", "--help"], &["check", "--help"], &["emulator", "--help"]]
+    {
+        let run = ended(arguments).await;
+        assert_eq!((run.code, run.errors.as_str()), (Some(0), ""), "{arguments:?}");
+        assert!(run.lines.concat().contains("zoho-sidecar"), "{arguments:?}: {:?}", run.lines);
+    }
+}
