@@ -20,12 +20,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::clock::{Clock, Instant};
 use crate::net::body::Body;
-use crate::oauth::Tokens;
+use crate::oauth::{SecretSource, Tokens};
 use crate::rulebook::Rulebook;
 use crate::telemetry::metrics::Metrics;
 
@@ -47,7 +46,7 @@ pub struct Admin {
 #[derive(Debug, Clone)]
 pub struct Access {
     /// What callers must show, other than for `/livez` and `/readyz`.
-    pub token: Option<SecretString>,
+    pub token: Option<SecretSource>,
     /// Whether only this machine can connect.
     pub is_local: bool,
 }

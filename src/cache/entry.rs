@@ -48,8 +48,11 @@ impl Entry {
         // the sidecar is the cache: their own would not learn of the writes it sees.
         const SLOTS: usize = 4;
         let stores = rule.stores(status);
+        // What arrives is a slice of the connection's buffer; kept as it is, a short answer would hold all of it.
+        let body = if stores { Bytes::copy_from_slice(&body) } else { body };
         let mut head = copy_if(head, SLOTS, |name| !(is_never_kept(name) || stores && is_replaced(name)));
         if stores {
+            head.values_mut().for_each(|value| *value = compact(value));
             head.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
             head.entry(ETAG).or_insert_with(|| strong_tag(&body));
         }
@@ -127,6 +130,11 @@ impl Entry {
         let head: usize = self.head.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
         u32::try_from(OVERHEAD + key_length + head + self.body.len()).unwrap_or(u32::MAX)
     }
+}
+
+/// The same value in memory of its own.
+fn compact(value: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(value.as_bytes()).expect("the bytes of a header value make one")
 }
 
 fn spread() -> u8 {

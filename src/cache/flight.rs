@@ -18,7 +18,7 @@ pub struct Flights<V> {
     limit: Duration,
 }
 
-type Waiting<V> = watch::Receiver<Option<V>>;
+type Waiting<V> = watch::Receiver<Option<Result<V, Lost>>>;
 
 /// Why a flight brought nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +34,6 @@ pub enum Lost {
 /// Somebody's part in a flight.
 pub struct Ticket<V> {
     waiting: Waiting<V>,
-    limit: Duration,
     /// Whether this one began the flight.
     pub leads: bool,
 }
@@ -53,7 +52,7 @@ impl<V: Clone + Send + Sync + 'static> Flights<V> {
         let limit = self.limit;
         let mut under_way = self.lock();
         if let Some(waiting) = under_way.get(&(key.clone(), epoch)) {
-            return Ticket { waiting: waiting.clone(), limit, leads: false };
+            return Ticket { waiting: waiting.clone(), leads: false };
         }
         let (result, waiting) = watch::channel(None);
         under_way.insert((key.clone(), epoch), waiting.clone());
@@ -65,11 +64,9 @@ impl<V: Clone + Send + Sync + 'static> Flights<V> {
             let ended = tokio::time::timeout(limit, fetching).await;
             // Newcomers begin anew, or find the cache filled, before those who wait are woken.
             drop(landing);
-            if let Ok(value) = ended {
-                result.send_replace(Some(value));
-            }
+            result.send_replace(Some(ended.map_err(|_| Lost::TooSlow(limit))));
         });
-        Ticket { waiting, limit, leads: true }
+        Ticket { waiting, leads: true }
     }
 
     /// How many fetches are under way.
@@ -102,19 +99,11 @@ impl<V: Clone + Send + Sync + 'static> Drop for Landing<V> {
 }
 
 impl<V: Clone> Ticket<V> {
-    /// Waits for the end of the flight.
+    /// Waits for the end of the flight, which comes within its limit.
     pub async fn landed(mut self) -> Result<V, Lost> {
-        let begun = tokio::time::sleep(self.limit);
-        tokio::pin!(begun);
-        tokio::select! {
-            biased;
-            result = self.waiting.wait_for(Option::is_some) => match result {
-                Ok(value) => value.clone().ok_or(Lost::Ended),
-                // The task dropped its end without a value: out of time, or a panic.
-                Err(_) if begun.is_elapsed() => Err(Lost::TooSlow(self.limit)),
-                Err(_) => Err(Lost::Ended),
-            },
-            () = &mut begun => Err(Lost::TooSlow(self.limit)),
+        match self.waiting.wait_for(Option::is_some).await {
+            Ok(result) => result.clone().unwrap_or(Err(Lost::Ended)),
+            Err(_) => Err(Lost::Ended),
         }
     }
 }
@@ -176,6 +165,9 @@ mod tests {
     async fn a_fetch_that_never_ends_is_ended_and_frees_its_key() {
         let flights = Flights::<u32>::new(LIMIT);
         let stuck = flights.join(key(), 0, std::future::pending);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let late = flights.join(key(), 0, std::future::pending);
+        assert_eq!(late.landed().await, Err(Lost::TooSlow(LIMIT)), "who joined later is told the same");
         assert_eq!(stuck.landed().await, Err(Lost::TooSlow(LIMIT)));
         tokio::task::yield_now().await;
         assert!(flights.is_empty());

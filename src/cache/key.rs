@@ -34,6 +34,11 @@ impl Key {
             .map_or(usize::MAX, |bytes| usize::try_from(u64::from_be_bytes(*bytes)).unwrap_or(usize::MAX))
     }
 
+    /// The credential whose answers it stands for.
+    pub fn identity(&self) -> u64 {
+        self.0.get(8..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    }
+
     /// The path it is for, without the query.
     pub fn path(&self) -> &[u8] {
         let target = self.0.get(HEAD..).and_then(|rest| {
@@ -167,7 +172,7 @@ mod tests {
     #[test]
     fn a_key_tells_its_tenant_and_path() {
         let key = Key::from_bytes(&key(3, 7, "/crm/v5/x?page=2", &[("x-crm-org", "1")]));
-        assert_eq!((key.tenant(), key.path()), (3, &b"/crm/v5/x"[..]));
+        assert_eq!((key.tenant(), key.identity(), key.path()), (3, 7, &b"/crm/v5/x"[..]));
         assert_eq!(Key::from_bytes(b"short").path(), b"");
     }
 

@@ -45,9 +45,10 @@ impl Sidecar {
         let bound = server::bind(config.server.clone())?;
         let admin = match &config.admin {
             Some(admin) => {
-                let token = admin.token.as_ref().map(crate::oauth::SecretSource::read).transpose()?;
+                // Looked at now, so that a missing one is told at the start and not to the first who asks.
+                admin.token.as_ref().map(crate::oauth::SecretSource::read).transpose()?;
                 let listener = Listener::bind(&admin.listen)?;
-                Some((listener, Access { token, is_local: admin.listen.is_local() }))
+                Some((listener, Access { token: admin.token.clone(), is_local: admin.listen.is_local() }))
             }
             None => None,
         };

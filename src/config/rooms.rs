@@ -31,6 +31,7 @@ pub(super) fn server(section: Section<'_>) -> (server::Settings, usize) {
         workers: workers(&section),
         max_connections: section.number("max_connections", 1, 1_000_000),
         header_read_timeout: section.limit("header_read_timeout"),
+        write_timeout: section.limit("write_timeout"),
         max_headers: section.number("max_headers", 1, 10_000),
         max_header_bytes: at_least(&section, "max_header_bytes", 8 * 1024),
         max_concurrent_streams: u32::try_from(section.number("max_concurrent_streams", 1, 100_000))
@@ -198,9 +199,9 @@ fn egress_proxy(section: &Section<'_>) -> EgressProxy {
         "environment" => EgressProxy::Environment,
         "none" => EgressProxy::None,
         url => {
-            let is_url = url.parse::<http::Uri>().is_ok_and(|url| {
-                url.host().is_some() && url.scheme_str().is_some_and(|scheme| scheme.starts_with("http"))
-            });
+            let is_url = url
+                .parse::<http::Uri>()
+                .is_ok_and(|url| url.host().is_some() && url.scheme_str() == Some("http"));
             if !is_url {
                 // The text itself may hold a password, so it is not repeated.
                 section.wrong(

@@ -47,7 +47,7 @@ impl HttpClient {
             // Plain http only ever reaches loopback: `Origin` admits nothing else.
             .https_or_http()
             .enable_all_versions()
-            .wrap_connector(MaybeTunnel::new(&settings.proxy));
+            .wrap_connector(MaybeTunnel::new(&settings.proxy, settings.connect_timeout));
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             // Without a timer the pool looks at idle times only when a connection is taken out.

@@ -46,11 +46,13 @@ pub struct MaybeTunnel {
 }
 
 impl MaybeTunnel {
-    /// A connector that goes out as `proxy` says.
-    pub fn new(proxy: &EgressProxy) -> Self {
+    /// A connector that goes out as `proxy` says, with a part of `connect_timeout` for TCP.
+    pub fn new(proxy: &EgressProxy, connect_timeout: Duration) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        // Shared out over the addresses of a name, so that one that swallows packets leaves time for the next.
+        tcp.set_connect_timeout(Some(connect_timeout * 2 / 3));
         // Notices a peer that vanished without a word while a connection idles in the pool.
         tcp.set_keepalive(Some(Duration::from_mins(1)));
         Self { tcp, proxies: Arc::new(proxy.matcher()) }

@@ -14,9 +14,10 @@ pub(super) const WINDOW: Duration = Duration::from_mins(10);
 pub(super) struct Mints(Vec<u64>);
 
 impl Mints {
-    /// Mints at these times.
-    pub(super) fn at(times: Vec<u64>) -> Self {
-        Self(times)
+    /// Mints at these times. A time in the future, after the wall clock was set back, counts as `now`: it was
+    /// lately, and must not count for longer than the window.
+    pub(super) fn at(times: Vec<u64>, now: u64) -> Self {
+        Self(times.into_iter().map(|time| time.min(now)).collect())
     }
 
     /// The times.
@@ -38,8 +39,6 @@ impl Mints {
     }
 
     /// How long to wait until another mint is within `budget`; `None` if it is now.
-    ///
-    /// A time in the future, after the wall clock was set back, counts as just now.
     pub(super) fn wait(&self, budget: usize, now: u64) -> Option<Duration> {
         let window = millis(WINDOW);
         let mut ages: Vec<u64> =
@@ -82,7 +81,7 @@ mod tests {
 
     #[test]
     fn room_comes_back_as_mints_leave_the_window() {
-        let mints = Mints::at(vec![NOW, NOW + 60_000]);
+        let mints = Mints::at(vec![NOW, NOW + 60_000], NOW + 60_000);
         assert_eq!(mints.wait(2, NOW + 90_000), Some(Duration::from_secs(600 - 90)));
         assert_eq!(mints.wait(2, NOW + 600_000), None);
     }
@@ -90,14 +89,15 @@ mod tests {
     #[test]
     fn more_mints_than_the_budget_wait_for_the_right_one_to_leave() {
         // Three noted under a larger budget; with a budget of one, the newest has to leave.
-        let mints = Mints::at(vec![NOW, NOW + 1_000, NOW + 2_000]);
+        let mints = Mints::at(vec![NOW, NOW + 1_000, NOW + 2_000], NOW + 2_000);
         assert_eq!(mints.wait(1, NOW + 2_000), Some(WINDOW));
     }
 
     #[test]
     fn a_clock_that_was_set_back_neither_forgives_nor_locks_out() {
-        let mints = Mints::at(vec![NOW + 3_600_000]);
+        let mints = Mints::at(vec![NOW + 3_600_000], NOW);
         assert_eq!(mints.wait(1, NOW), Some(WINDOW));
+        assert_eq!(mints.wait(1, NOW + 600_000), None);
     }
 
     #[test]

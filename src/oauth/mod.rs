@@ -26,6 +26,7 @@ pub use secret::{SecretError, SecretSource};
 pub use token::Token;
 pub use vault::Identity;
 
+use secrecy::SecretString;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
@@ -96,6 +97,7 @@ pub struct State {
     pub minting: bool,
     failures: u32,
     newest_generation: u64,
+    newest_identity: Option<Identity>,
 }
 
 /// There is no living token, and none will come in time.
@@ -120,6 +122,17 @@ impl Drop for RenewalTask {
     }
 }
 
+/// A token that was refused this soon after its mint, without ever having been accepted, was not pushed out by
+/// newer ones: it was never good for what it is used for.
+const YOUNG: Duration = Duration::from_mins(1);
+
+impl Credential {
+    fn identity(&self, refresh_token: &SecretString) -> Identity {
+        let (accounts, environment) = (self.accounts.to_string(), self.environment.as_str());
+        Identity::of(&self.client_id, refresh_token, &accounts, environment)
+    }
+}
+
 impl Tokens {
     /// Tokens of a credential. Nothing happens before [`Self::start`].
     pub fn new(
@@ -136,6 +149,7 @@ impl Tokens {
             minting: true,
             failures: 0,
             newest_generation: 0,
+            newest_identity: None,
         };
         let tokens = Self {
             credential,
@@ -147,7 +161,10 @@ impl Tokens {
             wanted: Notify::new(),
             identity: AtomicU64::new(0),
         };
-        tokens.learn_identity();
+        if let Ok(refresh_token) = tokens.credential.refresh_token.read() {
+            // Until there is a token, look-ups go by the credential that will have one.
+            tokens.learn_identity(tokens.credential.identity(&refresh_token).short());
+        }
         Arc::new(tokens)
     }
 
@@ -173,7 +190,10 @@ impl Tokens {
 
     /// Notes that the API refused a token, without asking for another.
     pub fn reject(&self, rejected: &Token) {
-        self.state.send_if_modified(|state| self.withdraw(state, rejected));
+        if self.state.send_if_modified(|state| self.withdraw(state, rejected)) {
+            // The renewal task sleeps until the withdrawn token's end; it has to look again.
+            self.wanted.notify_one();
+        }
     }
 
     /// What is known now.
@@ -181,7 +201,8 @@ impl Tokens {
         self.state.borrow().clone()
     }
 
-    /// Tells this credential's answers from another's in the cache.
+    /// Tells the answers of the token in use from those of another credential in the cache. It changes with
+    /// the token, not with the secret: what the old token still brings belongs to the old credential.
     pub fn identity(&self) -> u64 {
         self.identity.load(Ordering::Relaxed)
     }
@@ -247,19 +268,25 @@ impl Tokens {
         }
         state.token = None;
         self.metrics.early_deaths.inc();
-        if rejected.is_proven() {
+        let is_young = self.clock.now().saturating_duration_since(rejected.minted()) < YOUNG;
+        if rejected.is_proven() || !is_young {
             tracing::warn!(
                 tenant = self.credential.tenant,
                 generation = rejected.generation(),
                 "Zoho withdrew an access token before its time; if this repeats, something else mints with the same refresh token"
             );
         } else {
-            // Never accepted: the next one would not be either. Minting again at once is how limits die.
+            // Just minted and never accepted: the next one would not be either. Minting again at once is how
+            // limits die.
             state.failures += 1;
             state.next_attempt = Some(self.clock.now() + Health::TokenRejected.pause(state.failures));
             self.change_health(state, Health::TokenRejected);
         }
         true
+    }
+
+    fn learn_identity(&self, identity: u64) {
+        self.identity.store(identity, Ordering::Relaxed);
     }
 
     /// Sets the health and says so once.
@@ -274,12 +301,5 @@ impl Tokens {
             }
         }
         state.health = health;
-    }
-
-    fn learn_identity(&self) -> Option<Identity> {
-        let refresh_token = self.credential.refresh_token.read().ok()?;
-        let identity = Identity::of(&self.credential.client_id, &refresh_token);
-        self.identity.store(identity.short(), Ordering::Relaxed);
-        Some(identity)
     }
 }

@@ -15,7 +15,8 @@ use crate::clock::Instant;
 
 /// Renews for as long as the task is not stopped.
 pub(super) async fn keep(tokens: Arc<Tokens>) {
-    let mut renewal = Renewal { tokens, memory: Kept::default(), renew_at: None, secrets_seen: None };
+    let mut renewal =
+        Renewal { tokens, memory: Kept::default(), memory_of: None, renew_at: None, secrets_seen: None };
     renewal.start().await;
     loop {
         renewal.rest().await;
@@ -29,10 +30,15 @@ struct Renewal {
     tokens: Arc<Tokens>,
     /// What the state file holds, or would hold.
     memory: Kept,
+    /// Whose that is.
+    memory_of: Option<Identity>,
     renew_at: Option<Instant>,
     /// A digest of the secrets that the last attempt used.
     secrets_seen: Option<[u8; 32]>,
 }
+
+/// A token that lives shorter than this would be renewed without end.
+const SHORTEST_LIFE: Duration = Duration::from_secs(30);
 
 /// The secrets of one attempt.
 struct Secrets {
@@ -107,6 +113,8 @@ impl Renewal {
                 Ok(token) => {
                     self.renew_at = Some(renew_at(&token, tokens.settings.renewal_lead));
                     state.newest_generation = token.generation();
+                    state.newest_identity = self.memory_of;
+                    tokens.learn_identity(token.identity());
                     state.token = Some(token);
                     state.next_attempt = None;
                     // A token not yet proven keeps the count: it may be refused like the one before it.
@@ -126,8 +134,11 @@ impl Renewal {
         let secrets = self.read_secrets()?;
         self.secrets_seen = Some(secrets.digest());
         let tokens = self.tokens.clone();
-        let identity = Identity::of(&tokens.credential.client_id, &secrets.refresh_token);
-        tokens.learn_identity();
+        let identity = tokens.credential.identity(&secrets.refresh_token);
+        if self.memory_of != Some(identity) {
+            // Another refresh token: what was kept for the old one is neither its token nor its mints.
+            (self.memory, self.memory_of) = (Kept::default(), Some(identity));
+        }
 
         let vault = tokens
             .settings
@@ -136,11 +147,11 @@ impl Renewal {
             .map(|directory| Vault::new(directory, &identity, &secrets.client_secret));
         // Held to the end: the next sidecar then finds what this one stored.
         let _lock = self.open_vault(vault.as_ref()).await;
-        if let Some(token) = self.adoptable() {
+        if let Some(token) = self.adoptable(identity) {
             tokens.metrics.count_mint("adopted");
             return Ok(token);
         }
-        self.mint(secrets, vault.as_ref()).await
+        self.mint(secrets, identity, vault.as_ref()).await
     }
 
     /// Takes the lock and reads what is kept. Without a usable vault the sidecar goes on from memory.
@@ -161,10 +172,11 @@ impl Renewal {
     }
 
     /// The kept token, if it is newer than any this process has used and still has a good part of its life.
-    fn adoptable(&self) -> Option<Arc<Token>> {
+    fn adoptable(&self, identity: Identity) -> Option<Arc<Token>> {
         let tokens = &self.tokens;
         let state = tokens.state.borrow();
-        if self.memory.generation <= state.newest_generation {
+        let is_the_same = state.newest_identity == Some(identity);
+        if is_the_same && self.memory.generation <= state.newest_generation {
             return None;
         }
         let kept = self.memory.token.as_ref()?;
@@ -174,17 +186,25 @@ impl Renewal {
         // A wall clock that was set back must not prolong a token's life.
         let left = left.min(lifetime);
         let minted = now.checked_sub(lifetime.saturating_sub(left)).unwrap_or(now);
-        let token =
-            Token::new(kept.value.clone(), self.memory.generation, minted, (now - minted) + left).ok()?;
+        let (value, generation) = (kept.value.clone(), self.memory.generation);
+        let token = Token::new(value, identity, generation, minted, (now - minted) + left).ok()?;
         let fresh_enough = renew_at(&token, tokens.settings.renewal_lead) > now;
-        token.prove();
         (token.lives(now) && fresh_enough).then(|| Arc::new(token))
     }
 
-    async fn mint(&mut self, secrets: Secrets, vault: Option<&Vault>) -> Result<Arc<Token>, Setback> {
+    async fn mint(
+        &mut self,
+        secrets: Secrets,
+        identity: Identity,
+        vault: Option<&Vault>,
+    ) -> Result<Arc<Token>, Setback> {
         let tokens = self.tokens.clone();
         let noted = self.wall_ms();
-        let mut mints = Mints::at(std::mem::take(&mut self.memory.mints));
+        if tokens.state.borrow().token.is_none() {
+            // It was withdrawn; the next process need not try it.
+            self.memory.token = None;
+        }
+        let mut mints = Mints::at(std::mem::take(&mut self.memory.mints), noted);
         let wait = mints.wait(tokens.settings.mints_per_window, noted);
         if wait.is_none() {
             // Noted before it is tried: a crash in between must not make the mint forgotten.
@@ -204,7 +224,7 @@ impl Renewal {
             refresh_token: secrets.refresh_token,
         };
         match grant.exchange(&tokens.transport, tokens.settings.exchange_timeout).await {
-            Ok(minted) => self.accept(minted, vault).await,
+            Ok(minted) => self.accept(minted, identity, vault).await,
             Err(error) => {
                 tokens.report(&error);
                 if !error.may_have_minted() {
@@ -218,13 +238,22 @@ impl Renewal {
     }
 
     /// Checks whom a new token is for, and keeps it.
-    async fn accept(&mut self, minted: Minted, vault: Option<&Vault>) -> Result<Arc<Token>, Setback> {
+    async fn accept(
+        &mut self,
+        minted: Minted,
+        identity: Identity,
+        vault: Option<&Vault>,
+    ) -> Result<Arc<Token>, Setback> {
         let tokens = self.tokens.clone();
         tokens.metrics.count_mint("minted");
         tokens.check_api_domain(minted.api_domain.as_deref())?;
+        if minted.lifetime < SHORTEST_LIFE {
+            tracing::warn!(tenant = tokens.tenant(), "an access token was minted that ends within seconds");
+            return Err(Setback { health: Health::Nonsense, pause: None });
+        }
         let now = tokens.clock.now();
         let generation = self.memory.generation.max(tokens.state.borrow().newest_generation) + 1;
-        let token = Token::new(minted.value, generation, now, minted.lifetime)
+        let token = Token::new(minted.value, identity, generation, now, minted.lifetime)
             .map_err(|_| Setback { health: Health::Nonsense, pause: None })?;
         let minted_ms = self.wall_ms();
         let lifetime_ms = u64::try_from(minted.lifetime.as_millis()).expect("a lifetime is at most a day");

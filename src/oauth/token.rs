@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::vault::Identity;
 use crate::clock::Instant;
 
 /// An access token of one credential. Prints without its value.
@@ -16,6 +17,7 @@ pub struct Token {
     generation: u64,
     minted: Instant,
     expires: Instant,
+    identity: u64,
     proven: AtomicBool,
 }
 
@@ -31,6 +33,7 @@ impl Token {
     /// A token minted at `minted` that lives for `lifetime`.
     pub fn new(
         value: SecretString,
+        identity: Identity,
         generation: u64,
         minted: Instant,
         lifetime: Duration,
@@ -40,12 +43,18 @@ impl Token {
             .map_err(|_| UnsendableToken)?;
         header.set_sensitive(true);
         let expires = minted + lifetime;
-        Ok(Self { value, header, generation, minted, expires, proven: AtomicBool::new(false) })
+        let identity = identity.short();
+        Ok(Self { value, header, generation, minted, expires, identity, proven: AtomicBool::new(false) })
     }
 
     /// The value of the `Authorization` header.
     pub fn header(&self) -> &HeaderValue {
         &self.header
+    }
+
+    /// Tells the answers of this token's credential from another's in the cache.
+    pub fn identity(&self) -> u64 {
+        self.identity
     }
 
     /// Which mint of the credential this token came from.

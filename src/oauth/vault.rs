@@ -125,11 +125,16 @@ impl Vault {
         self.make_directory()?;
         let plain = serde_json::to_vec(&Plain::of(kept)).expect("numbers and text are JSON");
         let sealed = self.key.seal(plain);
-        let beside = self.file.with_extension(format!("state.{}", std::process::id()));
-        let mut file =
-            private(OpenOptions::new().create(true).truncate(true)).open(&beside).map_err(failed)?;
-        file.write_all(&sealed).and_then(|()| file.sync_all()).map_err(failed)?;
-        std::fs::rename(&beside, &self.file).map_err(failed)
+        let beside = self.file.with_extension(format!("state.{:016x}", random()));
+        // A new file of our own: never one that somebody else put there, nor what a link points to.
+        let written = private(OpenOptions::new().create_new(true))
+            .open(&beside)
+            .and_then(|mut file| file.write_all(&sealed).and_then(|()| file.sync_all()))
+            .and_then(|()| std::fs::rename(&beside, &self.file));
+        if written.is_err() {
+            let _ = std::fs::remove_file(&beside);
+        }
+        written.map_err(failed)
     }
 
     fn make_directory(&self) -> Result<(), VaultError> {
@@ -138,6 +143,14 @@ impl Vault {
             VaultError::Io { what: "make the directory", path: directory.to_owned(), source }
         })
     }
+}
+
+/// A part of a file's name that no other process chooses, be it in another container with the same number.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    // Without randomness the name is taken, and writing says so.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    u64::from_be_bytes(bytes)
 }
 
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {
@@ -156,11 +169,14 @@ async fn on_blocking_thread<T: Send + 'static>(
 pub struct Identity(u64, u64);
 
 impl Identity {
-    /// The identity of a client with a refresh token.
-    pub fn of(client_id: &str, refresh_token: &SecretString) -> Self {
+    /// The identity of a client with a refresh token, in an environment behind an accounts server: a token
+    /// is worth nothing, and must not be sent, anywhere else.
+    pub fn of(client_id: &str, refresh_token: &SecretString, accounts: &str, environment: &str) -> Self {
         let mut text = b"zoho-sidecar credential identity\0".to_vec();
-        text.extend_from_slice(client_id.as_bytes());
-        text.push(0);
+        for part in [accounts, environment, client_id] {
+            text.extend_from_slice(part.as_bytes());
+            text.push(0);
+        }
         text.extend_from_slice(refresh_token.expose_secret().as_bytes());
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text);
         let half = |from: usize| {
@@ -273,7 +289,12 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn vault(directory: &Path, secret: &str) -> Vault {
-        let identity = Identity::of("1000.MADEUP", &SecretString::from("1000.made-up"));
+        let identity = Identity::of(
+            "1000.MADEUP",
+            &SecretString::from("1000.made-up"),
+            "https://accounts.zoho.eu",
+            "production",
+        );
         Vault::new(directory, &identity, &SecretString::from(secret))
     }
 

@@ -8,7 +8,8 @@ use http::{Method, StatusCode};
 
 use crate::clock::{Clock, Instant};
 use crate::telemetry::metrics::{Metrics, RequestCounters};
-use crate::telemetry::request_log::{Line, Outcome, RequestLog};
+use crate::telemetry::outcome::Outcome;
+use crate::telemetry::request_log::{Line, RequestLog};
 use crate::tenants::Tenants;
 use crate::zoho::path::Area;
 

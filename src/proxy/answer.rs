@@ -15,7 +15,7 @@ use crate::cache::validator::is_unchanged;
 use crate::clock::Instant;
 use crate::net::body::Body;
 use crate::net::headers::{ConnectionNamed, copy_if, is_hop_by_hop, visible};
-use crate::telemetry::request_log::Outcome;
+use crate::telemetry::outcome::Outcome;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");

@@ -157,8 +157,19 @@ impl Call {
             true => (Method::GET, Audience::AllPlain),
             false => (method.clone(), Audience::Caller),
         };
-        let outbound =
-            Outbound::new(asked_by, origin.clone(), target.clone(), request.headers(), &request_id, audience);
+        let vary_by = match reading.plan {
+            Plan::Cached(route) => rules.routes.route(route).rule.vary_by.as_slice(),
+            Plan::Pass(..) => &[],
+        };
+        let outbound = Outbound::new(
+            asked_by,
+            origin.clone(),
+            target.clone(),
+            request.headers(),
+            &request_id,
+            audience,
+            vary_by,
+        );
         Ok(Self {
             tenant: reading.tenant,
             forgets: rules.routes.forgotten_by(&method, reading.path),

@@ -15,7 +15,7 @@ use super::refusal::Refusal;
 use super::{Arrival, Proxy};
 use crate::cache::entry::Entry;
 use crate::net::body::Body;
-use crate::telemetry::request_log::Outcome;
+use crate::telemetry::outcome::Outcome;
 
 impl Proxy {
     /// Sends Zoho's answer on its way to the caller.
@@ -162,6 +162,43 @@ impl Proxy {
             outcome: Outcome::Bypass,
             refusal: None,
             upstream: None,
+        }
+    }
+}
+
+/// A request that is being answered. If it is dropped before it is, its caller has left, and its line says so.
+pub(super) struct Unanswered<'a> {
+    proxy: &'a Proxy,
+    call: &'a Call,
+    arrival: &'a Arrival,
+    is_answered: bool,
+}
+
+/// What nginx logs for a caller that left; no answer ever carries it.
+const CALLER_LEFT: u16 = 499;
+
+impl<'a> Unanswered<'a> {
+    pub(super) fn new(proxy: &'a Proxy, call: &'a Call, arrival: &'a Arrival) -> Self {
+        Self { proxy, call, arrival, is_answered: false }
+    }
+
+    pub(super) fn answered(mut self) {
+        self.is_answered = true;
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if self.is_answered {
+            return;
+        }
+        let shared = &*self.proxy.shared;
+        let status = StatusCode::from_u16(CALLER_LEFT).expect("three digits are a status");
+        let outcome = Outcome::Abandoned;
+        shared.counters.of(Some(self.call.tenant), self.call.label).count(status, outcome);
+        if shared.books.log.is_on() {
+            let facts = Facts { status, outcome, ..Proxy::facts_of(self.call, self.arrival) };
+            account::write(&shared.books, &facts, 0, true);
         }
     }
 }

@@ -1,9 +1,14 @@
 //! The exchange with Zoho: leave to call, a token, the answer, and once more with a new token if Zoho
 //! withdrew the old one early.
 
+use std::borrow::Cow;
+use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Response, StatusCode, response};
+use flate2::read::GzDecoder;
+use http::header::CONTENT_ENCODING;
+use http::{HeaderMap, Method, Response, StatusCode, response};
 use http_body::Body as HttpBody;
 
 use super::Proxy;
@@ -25,6 +30,8 @@ pub(super) struct Reply {
     pub(super) head: response::Parts,
     pub(super) body: Body,
     pub(super) timing: Timing,
+    /// Whose token brought it.
+    pub(super) identity: u64,
 }
 
 /// The body of a request on its way out.
@@ -63,7 +70,7 @@ impl Proxy {
         let mut body = self.keep_if_short(body, limits.idle_timeout, deadline).await?;
 
         let asked = clock.now();
-        let permit = self.shared.admission.enter(call.tenant).await?;
+        let permit = Arc::new(self.shared.admission.enter(call.tenant).await?);
         let admitted = clock.now();
         let tokens = &self.shared.tokens[call.tenant];
         let token = tokens.current().await?;
@@ -71,14 +78,15 @@ impl Proxy {
             Timing { queue: admitted - asked, token: clock.now() - admitted, upstream: Duration::ZERO };
 
         let answer = self.attempt(call, &token, &mut body, deadline, &mut timing, noted).await?;
-        let (answer, fault) = recognise(answer).await?;
+        let reply = self.reply(answer, &token, &permit, timing, deadline);
+        let (reply, fault) = self.recognise(call, &token, reply, deadline).await?;
         if fault != Fault::InvalidToken {
-            token.prove();
-            return Ok(self.reply(answer, permit, timing, deadline));
+            return Ok(reply);
         }
 
         // Zoho refused the token, so it has not executed the call. Naming the refused token lets the first
         // of many callers renew it; the others find the new one.
+        drop(reply);
         noted(Fate::DidNotHappen);
         let waiting = clock.now();
         let token = tokens.replace(&token).await?;
@@ -87,14 +95,44 @@ impl Proxy {
             return Err(Refusal::SendAgain);
         }
         let answer = self.attempt(call, &token, &mut body, deadline, &mut timing, noted).await?;
-        let (answer, fault) = recognise(answer).await?;
+        let reply = self.reply(answer, &token, &permit, timing, deadline);
+        let (reply, fault) = self.recognise(call, &token, reply, deadline).await?;
         if fault == Fault::InvalidToken {
             noted(Fate::DidNotHappen);
             tokens.reject(&token);
-            return Err(Refusal::TokenRejected);
+            let pause = tokens.state().next_attempt.map(|at| at.saturating_duration_since(clock.now()));
+            return Err(Refusal::TokenRejected(pause.unwrap_or(Duration::from_secs(1))));
         }
-        token.prove();
-        Ok(self.reply(answer, permit, timing, deadline))
+        Ok(reply)
+    }
+
+    /// Looks into a 401: only `INVALID_TOKEN` is about the token. Everything else stays untouched.
+    async fn recognise(
+        &self,
+        call: &Call,
+        token: &Token,
+        reply: Reply,
+        deadline: Instant,
+    ) -> Result<(Reply, Fault), Refusal> {
+        if reply.head.status != StatusCode::UNAUTHORIZED {
+            if !reply.head.status.is_server_error() {
+                token.prove();
+            }
+            return Ok((reply, Fault::Other));
+        }
+        if call.outbound.method() == Method::HEAD {
+            // It has no body that could say why; the same question by GET has one.
+            let asked = self.upstream.send(call.outbound.as_get(token.header()), deadline).await;
+            let answer = asked.map_err(|error| Refusal::from(&error))?;
+            let why = self.reply(answer, token, &Arc::default(), Timing::default(), deadline);
+            let fault = if why.head.status == StatusCode::UNAUTHORIZED {
+                why.read_fault().await?.1
+            } else {
+                Fault::Other
+            };
+            return Ok((reply, fault));
+        }
+        reply.read_fault().await
     }
 
     /// Reads a body that is short enough to be kept; any other streams on.
@@ -151,9 +189,7 @@ impl Proxy {
                 Err(error) => error,
             };
             metrics.failed(error.reason());
-            if !error.may_have_happened() {
-                noted(Fate::DidNotHappen);
-            }
+            noted(if error.may_have_happened() { Fate::Uncertain } else { Fate::DidNotHappen });
             let was_stale = matches!(error, CallError::Transport(TransportError::Stale(_)));
             if was_stale && may_repeat && body.can_be_sent_again() {
                 may_repeat = false;
@@ -170,30 +206,49 @@ impl Proxy {
         }
     }
 
-    fn reply(&self, answer: Response<Body>, permit: Permit, timing: Timing, deadline: Instant) -> Reply {
+    fn reply(
+        &self,
+        answer: Response<Body>,
+        token: &Token,
+        permit: &Arc<Permit>,
+        timing: Timing,
+        deadline: Instant,
+    ) -> Reply {
         let (head, body) = answer.into_parts();
         let limits = self.upstream.settings();
         let pace = Pace { idle: limits.idle_timeout, total: limits.total_timeout, deadline };
-        let body = Body::stream(Paced::new(body, pace, self.shared.clock.clone(), permit));
-        Reply { head, body, timing }
+        let body = Body::stream(Paced::new(body, pace, self.shared.clock.clone(), permit.clone()));
+        Reply { head, body, timing, identity: token.identity() }
     }
 }
 
-/// Looks into a 401: only `INVALID_TOKEN` is about the token. Everything else stays untouched.
-async fn recognise(answer: Response<Body>) -> Result<(Response<Body>, Fault), Refusal> {
-    if answer.status() != StatusCode::UNAUTHORIZED {
-        return Ok((answer, Fault::Other));
+impl Reply {
+    /// Reads the code of an error answer, and leaves the answer as it was.
+    async fn read_fault(self) -> Result<(Self, Fault), Refusal> {
+        let Self { head, body, timing, identity } = self;
+        let (body, fault) = match body.read_up_to(ENVELOPE_LIMIT).await {
+            Ok(Prefix::Whole(bytes)) => {
+                let fault = Fault::read(&plain(&head.headers, &bytes));
+                (Body::full(bytes), fault)
+            }
+            Ok(Prefix::Partial(body)) => (body, Fault::Other),
+            Err(error) => return Err(Refusal::of_answer_body(&error)),
+        };
+        Ok((Self { head, body, timing, identity }, fault))
     }
-    let (head, body) = answer.into_parts();
-    let (body, fault) = match body.read_up_to(ENVELOPE_LIMIT).await {
-        Ok(Prefix::Whole(bytes)) => {
-            let fault = Fault::read(&bytes);
-            (Body::full(bytes), fault)
-        }
-        Ok(Prefix::Partial(body)) => (body, Fault::Other),
-        Err(_) => return Err(Refusal::UpstreamBroken),
-    };
-    Ok((Response::from_parts(head, body), fault))
+}
+
+/// The bytes without gzip, as far as an error answer goes; only to look at, never to pass on.
+fn plain<'a>(headers: &HeaderMap, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+    let is_gzip =
+        headers.get(CONTENT_ENCODING).is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"gzip"));
+    if !is_gzip {
+        return Cow::Borrowed(bytes);
+    }
+    let mut inflated = Vec::new();
+    // What cannot be inflated tells nothing, like any other body that is not understood.
+    let _ = GzDecoder::new(bytes).take(ENVELOPE_LIMIT as u64).read_to_end(&mut inflated);
+    Cow::Owned(inflated)
 }
 
 /// Methods that may be sent twice (RFC 9110 section 9.2.2), and that Zoho treats so.

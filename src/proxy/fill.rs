@@ -13,8 +13,7 @@ use crate::cache::Lookup;
 use crate::cache::entry::Entry;
 use crate::cache::flight::{Lost, Ticket};
 use crate::cache::freshness::Rule;
-use crate::net::body::{Body, BoxError, Prefix};
-use crate::net::paced::BrokenOff;
+use crate::net::body::{Body, Prefix};
 
 /// What a shared fetch ends with. Cheap to clone: everybody who waited gets one.
 #[derive(Clone)]
@@ -86,16 +85,16 @@ impl Proxy {
             Ok(reply) => reply,
             Err(refusal) => return Landed::Refused(Arc::new(refusal)),
         };
-        let Reply { head, body, timing } = reply;
+        let Reply { head, body, timing, identity } = reply;
         let status = head.status;
         let bytes = match body.read_up_to(shared.cache.max_entry_bytes()).await {
             Ok(Prefix::Whole(bytes)) => bytes,
             Ok(Prefix::Partial(body)) => {
                 shared.cache.remember_uncacheable(slot.key, shared.clock.now());
-                let reply = Box::new(Reply { head, body, timing });
+                let reply = Box::new(Reply { head, body, timing, identity });
                 return Landed::TooLong(OneReply(Arc::new(Mutex::new(Some(reply)))));
             }
-            Err(error) => return Landed::Refused(Arc::new(broken_off(&error))),
+            Err(error) => return Landed::Refused(Arc::new(Refusal::of_answer_body(&error))),
         };
         let headers = headers_for_callers(&head.headers, false);
         let entry =
@@ -103,7 +102,9 @@ impl Proxy {
         let current_epoch = || shared.cache.epochs.current(call.tenant, &rule.groups);
         let kept = if !rule.stores(status) {
             Kept::NotStorable
-        } else if shared.cache.store(slot.key, entry.clone(), slot.purges, current_epoch) {
+        } else if identity == slot.key.identity()
+            && shared.cache.store(slot.key, entry.clone(), slot.purges, current_epoch)
+        {
             Kept::Stored
         } else {
             Kept::Overtaken
@@ -123,13 +124,5 @@ impl Landed {
             Self::TooLong(_) => false,
             Self::Refused(_) => true,
         }
-    }
-}
-
-fn broken_off(error: &BoxError) -> Refusal {
-    match error.downcast_ref::<BrokenOff>() {
-        Some(BrokenOff::Idle(limit)) => Refusal::IdleTimeout(*limit),
-        Some(BrokenOff::Total(limit)) => Refusal::TotalTimeout(*limit),
-        None => Refusal::UpstreamBroken,
     }
 }

@@ -1,17 +1,21 @@
 //! Requests that could mean one thing to the sidecar and another to Zoho are refused before they touch
 //! cache or credential.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, ORIGIN, TRANSFER_ENCODING, UPGRADE};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Version};
 
 use super::refusal::Refusal;
+use crate::net::headers::ConnectionNamed;
+use crate::net::origin::is_loopback;
 use crate::routes::{Forgets, Routes};
 use crate::zoho::path::{Destination, destination, has_dot_segment, has_encoded_control, lenient_reading};
 
 /// Checks method, target, host and framing.
 pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
     check_method(request.method(), request.headers())?;
+    check_not_a_browser(request.headers())?;
+    check_connection_names(request.headers())?;
     check_host(request)?;
     if request.headers().contains_key(TRANSFER_ENCODING) && request.headers().contains_key(CONTENT_LENGTH) {
         return Err(Refusal::Ambiguous("it has both Content-Length and Transfer-Encoding"));
@@ -70,11 +74,38 @@ fn check_host<B>(request: &Request<B>) -> Result<(), Refusal> {
         (Some(host), None, Some(target)) if !is_same(host.as_bytes(), target) => {
             Err(Refusal::Ambiguous("its target names another host than its Host header"))
         }
+        // To HTTP/1 an absolute target is a question to a proxy for all hosts, as after `http_proxy=…`; this
+        // one would answer it with credentials.
+        (_, None, Some(target)) if request.version() < Version::HTTP_2 && !is_address(target.host()) => {
+            Err(Refusal::Ambiguous("its target is a URL of another host"))
+        }
         (None, None, None) if request.version() == Version::HTTP_11 => {
             Err(Refusal::Ambiguous("it has no Host header"))
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a host names this machine by address, as no host of Zoho's does.
+fn is_address(host: &str) -> bool {
+    is_loopback(host) || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok()
+}
+
+/// Pages of browsers have no business here: one that a person happens to visit could use the credentials of a
+/// sidecar on that person's machine. Browsers say who they are by these headers; services do not send them.
+fn check_not_a_browser(headers: &HeaderMap) -> Result<(), Refusal> {
+    let is_page = headers.contains_key(ORIGIN)
+        || headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() != b"none");
+    if is_page { Err(Refusal::Browser) } else { Ok(()) }
+}
+
+/// A header that decides the answer cannot be for this hop only.
+fn check_connection_names(headers: &HeaderMap) -> Result<(), Refusal> {
+    let named = ConnectionNamed::of(headers);
+    if ["x-crm-org", "x-external"].into_iter().any(|name| named.contains(&HeaderName::from_static(name))) {
+        return Err(Refusal::Ambiguous("its Connection header takes back a header that decides the answer"));
+    }
+    Ok(())
 }
 
 fn is_same(host: &[u8], target: &Authority) -> bool {
@@ -107,7 +138,8 @@ mod tests {
         for target in ["/", "/crm/v5/users?criteria=((Last_Name:equals:X)and(..))", "/crm/v5/Leads/a%20b"] {
             assert_eq!(checked(Method::GET, target, &[HOSTED]), Ok(()), "{target}");
         }
-        assert_eq!(checked(Method::GET, "http://Sidecar:8080/crm", &[HOSTED]), Ok(()));
+        let local = ("host", "127.0.0.1:8080");
+        assert_eq!(checked(Method::GET, "http://127.0.0.1:8080/crm", &[local]), Ok(()));
         assert_eq!(
             checked(
                 Method::GET,
@@ -127,6 +159,9 @@ mod tests {
             (Method::GET, "/crm/%00", &[HOSTED]),
             (Method::OPTIONS, "*", &[HOSTED]),
             (Method::GET, "http://www.zohoapis.com/crm", &[HOSTED]),
+            (Method::GET, "http://sidecar:8080/crm", &[HOSTED]),
+            (Method::GET, "http://www.zohoapis.com/crm", &[("host", "www.zohoapis.com")]),
+            (Method::GET, "/", &[HOSTED, ("connection", "X-CRM-ORG"), ("x-crm-org", "1")]),
             (Method::GET, "/", &[]),
             (Method::GET, "/", &[HOSTED, HOSTED]),
             (Method::GET, "/", &[HOSTED, ("upgrade", "websocket"), ("connection", "Upgrade")]),
@@ -153,5 +188,19 @@ mod tests {
         for path in ["/crm/v5/users%2F1", "/crm//v5/users/1", "/crm/v5%5cusers/1"] {
             assert!(check_meaning(&routes, &Method::PUT, path).is_err(), "{path}");
         }
+    }
+
+    #[test]
+    fn pages_of_browsers_are_refused() {
+        for header in [
+            ("origin", "https://evil.example"),
+            ("origin", "null"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-origin"),
+        ] {
+            assert_eq!(checked(Method::POST, "/crm", &[HOSTED, header]), Err(Refusal::Browser), "{header:?}");
+        }
+        // What a person types into the address bar.
+        assert_eq!(checked(Method::GET, "/crm", &[HOSTED, ("sec-fetch-site", "none")]), Ok(()));
     }
 }

@@ -54,6 +54,7 @@ use crate::upstream::Upstream;
 use account::{Books, Counters, Facts};
 use answer::{CacheStatus, Kept, WhyPassed};
 use call::{CacheSlot, Call, Plan, Reading};
+use ending::Unanswered;
 use fill::Landed;
 use refusal::Refusal;
 
@@ -206,6 +207,7 @@ impl Proxy {
         let (proxy, (head, body)) = (self.clone(), request.into_parts());
         let body: Body = body.into();
         Handling::Later(Box::pin(async move {
+            let unanswered = Unanswered::new(&proxy, &call, &arrival);
             let answered = match found {
                 Found::Fetch(slot, why, fallback) => {
                     proxy.fill(&call, slot, why, fallback, &head.headers, &arrival).await
@@ -213,6 +215,7 @@ impl Proxy {
                 Found::Pass(why) => proxy.relay(&call, body, why, &arrival).await,
                 Found::Answer(answer) | Found::AnswerAndRenew(answer, _) => Ok(answer),
             };
+            unanswered.answered();
             answered.unwrap_or_else(|refusal| proxy.refuse(&call, &head.headers, &arrival, &refusal))
         }))
     }

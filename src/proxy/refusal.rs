@@ -28,6 +28,8 @@ pub enum Refusal {
     UriTooLong(usize),
     /// A method that a proxy with credentials must not pass on.
     Method,
+    /// A page of a browser asks.
+    Browser,
     /// Several organisations, and none is named.
     TenantMissing(NoTenant),
     /// No such organisation.
@@ -39,7 +41,7 @@ pub enum Refusal {
     /// There is no living access token.
     TokenUnavailable(Box<Unavailable>),
     /// Zoho refuses a token that was just minted.
-    TokenRejected,
+    TokenRejected(Duration),
     /// The token was refused, and the body is too long to be sent again.
     SendAgain,
     /// Too many calls of the organisation are under way.
@@ -72,6 +74,7 @@ impl Refusal {
             Self::Ambiguous(_) => Kind(S::BAD_REQUEST, "SIDECAR_AMBIGUOUS_REQUEST", "http_request_error"),
             Self::UriTooLong(_) => Kind(S::URI_TOO_LONG, "SIDECAR_URI_TOO_LONG", "http_request_error"),
             Self::Method => Kind(S::BAD_REQUEST, "SIDECAR_METHOD_REFUSED", "http_request_denied"),
+            Self::Browser => Kind(S::FORBIDDEN, "SIDECAR_BROWSER_REFUSED", "http_request_denied"),
             Self::TenantMissing(_) => Kind(S::BAD_REQUEST, "SIDECAR_TENANT_MISSING", "http_request_error"),
             Self::TenantUnknown(_) => Kind(S::NOT_FOUND, "SIDECAR_TENANT_UNKNOWN", "http_request_error"),
             Self::RequestBroken => Kind(S::BAD_REQUEST, "SIDECAR_REQUEST_BROKEN", "http_request_error"),
@@ -81,7 +84,7 @@ impl Refusal {
             Self::TokenUnavailable(_) => {
                 Kind(S::SERVICE_UNAVAILABLE, "SIDECAR_TOKEN_UNAVAILABLE", "proxy_configuration_error")
             }
-            Self::TokenRejected => {
+            Self::TokenRejected(_) => {
                 Kind(S::SERVICE_UNAVAILABLE, "SIDECAR_TOKEN_REJECTED", "proxy_configuration_error")
             }
             Self::SendAgain => Kind(S::SERVICE_UNAVAILABLE, "SIDECAR_SEND_AGAIN", "http_request_error"),
@@ -123,11 +126,12 @@ impl Refusal {
             Self::Ambiguous(what) => format!("The request is ambiguous: {what}"),
             Self::UriTooLong(limit) => format!("The path with its query is longer than {limit} bytes"),
             Self::Method => "This method is not passed on to Zoho".to_owned(),
+            Self::Browser => "Pages of browsers may not use the sidecar's credentials".to_owned(),
             Self::TenantMissing(why) | Self::TenantUnknown(why) => sentence(&why.to_string()),
             Self::RequestBroken => "The body of the request broke off".to_owned(),
             Self::RequestStalled(limit) => format!("Nothing more of the request's body came for {limit:?}"),
             Self::TokenUnavailable(why) => sentence(&why.to_string()),
-            Self::TokenRejected => "Zoho refuses an access token that was just minted".to_owned(),
+            Self::TokenRejected(_) => "Zoho refuses an access token that was just minted".to_owned(),
             Self::SendAgain => {
                 "The access token was withdrawn, and the request's body is too long to be kept and sent again; Zoho has not executed it".to_owned()
             }
@@ -149,13 +153,14 @@ impl Refusal {
             Self::Ambiguous(_) => "send the request in its plain form".to_owned(),
             Self::UriTooLong(_) => "send a shorter query, or raise server.max_uri_bytes".to_owned(),
             Self::Method => "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS".to_owned(),
+            Self::Browser => "ask from a service; it sends neither Origin nor Sec-Fetch-Site".to_owned(),
             Self::TenantMissing(_) => {
                 "name one tenant: by the header X-Zoho-Tenant, or by a base URL that ends in /tenants/NAME".to_owned()
             }
             Self::TenantUnknown(_) => "check the tenant's name against the sidecar's configuration".to_owned(),
             Self::RequestBroken | Self::RequestStalled(_) => "send the whole body".to_owned(),
             Self::TokenUnavailable(why) => why.health.remedy(),
-            Self::TokenRejected => crate::oauth::Health::TokenRejected.remedy(),
+            Self::TokenRejected(_) => crate::oauth::Health::TokenRejected.remedy(),
             Self::SendAgain => "send the request again; a new access token is there".to_owned(),
             Self::Crowded(_) => "wait as Retry-After says, or spread calls over time".to_owned(),
             Self::Unreachable | Self::ConnectTimeout => {
@@ -177,7 +182,7 @@ impl Refusal {
         match self {
             Self::TokenUnavailable(why) => Some(why.retry_after),
             Self::SendAgain => Some(Duration::ZERO),
-            Self::TokenRejected => Some(Duration::from_mins(1)),
+            Self::TokenRejected(pause) => Some(*pause),
             Self::Crowded(_) | Self::Unreachable | Self::ConnectTimeout => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -244,6 +249,17 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// What an answer's body that did not come whole means.
+    pub(super) fn of_answer_body(error: &BoxError) -> Self {
+        match error.downcast_ref::<BrokenOff>() {
+            Some(BrokenOff::Idle(limit)) => Self::IdleTimeout(*limit),
+            Some(BrokenOff::Total(limit)) => Self::TotalTimeout(*limit),
+            None => Self::UpstreamBroken,
+        }
+    }
+}
+
 impl From<NoTenant> for Refusal {
     fn from(why: NoTenant) -> Self {
         match why {
@@ -256,7 +272,7 @@ impl From<NoTenant> for Refusal {
 impl From<Unavailable> for Refusal {
     fn from(why: Unavailable) -> Self {
         match why.health {
-            crate::oauth::Health::TokenRejected => Self::TokenRejected,
+            crate::oauth::Health::TokenRejected => Self::TokenRejected(why.retry_after),
             _ => Self::TokenUnavailable(Box::new(why)),
         }
     }

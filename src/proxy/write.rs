@@ -23,6 +23,9 @@ pub(super) enum Fate {
     NotSent,
     /// It is on its way, or was when the connection broke.
     Unknown,
+    /// An attempt ended without an answer. A later one may hear that there is nothing left to do, which is no
+    /// proof that nothing was done.
+    Uncertain,
     /// Zoho did it, or a part of it.
     Happened,
     /// Zoho refused it.
@@ -53,11 +56,23 @@ struct PendingWrite<'a> {
 
 impl Drop for PendingWrite<'_> {
     fn drop(&mut self) {
-        if matches!(self.fate, Fate::Happened | Fate::Unknown) {
-            self.proxy.forget(self.tenant, &self.forgets.groups);
-            if let Some(pause) = self.forgets.again_after {
-                self.proxy.forget_again(self.tenant, self.forgets.groups.clone(), pause);
-            }
+        let is_uncertain = matches!(self.fate, Fate::Unknown | Fate::Uncertain);
+        if !is_uncertain && self.fate != Fate::Happened {
+            return;
+        }
+        self.proxy.forget(self.tenant, &self.forgets.groups);
+        // Zoho may still be at it after the caller has left or was told of a timeout.
+        let patience = is_uncertain.then_some(self.proxy.upstream.settings().first_byte_timeout);
+        if let Some(pause) = self.forgets.again_after.max(patience) {
+            self.proxy.forget_again(self.tenant, self.forgets.groups.clone(), pause);
+        }
+    }
+}
+
+impl PendingWrite<'_> {
+    fn note(&mut self, fate: Fate) {
+        if self.fate != Fate::Uncertain || fate == Fate::Happened {
+            self.fate = fate;
         }
     }
 }
@@ -75,7 +90,7 @@ impl Proxy {
             return self.fetch(call, body, &mut |_| {}).await;
         }
         let mut write = PendingWrite { proxy: self, tenant: call.tenant, forgets, fate: Fate::NotSent };
-        let fetched = self.fetch(call, body, &mut |fate| write.fate = fate).await;
+        let fetched = self.fetch(call, body, &mut |fate| write.note(fate)).await;
         drop(write);
         fetched
     }

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use super::address::Stream;
+use super::patient::Patient;
 use super::shell::Shell;
 use super::{Handler, Phase, Settings};
 use crate::net::body::BoxError;
@@ -22,7 +23,11 @@ use crate::net::body::BoxError;
 pub(super) struct Limits {
     builder: auto::Builder<TokioExecutor>,
     first_request: Duration,
+    write_timeout: Duration,
 }
+
+/// How long a connection that has just come may take for its first request when the sidecar stops.
+const GRACE: Duration = Duration::from_millis(250);
 
 /// An HTTP/2 connection without a sign of life is asked for one after this long, and closed after as long
 /// again without an answer.
@@ -45,7 +50,7 @@ impl Limits {
             .max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX))
             .keep_alive_interval(HTTP2_PING)
             .keep_alive_timeout(HTTP2_PING);
-        Self { builder, first_request: settings.header_read_timeout }
+        Self { builder, first_request: settings.header_read_timeout, write_timeout: settings.write_timeout }
     }
 }
 
@@ -80,7 +85,8 @@ async fn serve<H: Handler>(
             shell.answer(request)
         }
     });
-    let connection = limits.builder.serve_connection(TokioIo::new(io), service);
+    let connection =
+        limits.builder.serve_connection(TokioIo::new(Patient::new(io, limits.write_timeout)), service);
     tokio::pin!(connection);
     // hyper begins to watch the time only when it knows the protocol: a caller that connects and says
     // nothing would stay for ever.
@@ -92,6 +98,9 @@ async fn serve<H: Handler>(
             ended = connection.as_mut() => return ended,
             () = silence.as_mut(), if !silence.is_elapsed() => {
                 if !seen.load(Ordering::Relaxed) {
+                    if draining {
+                        return Ok(());
+                    }
                     return Err(io::Error::from(io::ErrorKind::TimedOut).into());
                 }
             }
@@ -101,8 +110,9 @@ async fn serve<H: Handler>(
                         draining = true;
                         connection.as_mut().graceful_shutdown();
                         if !seen.load(Ordering::Relaxed) {
-                            // Half a head, or nothing: hyper would wait for the rest.
-                            return Ok(());
+                            // Half a head, or nothing: hyper would wait for the rest. A whole one that lies
+                            // unread in the socket is answered within the grace.
+                            silence.as_mut().reset(crate::clock::Clock::system().now() + GRACE);
                         }
                     }
                     _ => return Ok(()),

@@ -3,6 +3,7 @@
 //! - [`address`]: where to listen
 //! - [`worker`]: threads that serve connections, each with a runtime of its own
 //! - [`connection`]: one connection and its limits
+//! - [`patient`]: callers that do not read their answers
 //! - [`shell`]: what every request gets alike
 //!
 //! One single-threaded runtime per worker costs less per request than one runtime for all; new connections
@@ -10,6 +11,7 @@
 
 pub mod address;
 mod connection;
+mod patient;
 mod shell;
 mod worker;
 
@@ -40,6 +42,8 @@ pub struct Settings {
     pub max_connections: usize,
     /// How long a connection may take for a request's head, or stay without one.
     pub header_read_timeout: Duration,
+    /// How long a caller may leave what is written to it unread.
+    pub write_timeout: Duration,
     /// How many headers a request may have.
     pub max_headers: usize,
     /// How long a request's head may be.

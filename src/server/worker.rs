@@ -49,9 +49,11 @@ impl Workers {
                 open: open.clone(),
             };
             let make = make.clone();
-            let thread = std::thread::Builder::new()
-                .name(format!("worker-{number}"))
-                .spawn(move || runtime.block_on(work.run(make())))?;
+            let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+                runtime.block_on(work.run(make()));
+                // A look-up of a name that hangs in the system cannot be ended; it is left behind.
+                runtime.shutdown_background();
+            })?;
             Ok(Worker { connections, open, thread })
         };
         (0..settings.workers.max(1)).map(start).collect::<io::Result<_>>().map(Self)

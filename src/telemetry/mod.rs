@@ -1,10 +1,12 @@
 //! What the sidecar says about itself. Takes plain labels and numbers; knows no other room.
 //!
 //! - [`metrics`]: every metric, named once, with its unit
+//! - [`outcome`]: the words for what the cache had to do with an answer
 //! - [`request_log`]: the one line per request, written by a thread of its own
 //! - here: events (starting, stopping, trouble) as sentences on standard error
 
 pub mod metrics;
+pub mod outcome;
 pub mod request_log;
 
 use std::io::IsTerminal;

@@ -113,10 +113,10 @@ impl Upstream {
                 return Err(CallError::TotalTimeout(self.settings.total_timeout));
             }
             if progress.last() + patience <= now {
-                return Err(if progress.has_ended() {
-                    CallError::FirstByteTimeout(patience)
-                } else {
+                return Err(if progress.awaits_caller() {
                     CallError::CallerStalled(patience)
+                } else {
+                    CallError::FirstByteTimeout(patience)
                 });
             }
         }

@@ -1,11 +1,11 @@
 //! The request as Zoho must see it.
 
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName,
-    HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, PRAGMA, RANGE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, HeaderValue,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request};
+use http_body::Body as HttpBody;
 
 use crate::net::body::Body;
 use crate::net::headers::{ConnectionNamed, copy_if, is_hop_by_hop};
@@ -40,11 +40,12 @@ impl Outbound {
         callers: &HeaderMap,
         request_id: &HeaderValue,
         audience: Audience,
+        vary_by: &[HeaderName],
     ) -> Self {
         let named = ConnectionNamed::of(callers);
         let is_for_all = audience != Audience::Caller;
         let mut headers = copy_if(callers, 2, |name| {
-            let is_anothers = is_for_all && is_of_one_caller(name);
+            let is_anothers = is_for_all && !is_for_everybody(name) && !vary_by.contains(name);
             !(is_never_forwarded(name) || named.contains(name) || is_anothers)
         });
         match audience {
@@ -62,7 +63,19 @@ impl Outbound {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.origin.uri(self.path_and_query.clone());
         *request.headers_mut() = self.headers.clone();
+        let is_empty = request.body().is_end_stream();
+        if is_empty && matches!(self.method, Method::POST | Method::PUT | Method::PATCH) {
+            // RFC 9110 section 8.6; hyper says nothing of a body that is not there.
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        request
+    }
+
+    /// The same question by GET, without a body.
+    pub fn as_get(&self, authorization: &HeaderValue) -> Request<Body> {
+        let mut request = self.request(authorization, Body::empty());
+        *request.method_mut() = Method::GET;
         request
     }
 
@@ -89,9 +102,10 @@ fn is_never_forwarded(name: &HeaderName) -> bool {
     }
 }
 
-/// Headers that only make sense for the caller that sent them.
-fn is_of_one_caller(name: &HeaderName) -> bool {
-    [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE, CACHE_CONTROL, PRAGMA].contains(name)
+/// Headers that cannot make the answer another one for the next who asks: those in every cache key, and those
+/// that only identify. All others stay behind, but for the ones that the rule names.
+fn is_for_everybody(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "x-crm-org" | "x-external" | "user-agent" | "traceparent" | "tracestate")
 }
 
 fn is_of_this_network(name: &str) -> bool {
@@ -118,6 +132,7 @@ mod tests {
             &callers,
             &HeaderValue::from_static("id-1"),
             audience,
+            &[HeaderName::from_static("x-named-by-rule")],
         );
         let request = outbound.request(&HeaderValue::from_static("Zoho-oauthtoken made-up"), Body::empty());
         assert_eq!(request.uri(), "https://www.zohoapis.eu/crm/v5/users?a=%2F");
@@ -190,7 +205,14 @@ mod tests {
             ("if-range", "\"x\""),
             ("cache-control", "no-cache"),
             ("pragma", "no-cache"),
+            ("accept", "text/csv"),
+            ("accept-language", "de"),
+            ("x_crm_org", "1"),
         ];
+        let kept = [("x-crm-org", "1"), ("x-named-by-rule", "1"), ("traceparent", "00-1-1-01")];
+        for (name, _) in kept {
+            assert!(sent(&kept, Audience::AllPlain).contains_key(name), "{name}");
+        }
         for (name, _) in asked {
             assert!(!sent(&asked, Audience::AllPlain).contains_key(name), "{name}");
             assert!(sent(&asked, Audience::Caller).contains_key(name), "{name}");

@@ -21,6 +21,7 @@ struct Marks {
     start: Instant,
     last_ms: AtomicU64,
     ended: AtomicBool,
+    awaits_caller: AtomicBool,
     broken: OnceLock<BrokenBy>,
 }
 
@@ -39,6 +40,7 @@ impl Progress {
             start: now,
             last_ms: AtomicU64::new(0),
             ended: AtomicBool::new(true),
+            awaits_caller: AtomicBool::new(false),
             broken: OnceLock::new(),
         }))
     }
@@ -60,6 +62,11 @@ impl Progress {
     /// Whether all has been sent.
     pub(super) fn has_ended(&self) -> bool {
         self.0.ended.load(Ordering::Relaxed)
+    }
+
+    /// Whether the next piece is to come from the caller; if not, it is Zoho that takes no more.
+    pub(super) fn awaits_caller(&self) -> bool {
+        self.0.awaits_caller.load(Ordering::Relaxed)
     }
 
     /// Why it broke off, if it did.
@@ -96,6 +103,7 @@ impl HttpBody for Watched {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.progress.0.awaits_caller.store(polled.is_pending(), Ordering::Relaxed);
         if polled.is_ready() {
             self.progress.mark(self.clock.now());
             if let Poll::Ready(Some(Err(error))) = &polled {

@@ -133,3 +133,54 @@ async fn an_unread_upload_is_not_lost_on_a_living_token() {
     let answer = world.send(upload).await;
     assert_eq!(answer.json()["body_length"], 1 << 20, "{}", answer.text());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_in_gzip_is_understood() {
+    let world = with_a_proven_token().await;
+    world.zoho().script().next(Target::Api, Fault::InvalidToken.and(Fault::Gzip));
+    world.get_with(USERS, &[("accept-encoding", "gzip")]).await.assert_status(200);
+    assert_eq!(world.mints(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_finds_out_by_get_why_it_was_refused() {
+    let world = with_a_proven_token().await;
+    world.acme().kill_access_tokens();
+    world.head(USERS).await.assert_status(200);
+    assert_eq!(world.mints(), 2);
+
+    let scope = r#"{"code":"OAUTH_SCOPE_MISMATCH"}"#.to_owned();
+    let fault = Fault::Status { status: 401, body: scope, headers: Vec::new() };
+    world.zoho().script().times(2, Target::Api, fault);
+    world.head(USERS).await.assert_status(401);
+    assert_eq!(world.mints(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_whose_body_does_not_come_is_not_waited_for_without_end() {
+    let world = World::with("[upstream]\nidle_timeout = \"5s\"\n").await;
+    let slow = Fault::InvalidToken.and(Fault::DelayBody(Duration::from_hours(1)));
+    world.zoho().script().next(Target::Api, slow);
+    let answer = world.get(USERS).await;
+    answer.assert_status(504);
+    assert_eq!(answer.code(), "SIDECAR_IDLE_TIMEOUT");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_died_unused_in_the_night_is_replaced_like_any_other() {
+    let world = World::shipped().await;
+    world.passes(Duration::from_mins(10)).await;
+    world.acme().kill_access_tokens();
+    world.get(USERS).await.assert_status(200);
+    assert_eq!(world.mints(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_token_is_replaced_after_a_while_even_if_nobody_asks() {
+    let world = World::shipped().await;
+    world.zoho().script().next(Target::Api, Fault::InvalidToken);
+    world.get(USERS).await.assert_status(503);
+    world.passes(Duration::from_mins(2)).await;
+    assert_eq!(world.ask_admin("/readyz").status, 200);
+    assert_eq!(world.mints(), 2);
+}

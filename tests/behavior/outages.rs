@@ -156,3 +156,13 @@ async fn what_a_write_made_untrue_is_not_served_even_when_zoho_is_down() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_answer_is_counted_and_logged_once() {
+    let world = with_a_stale_count().await;
+    world.zoho().script().next(Target::Api, Fault::Html500);
+    world.get(ASSOCIATED_USERS_COUNT).await.assert_status(200);
+    let log = world.log();
+    assert_eq!(log.lines().count(), 2, "{log}");
+    assert!(log.lines().last().unwrap().contains("stale-if-error"), "{log}");
+}

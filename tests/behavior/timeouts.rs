@@ -136,3 +136,18 @@ async fn a_caller_that_hangs_up_ends_its_call() {
     let cancelled = world.zoho().ledger().entries().pop().unwrap();
     assert_eq!((cancelled.method.as_str(), cancelled.status), ("POST", None));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_hangs_up_is_logged_and_counted() {
+    let world = World::shipped().await;
+    world.zoho().script().next(Target::Api, Fault::Delay(Duration::from_secs(30)));
+    let caller = world.begin(request(Method::GET, USERS, ""));
+    world.settles().await;
+    caller.abort();
+    world.settles().await;
+    let series =
+        r#"zoho_sidecar_requests_total{tenant="acme",route="pass/users",status="4xx",cache="abandoned"}"#;
+    assert_eq!(world.metric(series), Some(1.0));
+    let log = world.log();
+    assert!(log.contains(r#""status":499,"cache":"abandoned""#), "{log}");
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use zoho_sidecar::emulator::{Fault, Target};
 
-use crate::world::{USERS, World};
+use crate::world::{ASSOCIATED_USERS_COUNT, USERS, World};
 
 #[tokio::test(start_paused = true)]
 async fn the_first_token_is_there_before_anybody_asks() {
@@ -211,22 +211,86 @@ async fn a_secret_file_that_comes_late_is_waited_for() {
     world.get(USERS).await.assert_status(200);
 }
 
-#[tokio::test(start_paused = true)]
-async fn another_refresh_token_begins_a_cache_of_its_own() {
-    let directory = tempfile::tempdir().unwrap();
-    let token = directory.path().join("refresh-token");
-    let config = format!("[tenants.acme]\nrefresh_token = {{ file = \"{}\" }}\n", token.display());
-    let making = World::making().config(&config);
-    let shipped = World::shipped().await;
-    std::fs::write(&token, shipped.acme().refresh_token()).unwrap();
-    let world = making.await_first_token().await;
-    world.get(crate::world::ASSOCIATED_USERS_COUNT).await.assert_status(200);
+/// A second refresh token for the same organisation, as another user's consent would give.
+async fn second_refresh_token(world: &World) -> String {
+    let acme = world.acme();
+    let form = format!(
+        "grant_type=authorization_code&client_id={}&client_secret={}&code={}",
+        acme.client_id(),
+        acme.client_secret(),
+        acme.issue_code(true)
+    );
+    let request = http::Request::post("https://accounts.zoho.com/oauth/v2/token")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(zoho_sidecar::net::body::Body::full(form))
+        .unwrap();
+    let answer = world.zoho().answer(request).await.unwrap().into_body();
+    let bytes = http_body_util::BodyExt::collect(answer).await.unwrap().to_bytes();
+    let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    json["refresh_token"].as_str().unwrap().to_owned()
+}
 
-    // Another user's grant may see other territories.
-    std::fs::write(&token, "1000.made-up.of-another-user").unwrap();
+#[tokio::test(start_paused = true)]
+async fn the_cache_changes_with_the_token_in_use_and_not_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("refresh-token");
+    let config = format!("[tenants.acme]\nrefresh_token = {{ file = \"{}\" }}\n", file.display());
+    std::fs::write(&file, World::shipped().await.acme().refresh_token()).unwrap();
+    let world = World::with(&config).await;
+    world.get(ASSOCIATED_USERS_COUNT).await.assert_status(200);
+
+    // Nothing can be minted with this one: the old token serves on, and what it brought is still its own.
+    std::fs::write(&file, "1000.made-up.of-another-user").unwrap();
     world.passes(Duration::from_secs(6)).await;
-    let answer = world.get(crate::world::ASSOCIATED_USERS_COUNT).await;
-    assert!(!answer.cache_status().contains("hit"), "{}", answer.cache_status());
+    assert!(world.ask_admin("/readyz").text.contains("grant_dead"));
+    assert!(world.get(ASSOCIATED_USERS_COUNT).await.cache_status().contains("hit"));
+
+    std::fs::write(&file, second_refresh_token(&world).await).unwrap();
+    world.passes(Duration::from_secs(6)).await;
+    let others = world.get(ASSOCIATED_USERS_COUNT).await;
+    others.assert_status(200).assert_cache("zoho-sidecar; fwd=uri-miss; stored");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_token_is_never_adopted_for_another_refresh_token() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("refresh-token");
+    let state = directory.path().join("state");
+    let config = format!(
+        "[tenants.acme]\nrefresh_token = {{ file = \"{}\" }}\n[state]\ndirectory = \"{}\"\n",
+        file.display(),
+        state.display()
+    );
+    std::fs::write(&file, World::shipped().await.acme().refresh_token()).unwrap();
+    let world = World::with(&config).await;
+    // The exchange of the new one fails, and the process ends.
+    std::fs::write(&file, "1000.made-up.of-another-user").unwrap();
+    world.passes(Duration::from_secs(6)).await;
+    let left = world.crash();
+
+    let world = World::making().config(&config).after(left).start().await;
+    assert!(world.ask_admin("/readyz").text.contains("grant_dead"));
+    world.get(USERS).await.assert_status(503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_token_is_never_adopted_in_another_data_centre() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = format!("[state]\ndirectory = \"{}\"\n", directory.path().display());
+    let left = World::with(&config).await.crash();
+    let elsewhere = format!("{config}[tenants.acme]\ndata_center = \"eu\"\n");
+    let world = World::making().config(&elsewhere).after(left).start().await;
+    let refused = world.get(USERS).await;
+    refused.assert_status(503);
+    assert_eq!(world.calls(), 0, "no token was sent to another row");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_ends_within_seconds_is_no_reason_to_mint_without_end() {
+    let world = World::making().fault(Target::Accounts, Fault::ExpiresIn(3)).start().await;
+    world.passes(Duration::from_millis(500)).await;
+    assert_eq!(world.mints(), 1);
+    assert!(world.ask_admin("/readyz").text.contains("nonsense"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -248,7 +312,8 @@ async fn the_budget_outlives_restarts() {
     let config = format!("[state]\ndirectory = \"{}\"\n", directory.path().display());
     let mut world = World::making().config(&config).await_first_token().await;
     for _ in 0..20 {
-        // Each process finds its token dead, and wants another.
+        // Each process sees its token die, and wants another.
+        let _ = world.get(USERS).await;
         world.acme().kill_access_tokens();
         let _ = world.get(USERS).await;
         let left = world.crash();
