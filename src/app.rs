@@ -103,12 +103,13 @@ impl App {
 
     /// What the admin listener tells of.
     pub fn admin(&self, listeners: Vec<String>) -> Arc<Admin> {
-        let shared = self.shared.clone();
+        let (shared, purged) = (self.shared.clone(), self.shared.clone());
         Admin::new(
             self.rules.clone(),
             self.tokens.clone(),
             self.metrics.clone(),
             move || shared.cache_size(),
+            Box::new(move |purge, group| purged.purge(purge, group)),
             listeners,
             self.clock.clone(),
         )

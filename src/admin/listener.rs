@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -16,7 +17,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::{Access, Admin};
-use crate::net::body::BoxError;
+use crate::net::body::{Body, BoxError};
 use crate::server::address::{Listener, Stream};
 
 /// Longer than any page takes.
@@ -78,8 +79,8 @@ async fn connection(
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT))
         .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
         .service(service_fn(move |request: Request<_>| {
-            let answer = admin.answer(&request, &access);
-            async move { Ok::<_, std::convert::Infallible>(answer) }
+            let (admin, access) = (admin.clone(), access.clone());
+            async move { Ok::<_, std::convert::Infallible>(answer_whole(&admin, &access, request).await) }
         }));
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -87,6 +88,22 @@ async fn connection(
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(into_incoming(service)))
         .await?;
     Ok(())
+}
+
+/// Reads the body, which the layers have bounded, and answers.
+async fn answer_whole<B>(admin: &Admin, access: &Access, request: Request<B>) -> Response<Body>
+where
+    B: http_body::Body,
+{
+    let (head, body) = request.into_parts();
+    match body.collect().await {
+        Ok(body) => admin.answer(&Request::from_parts(head, body.to_bytes()), access),
+        Err(_) => {
+            let mut answer = Response::new(Body::empty());
+            *answer.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+            answer
+        }
+    }
 }
 
 /// Says which requests the service is for; the compiler cannot find it out through the layers.

@@ -6,6 +6,7 @@
 //! | `GET /readyz` | 200, or 503 with the reasons as JSON |
 //! | `GET /metrics` | all metrics, in the text format of Prometheus and `OpenMetrics` |
 //! | `GET /status` | JSON: tenants, tokens, routes, cache |
+//! | `POST /purge` | forgets what the JSON names, and says how many entries |
 //!
 //! Pages of browsers are kept out: a request with an `Origin`, or with a `Host` that is not this machine,
 //! is refused (a page elsewhere could otherwise reach a listener on loopback by its visitor's browser).
@@ -13,15 +14,18 @@
 mod guard;
 mod health;
 mod listener;
+mod purge;
 mod status;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::cache::purge::Purge;
 use crate::clock::{Clock, Instant};
 use crate::net::body::Body;
 use crate::oauth::{SecretSource, Tokens};
@@ -36,11 +40,15 @@ pub struct Admin {
     tokens: Vec<Arc<Tokens>>,
     metrics: Arc<Metrics>,
     cache_size: Box<dyn Fn() -> (u64, u64) + Send + Sync>,
+    purge: Box<PurgeCache>,
     listeners: Vec<String>,
     clock: Clock,
     started: Instant,
     stopping: AtomicBool,
 }
+
+/// Forgets entries, and all of a group by number, also those on their way; says how many there were.
+pub type PurgeCache = dyn Fn(&Purge, Option<usize>) -> u64 + Send + Sync;
 
 /// Who may ask for what.
 #[derive(Debug, Clone)]
@@ -59,6 +67,7 @@ impl Admin {
         tokens: Vec<Arc<Tokens>>,
         metrics: Arc<Metrics>,
         cache_size: impl Fn() -> (u64, u64) + Send + Sync + 'static,
+        purge: Box<PurgeCache>,
         listeners: Vec<String>,
         clock: Clock,
     ) -> Arc<Self> {
@@ -68,6 +77,7 @@ impl Admin {
             tokens,
             metrics,
             cache_size: Box::new(cache_size),
+            purge,
             listeners,
             clock,
             started,
@@ -81,13 +91,16 @@ impl Admin {
     }
 
     /// Answers a request.
-    pub fn answer<B>(&self, request: &Request<B>, access: &Access) -> Response<Body> {
+    pub fn answer(&self, request: &Request<Bytes>, access: &Access) -> Response<Body> {
         if let Err(refused) = guard::check(request, access) {
             return json_answer(refused.status(), &json!({ "error": refused.to_string() }));
         }
         let is_known = guard::is_trusted(request, access);
         match request.uri().path() {
-            _ if !matches!(*request.method(), Method::GET | Method::HEAD) => wrong_method(),
+            "/purge" if *request.method() != Method::POST => wrong_method("POST"),
+            "/purge" if is_known => self.forget(request.body()),
+            "/purge" => unauthorized(),
+            _ if !matches!(*request.method(), Method::GET | Method::HEAD) => wrong_method("GET, HEAD"),
             "/livez" => json_answer(StatusCode::OK, &json!({ "live": true })),
             "/readyz" => self.readiness(is_known),
             "/metrics" if is_known => self.metrics_text(),
@@ -95,8 +108,15 @@ impl Admin {
             "/metrics" | "/status" => unauthorized(),
             _ => json_answer(
                 StatusCode::NOT_FOUND,
-                &json!({ "error": "there is no such page", "pages": ["/livez", "/readyz", "/metrics", "/status"] }),
+                &json!({ "error": "there is no such page", "pages": ["/livez", "/readyz", "/metrics", "/status", "POST /purge"] }),
             ),
+        }
+    }
+
+    fn forget(&self, body: &[u8]) -> Response<Body> {
+        match self.purge_as_asked(body) {
+            Ok(count) => json_answer(StatusCode::OK, &json!({ "forgotten": count })),
+            Err(why) => json_answer(StatusCode::BAD_REQUEST, &json!({ "error": why.to_string() })),
         }
     }
 
@@ -131,10 +151,10 @@ fn json_answer(status: StatusCode, value: &Value) -> Response<Body> {
     answer
 }
 
-fn wrong_method() -> Response<Body> {
-    let mut answer =
-        json_answer(StatusCode::METHOD_NOT_ALLOWED, &json!({ "error": "this page is only for GET" }));
-    answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+fn wrong_method(allowed: &'static str) -> Response<Body> {
+    let error = json!({ "error": format!("this page is only for {allowed}") });
+    let mut answer = json_answer(StatusCode::METHOD_NOT_ALLOWED, &error);
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     answer
 }
 

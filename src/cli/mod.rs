@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod emulator;
+mod purge;
 mod run;
 mod sidecar;
 
@@ -42,6 +43,11 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
+    /// Let a running sidecar forget what it keeps.
+    ///
+    /// All that is named must hold: --tenant acme --route roles forgets acme's roles. Fetches under way are
+    /// answered and not kept.
+    Purge(PurgeOptions),
     /// Serve only the emulated Zoho, for developing without an account.
     Emulator(EmulatorOptions),
 }
@@ -51,6 +57,35 @@ struct ConfigFiles {
     /// A file of the configuration; may be given several times, later ones override earlier ones.
     #[arg(long = "config", value_name = "FILE", required = true, num_args = 1..)]
     files: Vec<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["all", "tenant", "route", "path", "group"]))]
+struct PurgeOptions {
+    /// Where the sidecar's admin listener is.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
+    admin: String,
+    /// A file with the admin token, if the listener needs one.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Everything.
+    #[arg(long, conflicts_with_all = ["tenant", "route", "path", "group"])]
+    all: bool,
+    /// Entries of this tenant.
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<String>,
+    /// Entries of this route, by its name in the configuration.
+    #[arg(long, value_name = "NAME")]
+    route: Option<String>,
+    /// Entries of exactly this path, whatever their query.
+    #[arg(long, value_name = "PATH")]
+    path: Option<String>,
+    /// Entries that writes to this group make untrue.
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+    /// Only end their freshness: what is stale still helps when Zoho cannot answer.
+    #[arg(long)]
+    soft: bool,
 }
 
 #[derive(Args)]
@@ -72,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Run(config) => run::run(&config.files),
         Command::Check(config) => check::check(&config.files),
         Command::Demo { once } => demo::demo(once),
+        Command::Purge(options) => purge::purge(&options),
         Command::Emulator(options) => {
             emulator::emulator(options.listen, &options.data_center, options.scenario.as_deref())
         }

@@ -41,6 +41,7 @@ use crate::cache::Cache;
 use crate::cache::decision::{Decision, Fallback, Served, WhyFetch, decide};
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
+use crate::cache::purge::{Depth, Purge};
 use crate::cache::wishes::Wishes;
 use crate::clock::{Clock, Instant};
 use crate::net::body::Body;
@@ -126,6 +127,16 @@ impl Shared {
     /// Entries in the cache, and the bytes they weigh.
     pub fn cache_size(&self) -> (u64, u64) {
         self.cache.size()
+    }
+
+    /// Forgets entries by hand, and everything of a group: its epochs move, so that fetches under way are not
+    /// kept either.
+    pub fn purge(&self, purge: &Purge, group: Option<usize>) -> u64 {
+        if let (Some(group), Depth::Hard) = (group, purge.depth) {
+            let tenants = purge.tenant.map_or(0..self.rules.tenants.all().len(), |tenant| tenant..tenant + 1);
+            tenants.for_each(|tenant| self.cache.epochs.advance(tenant, &[group]));
+        }
+        self.cache.purge(purge)
     }
 
     /// The rules in force.

@@ -14,6 +14,7 @@ mod invalid_token;
 mod invalidation;
 mod outages;
 mod pass_through;
+mod purging;
 mod refusals;
 mod secrets;
 mod single_flight;

@@ -160,7 +160,16 @@ impl World {
     }
 
     pub fn ask_admin(&self, path: &str) -> AdminAnswer {
-        let request = Request::get(path).header("host", "127.0.0.1:9090").body(()).unwrap();
+        self.send_admin(Request::get(path), "")
+    }
+
+    /// Asks the sidecar to forget.
+    pub fn purge(&self, body: &str) -> AdminAnswer {
+        self.send_admin(Request::post("/purge"), body)
+    }
+
+    fn send_admin(&self, request: http::request::Builder, body: &str) -> AdminAnswer {
+        let request = request.header("host", "127.0.0.1:9090").body(Bytes::from(body.to_owned())).unwrap();
         let answer = self.admin.answer(&request, &Access { token: None, is_local: true });
         AdminAnswer { status: answer.status(), text: text_of(answer.into_body()) }
     }

@@ -1,0 +1,100 @@
+//! `purge`: ask a running sidecar to forget.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use http::{Method, Request};
+use serde_json::{Map, Value};
+
+use super::{PROBLEM, PurgeOptions, runtime};
+use crate::net::body::{Body, Prefix};
+use crate::net::client::{HttpClient, Settings};
+use crate::net::connector::EgressProxy;
+use crate::net::transport::Transport;
+use crate::oauth::SecretSource;
+
+/// More than the sidecar ever says.
+const ANSWER_LIMIT: usize = 64 * 1024;
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(super) fn purge(options: &PurgeOptions) -> ExitCode {
+    let asked =
+        runtime().map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(ask(options)));
+    match asked {
+        Ok(count) => {
+            println!("{count} {} forgotten", if count == 1 { "entry" } else { "entries" });
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            eprintln!("zoho-sidecar: {message}");
+            PROBLEM
+        }
+    }
+}
+
+async fn ask(options: &PurgeOptions) -> Result<u64, String> {
+    let request = request(options)?;
+    let settings = Settings {
+        connect_timeout: Duration::from_secs(5),
+        pool_idle_timeout: Duration::from_secs(1),
+        pool_max_idle_per_host: 1,
+        ca_file: None,
+        proxy: EgressProxy::None,
+    };
+    let client = HttpClient::new(&settings).map_err(|error| error.to_string())?;
+    let asking = async {
+        let answer = client.send(request).await.map_err(|error| format!("{}: {error}", options.admin))?;
+        let status = answer.status();
+        let Ok(Prefix::Whole(body)) = answer.into_body().read_up_to(ANSWER_LIMIT).await else {
+            return Err(format!("{}: the answer broke off", options.admin));
+        };
+        let json: Value = serde_json::from_slice(&body).unwrap_or_default();
+        match (json["forgotten"].as_u64(), json["error"].as_str()) {
+            (Some(count), _) => Ok(count),
+            (None, Some(error)) => Err(error.to_owned()),
+            (None, None) => Err(format!(
+                "{} answered with status {status}; is it a sidecar's admin address?",
+                options.admin
+            )),
+        }
+    };
+    tokio::time::timeout(TIMEOUT, asking)
+        .await
+        .map_err(|_| format!("{}: no answer within {TIMEOUT:?}", options.admin))?
+}
+
+fn request(options: &PurgeOptions) -> Result<Request<Body>, String> {
+    let url = format!("{}/purge", options.admin.trim_end_matches('/'));
+    let mut request =
+        Request::builder().method(Method::POST).uri(&url).header("content-type", "application/json");
+    if let Some(file) = &options.token_file {
+        let token = SecretSource::File(file.clone()).read().map_err(|error| error.to_string())?;
+        let value = format!("Bearer {}", secrecy::ExposeSecret::expose_secret(&token));
+        let mut value = http::HeaderValue::from_str(&value)
+            .map_err(|_| "the token cannot be sent in a header".to_owned())?;
+        value.set_sensitive(true);
+        request = request.header("authorization", value);
+    }
+    let body = Value::Object(body(options)).to_string();
+    request.body(Body::full(body)).map_err(|error| format!("{url}: {error}"))
+}
+
+fn body(options: &PurgeOptions) -> Map<String, Value> {
+    let mut body = Map::new();
+    for (key, value) in [
+        ("tenant", &options.tenant),
+        ("route", &options.route),
+        ("path", &options.path),
+        ("group", &options.group),
+    ] {
+        if let Some(value) = value {
+            body.insert(key.to_owned(), Value::from(value.as_str()));
+        }
+    }
+    for (key, flag) in [("all", options.all), ("soft", options.soft)] {
+        if flag {
+            body.insert(key.to_owned(), Value::from(true));
+        }
+    }
+    body
+}
