@@ -129,6 +129,11 @@ impl App {
         &self.tokens
     }
 
+    /// The rules in force.
+    pub fn rules(&self) -> &Rulebook {
+        &self.rules
+    }
+
     /// All metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics

@@ -39,6 +39,24 @@ fn every_shipped_file_passes_check() {
 }
 
 #[test]
+fn every_preset_can_be_switched_on_and_any_other_is_told() {
+    let tenant = "[tenants.acme]\ndata_center = \"us\"\nclient_id = \"1000.MADEUP\"\nclient_secret = \"made-up\"\nrefresh_token = \"made-up\"\n";
+    let with = |presets: &str| {
+        let text = format!("presets = [{presets}]\n{tenant}");
+        config::load_texts(&[Source { name: "sidecar.toml".to_owned(), text }])
+    };
+    for (name, _) in config::PRESETS {
+        let loaded = with(&format!("\"{name}\""));
+        let told: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
+        assert!(loaded.config.is_some(), "{}", told.join("\n\n"));
+        assert_eq!(told.len(), 2, "only the two literal secrets: {}", told.join("\n\n"));
+    }
+    let unknown = with("\"crm-records\"");
+    assert!(unknown.config.is_none());
+    assert!(unknown.problems.iter().any(|problem| problem.remedy.contains("crm-metadata")));
+}
+
+#[test]
 fn kubernetes_yaml_holds_the_text_of_its_configuration_file() {
     let in_yaml = block(&read("deploy/kubernetes.yaml"), "  config.toml: |\n");
     assert_eq!(in_yaml.as_deref(), Some(read("deploy/config/kubernetes.toml").as_str()));

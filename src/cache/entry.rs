@@ -46,7 +46,7 @@ impl Entry {
     ) -> Self {
         // Zoho forbids caching by `no-store` on every answer; the rule overrides that on purpose. To callers
         // the sidecar is the cache: their own would not learn of the writes it sees.
-        const SLOTS: usize = 4;
+        const SLOTS: usize = 6;
         let stores = rule.stores(status);
         // What arrives is a slice of the connection's buffer; kept as it is, a short answer would hold all of it.
         let body = if stores { Bytes::copy_from_slice(&body) } else { body };
@@ -54,6 +54,9 @@ impl Entry {
         if stores {
             head.values_mut().for_each(|value| *value = compact(value));
             head.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+            if let Some(groups) = &rule.cache_groups {
+                head.insert("cache-groups", groups.clone());
+            }
             head.entry(ETAG).or_insert_with(|| strong_tag(&body));
         }
         Self {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::HeaderName;
+use http::header::{HeaderName, HeaderValue};
 
 use super::entry::Entry;
 use crate::clock::Instant;
@@ -29,6 +29,8 @@ pub struct Rule {
     pub min_refresh_interval: Duration,
     /// Whether an entry that a write made untrue may still be served when Zoho cannot answer.
     pub stale_after_write: bool,
+    /// The groups by name, for callers that keep answers themselves (`Cache-Groups`, RFC 9875).
+    pub cache_groups: Option<HeaderValue>,
 }
 
 impl Rule {
@@ -44,6 +46,7 @@ impl Rule {
             refresh_ahead: Duration::ZERO,
             min_refresh_interval: Duration::ZERO,
             stale_after_write: false,
+            cache_groups: None,
         }
     }
 

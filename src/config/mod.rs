@@ -27,6 +27,9 @@ use section::Section;
 /// The defaults, every key documented.
 pub const DEFAULTS: &str = include_str!("../../config/defaults.toml");
 
+/// Routes and writes that ship and are off by default, by the name that switches them on.
+pub const PRESETS: [(&str, &str); 1] = [("crm-metadata", include_str!("../../config/routes-crm.toml"))];
+
 /// A configuration that can be served.
 #[derive(Debug)]
 pub struct Config {
@@ -111,10 +114,18 @@ fn read(path: &Path, problems: &Problems) -> Option<Source> {
 }
 
 fn build(sources: &[Source], problems: Problems) -> Loaded {
-    let mut tree = tree::parse("(defaults)", DEFAULTS, &problems);
+    let mut own = tree::Table::new();
     for source in sources {
-        tree::overlay(&mut tree, tree::parse(&source.name, &source.text, &problems));
+        tree::overlay(&mut own, tree::parse(&source.name, &source.text, &problems));
     }
+    // Presets lie between the defaults and the user's own files, which may change any key of them.
+    let mut tree = tree::parse("(defaults)", DEFAULTS, &problems);
+    for (name, text) in PRESETS {
+        if tree::list_holds(&own, "presets", name) {
+            tree::overlay(&mut tree, tree::parse("(presets)", text, &problems));
+        }
+    }
+    tree::overlay(&mut tree, own);
     let config = read_config(&Section::root(&tree, &problems));
     Section::root(&tree, &problems).finish_known(&SECTIONS);
     let problems = problems.into_sorted();
@@ -123,7 +134,8 @@ fn build(sources: &[Source], problems: Problems) -> Loaded {
 }
 
 /// All sections there are.
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
+    "presets",
     "server",
     "admin",
     "state",
@@ -143,6 +155,7 @@ const SECTIONS: [&str; 14] = [
 fn read_config(root: &Section<'_>) -> Config {
     let (server, max_uri_bytes) = rooms::server(root.section("server"));
     let upstream = rooms::upstream(root.section("upstream"));
+    rules::presets(root);
     let (tenants, credentials) = rules::tenants(root);
     let rulebook = Rulebook { tenants, routes: rules::routes(root) };
     let state_directory = rooms::state(root.section("state"));

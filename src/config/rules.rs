@@ -1,5 +1,7 @@
 //! Tenants, data centres, routes and writes, checked against each other.
 
+use http::HeaderValue;
+
 use crate::cache::freshness::Rule;
 use crate::net::origin::{Origin, OriginError};
 use crate::oauth::Credential;
@@ -10,6 +12,19 @@ use crate::zoho::data_center::{ApiOrigins, DataCenter, Environment, built_in};
 use crate::zoho::edition::Edition;
 
 use super::section::Section;
+
+/// The presets themselves were laid under the user's files; here their names are checked.
+pub(super) fn presets(root: &Section<'_>) {
+    let known: Vec<&str> = super::PRESETS.iter().map(|(name, _)| *name).collect();
+    let named: Vec<String> = root.list("presets", "\"crm-metadata\"");
+    if let Some(name) = named.iter().find(|name| !known.contains(&name.as_str())) {
+        root.wrong(
+            "presets",
+            format!("there is no preset \"{name}\""),
+            format!("there is {}", known.join(", ")),
+        );
+    }
+}
 
 pub(super) fn tenants(root: &Section<'_>) -> (Tenants, Vec<Credential>) {
     let data_centers = data_centers(root);
@@ -273,7 +288,15 @@ fn read_rule(section: &Section<'_>, writes: &[Write], number_of: &mut impl FnMut
         refresh_ahead: section.duration("refresh_ahead"),
         min_refresh_interval: section.duration("min_refresh_interval"),
         stale_after_write: section.flag("stale_after_write"),
+        cache_groups: section.flag("announce_groups").then(|| cache_groups(&names)).flatten(),
     }
+}
+
+/// The `Cache-Groups` of RFC 9875: a list of strings (RFC 9651).
+fn cache_groups(names: &[String]) -> Option<HeaderValue> {
+    let quoted: Vec<String> =
+        names.iter().map(|name| format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))).collect();
+    HeaderValue::from_str(&quoted.join(", ")).ok().filter(|value| !value.is_empty())
 }
 
 fn write(name: String, section: Section<'_>, number_of: &mut impl FnMut(String) -> usize) -> Write {

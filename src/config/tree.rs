@@ -117,6 +117,12 @@ pub(super) fn overlay(lower: &mut Table, upper: Table) {
     }
 }
 
+/// Whether a key is a list that holds this text.
+pub(super) fn list_holds(table: &Table, key: &str, text: &str) -> bool {
+    let Some(Value::Array(items)) = table.get(key).map(|node| &node.value) else { return false };
+    items.iter().any(|item| matches!(&item.value, Value::Text(item) if item == text))
+}
+
 fn is_reference(table: &Table) -> bool {
     table.keys().any(|key| matches!(key.as_str(), "file" | "env"))
 }

@@ -12,7 +12,7 @@
 //! - [`refusal`]: every way a request ends badly
 //! - [`fetch`]: the exchange with Zoho
 //! - [`fill`]: a fetch that many share
-//! - [`write`](self::write): what writes make untrue
+//! - `write`: what writes make untrue
 
 mod account;
 pub mod answer;

@@ -58,7 +58,10 @@ async fn a_page_that_does_not_exist_tells_which_do() {
     let sidecar = Sidecar::run(&zoho, "").await;
     let answer = caller::get(sidecar.admin(), "/").await;
     assert_eq!(answer.status, 404);
-    assert_eq!(answer.json()["pages"], serde_json::json!(["/livez", "/readyz", "/metrics", "/status"]));
+    assert_eq!(
+        answer.json()["pages"],
+        serde_json::json!(["/livez", "/readyz", "/metrics", "/status", "POST /purge"])
+    );
 }
 
 #[tokio::test]
