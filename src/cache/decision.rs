@@ -76,9 +76,9 @@ pub fn decide(
 ) -> Decision {
     let decision = match found {
         Lookup::Fresh(entry, left) => of_fresh(entry, left, rule, wishes, &is_set_back, now),
-        Lookup::Stale(entry, Freshness::Stale { by, while_revalidate, if_error }) => {
+        Lookup::Stale(entry, Freshness::Stale { by, while_revalidate, if_error, if_asked }) => {
             let age = entry.age(now);
-            if wishes.accept_stale(age, by) {
+            if if_asked && wishes.accept_stale(age, by) {
                 Decision::Serve(entry, Served::MaxStale(by))
             } else if while_revalidate && wishes.accept_while_revalidating(age) {
                 let served = Served::WhileRevalidating(by);

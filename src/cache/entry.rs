@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, ETAG, EXPIRES, HeaderName, HeaderValue, PRAGMA, SET_COOKIE,
+    AGE, CACHE_CONTROL, CONTENT_LENGTH, ETAG, EXPIRES, HeaderName, HeaderValue, LAST_MODIFIED, PRAGMA,
+    SET_COOKIE,
 };
 use http::{HeaderMap, StatusCode};
 
 use super::freshness::Rule;
+use super::origin::Terms;
 use super::validator::strong_tag;
 use crate::clock::Instant;
 use crate::net::headers::copy_if;
@@ -27,49 +29,94 @@ pub struct Entry {
     /// A share of 256, drawn anew for each entry.
     spread: u8,
     expired_by_hand: AtomicBool,
+    terms: Option<Terms>,
 }
+
+/// How long a stale entry is kept for Zoho to say that it is unchanged.
+const VALIDATED_FOR: Duration = Duration::from_hours(1);
 
 /// What an entry costs beside key, head and body: the structures of moka and of the header map.
 const OVERHEAD: usize = 512;
 
+/// A whole answer that was fetched.
+#[derive(Debug)]
+pub struct Fetched<'a> {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers, without those that callers never get.
+    pub head: &'a HeaderMap,
+    /// Its bytes.
+    pub body: Bytes,
+    /// When it came.
+    pub at: Instant,
+    /// The epoch in which its fetch began.
+    pub epoch: u64,
+    /// What its own headers allow, for a rule that obeys them.
+    pub terms: Option<Terms>,
+}
+
 impl Entry {
-    /// An entry of an answer that arrived at `now`, of a fetch that began in `epoch`. One that the rule does
-    /// not store, an error say, keeps Zoho's headers: it only reaches those who wait for it now.
-    pub fn new(
-        route: usize,
-        status: StatusCode,
-        head: &HeaderMap,
-        body: Bytes,
-        now: Instant,
-        epoch: u64,
-        rule: &Rule,
-    ) -> Self {
+    /// An entry of an answer. One that the rule does not store, an error say, keeps Zoho's headers: it only
+    /// reaches those who wait for it now.
+    pub fn new(rule: &Rule, route: usize, fetched: Fetched<'_>) -> Self {
         // Zoho forbids caching by `no-store` on every answer; the rule overrides that on purpose. To callers
         // the sidecar is the cache: their own would not learn of the writes it sees.
         const SLOTS: usize = 6;
-        let stores = rule.stores(status);
+        let Fetched { status, head, body, at, epoch, terms } = fetched;
+        let stores = if rule.obeys_origin { terms.is_some() } else { rule.stores(status) };
+        let replaces = stores && !rule.obeys_origin;
         // What arrives is a slice of the connection's buffer; kept as it is, a short answer would hold all of it.
         let body = if stores { Bytes::copy_from_slice(&body) } else { body };
-        let mut head = copy_if(head, SLOTS, |name| !(is_never_kept(name) || stores && is_replaced(name)));
+        let mut head = copy_if(head, SLOTS, |name| {
+            !(is_never_kept(name) || replaces && is_replaced(name) || stores && *name == AGE)
+        });
         if stores {
             head.values_mut().for_each(|value| *value = compact(value));
-            head.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
             if let Some(groups) = &rule.cache_groups {
                 head.insert("cache-groups", groups.clone());
             }
+        }
+        if replaces {
+            head.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
             head.entry(ETAG).or_insert_with(|| strong_tag(&body));
         }
-        Self {
+        let mut entry = Self {
             status,
             head,
             body,
-            stored: now,
+            stored: at,
             epoch,
-            keep: rule.keep_for(status),
+            keep: Duration::ZERO,
             route,
             spread: spread(),
             expired_by_hand: AtomicBool::new(false),
+            terms: terms.filter(|_| rule.obeys_origin),
+        };
+        entry.keep = entry.keep_by(rule);
+        entry
+    }
+
+    fn keep_by(&self, rule: &Rule) -> Duration {
+        match &self.terms {
+            None => rule.keep_for(self.status),
+            Some(terms) => {
+                let stale = |said: Option<Duration>, rules: Duration| said.unwrap_or(rules);
+                let helps = stale(terms.stale_while_revalidate, rule.stale_while_revalidate)
+                    .max(stale(terms.stale_if_error, rule.stale_if_error));
+                let validated = if self.has_validator() { VALIDATED_FOR } else { Duration::ZERO };
+                terms.fresh_for + helps.max(validated)
+            }
         }
+    }
+
+    /// What its own headers allow, for a rule that obeys them.
+    pub fn terms(&self) -> Option<&Terms> {
+        self.terms.as_ref()
+    }
+
+    /// Whether Zoho could say that it is unchanged.
+    pub fn has_validator(&self) -> bool {
+        self.terms.is_some() && (self.head.contains_key(ETAG) || self.head.contains_key(LAST_MODIFIED))
     }
 
     /// Its status.
@@ -89,7 +136,8 @@ impl Entry {
 
     /// How old it is.
     pub fn age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.stored)
+        let on_arrival = self.terms.map_or(Duration::ZERO, |terms| terms.initial_age);
+        now.saturating_duration_since(self.stored) + on_arrival
     }
 
     /// When it came.
@@ -158,6 +206,15 @@ fn is_replaced(name: &HeaderName) -> bool {
 }
 
 #[cfg(test)]
+impl Fetched<'_> {
+    /// An answer without headers.
+    pub(super) fn plain(status: StatusCode, body: &'static str, at: Instant, epoch: u64) -> Self {
+        static NONE: std::sync::LazyLock<HeaderMap> = std::sync::LazyLock::new(HeaderMap::new);
+        Self { status, head: &NONE, body: body.into(), at, epoch, terms: None }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::Clock;
@@ -176,7 +233,9 @@ mod tests {
             head.append(name, HeaderValue::from_static(value));
         }
         let rule = Rule::lasting(Duration::from_secs(1));
-        let entry = Entry::new(0, StatusCode::OK, &head, "{}".into(), Clock::system().now(), 0, &rule);
+        let now = Clock::system().now();
+        let fetched = Fetched { head: &head, ..Fetched::plain(StatusCode::OK, "{}", now, 0) };
+        let entry = Entry::new(&rule, 0, fetched);
         let kept: Vec<_> =
             entry.head().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         assert_eq!(

@@ -29,6 +29,8 @@ pub struct Rule {
     pub min_refresh_interval: Duration,
     /// Whether an entry that a write made untrue may still be served when Zoho cannot answer.
     pub stale_after_write: bool,
+    /// Whether the answer's own headers decide instead (RFC 9111).
+    pub obeys_origin: bool,
     /// The groups by name, for callers that keep answers themselves (`Cache-Groups`, RFC 9875).
     pub cache_groups: Option<HeaderValue>,
 }
@@ -46,6 +48,7 @@ impl Rule {
             refresh_ahead: Duration::ZERO,
             min_refresh_interval: Duration::ZERO,
             stale_after_write: false,
+            obeys_origin: false,
             cache_groups: None,
         }
     }
@@ -86,6 +89,8 @@ pub enum Freshness {
         while_revalidate: bool,
         /// Whether it may be served if Zoho cannot answer.
         if_error: bool,
+        /// Whether it may be served to who says that stale will do.
+        if_asked: bool,
     },
     /// Not served for anything.
     Gone,
@@ -94,27 +99,59 @@ pub enum Freshness {
 /// Judges an entry. A pure function of entry, rule and time.
 pub fn judge(entry: &Entry, rule: &Rule, now: Instant) -> Freshness {
     let age = entry.age(now);
-    let fresh_for = rule.fresh_for(entry.status());
-    if let Some(left) =
-        fresh_for.checked_sub(age).filter(|left| !left.is_zero() && !entry.is_expired_by_hand())
-    {
+    let terms = Terms::of(entry, rule);
+    let by_hand = entry.is_expired_by_hand();
+    if let Some(left) = terms.fresh_for.checked_sub(age).filter(|left| !left.is_zero() && !by_hand) {
         return Freshness::Fresh { left };
     }
-    let by = age.saturating_sub(fresh_for);
-    let while_revalidate = by < rule.stale_while_revalidate && !entry.is_expired_by_hand();
-    let if_error = by < rule.stale_if_error;
-    if while_revalidate || if_error {
-        Freshness::Stale { by, while_revalidate, if_error }
+    let by = age.saturating_sub(terms.fresh_for);
+    let while_revalidate = by < terms.while_revalidate && !by_hand;
+    let if_error = by < terms.if_error;
+    if while_revalidate || if_error || terms.can_be_validated {
+        Freshness::Stale { by, while_revalidate, if_error, if_asked: terms.may_be_stale }
     } else {
         Freshness::Gone
+    }
+}
+
+/// What holds for an entry: the rule's word, or the answer's own.
+struct Terms {
+    fresh_for: Duration,
+    while_revalidate: Duration,
+    if_error: Duration,
+    may_be_stale: bool,
+    can_be_validated: bool,
+}
+
+impl Terms {
+    fn of(entry: &Entry, rule: &Rule) -> Self {
+        let Some(own) = entry.terms() else {
+            return Self {
+                fresh_for: rule.fresh_for(entry.status()),
+                while_revalidate: rule.stale_while_revalidate,
+                if_error: rule.stale_if_error,
+                may_be_stale: true,
+                can_be_validated: false,
+            };
+        };
+        let allowed = |said: Option<Duration>, rules: Duration| {
+            if own.may_be_stale { said.unwrap_or(rules) } else { Duration::ZERO }
+        };
+        Self {
+            fresh_for: own.fresh_for,
+            while_revalidate: allowed(own.stale_while_revalidate, rule.stale_while_revalidate),
+            if_error: allowed(own.stale_if_error, rule.stale_if_error),
+            may_be_stale: own.may_be_stale,
+            can_be_validated: entry.has_validator(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::entry::Fetched;
     use crate::clock::Clock;
-    use http::HeaderMap;
 
     fn rule() -> Rule {
         Rule {
@@ -129,13 +166,14 @@ mod tests {
     async fn an_entry_passes_through_its_ages_in_order() {
         let stored = Clock::system().now();
         let judged = |status: StatusCode, age: u64| {
-            let entry = Entry::new(0, status, &HeaderMap::new(), "".into(), stored, 0, &rule());
+            let entry = Entry::new(&rule(), 0, Fetched::plain(status, "", stored, 0));
             judge(&entry, &rule(), stored + Duration::from_secs(age))
         };
         let stale = |by, while_revalidate, if_error| Freshness::Stale {
             by: Duration::from_secs(by),
             while_revalidate,
             if_error,
+            if_asked: true,
         };
         let (full, empty) = (StatusCode::OK, StatusCode::NO_CONTENT);
         assert_eq!(judged(full, 0), Freshness::Fresh { left: Duration::from_secs(300) });

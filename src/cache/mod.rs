@@ -1,6 +1,7 @@
 //! What Zoho said, for as long as a rule lets it be repeated.
 //!
 //! - [`key`]: what makes two requests the same
+//! - [`origin`]: routes that obey the answer's own headers
 //! - [`freshness`]: the rule, and the pure decision: fresh, stale or gone
 //! - [`entry`]: what is kept of an answer, and what never is
 //! - [`decision`]: what to do about a read: serve, renew, fetch
@@ -20,6 +21,7 @@ pub mod epochs;
 pub mod flight;
 pub mod freshness;
 pub mod key;
+pub mod origin;
 pub mod purge;
 mod setbacks;
 pub mod validator;
@@ -29,6 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::header::HeaderName;
 use moka::sync::Cache as Moka;
 
 use crate::clock::Instant;
@@ -71,6 +74,7 @@ pub struct Cache<V> {
     entries: Moka<Key, Arc<Entry>>,
     uncacheable: Moka<Key, Instant>,
     setbacks: Setbacks,
+    varies: Moka<Key, Arc<[HeaderName]>>,
     purges: AtomicU64,
     /// Groups of entries that writes make untrue.
     pub epochs: Epochs,
@@ -78,6 +82,9 @@ pub struct Cache<V> {
     pub flights: Arc<Flights<V>>,
     settings: Settings,
 }
+
+/// For how many URLs it is remembered which request headers their answers depend on.
+const VARYING_KEYS: u64 = 50_000;
 
 /// How many uncacheable keys are remembered; each costs some 200 bytes.
 const UNCACHEABLE_KEYS: u64 = 10_000;
@@ -96,6 +103,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             entries,
             uncacheable,
             setbacks: Setbacks::new(),
+            varies: Moka::builder().max_capacity(VARYING_KEYS).build(),
             purges: AtomicU64::new(0),
             epochs: Epochs::new(tenants, groups),
             flights: Flights::new(settings.fetch_timeout),
@@ -133,6 +141,20 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         // look-up will take it.
         self.entries.insert(key, entry);
         true
+    }
+
+    /// Which request headers the answers of a URL depend on, as its last answer said.
+    pub fn varies_by(&self, url: &[u8]) -> Option<Arc<[HeaderName]>> {
+        self.varies.get(url)
+    }
+
+    /// Remembers that; nothing need be remembered of a URL whose answers depend on none.
+    pub fn note_vary(&self, url: Key, names: Vec<HeaderName>) {
+        if names.is_empty() {
+            self.varies.invalidate(&url);
+        } else {
+            self.varies.insert(url, names.into());
+        }
     }
 
     /// Remembers that a key's answer could not be stored, so that nobody waits for the next one.
@@ -199,8 +221,9 @@ impl moka::Expiry<Key, Arc<Entry>> for KeepAsLongAsUseful {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::entry::Fetched;
     use crate::clock::Clock;
-    use http::{HeaderMap, StatusCode};
+    use http::StatusCode;
 
     fn settings() -> Settings {
         Settings {
@@ -225,7 +248,7 @@ mod tests {
     }
 
     fn entry(now: Instant, epoch: u64) -> Arc<Entry> {
-        Arc::new(Entry::new(0, StatusCode::OK, &HeaderMap::new(), "{}".into(), now, epoch, &rule()))
+        Arc::new(Entry::new(&rule(), 0, Fetched::plain(StatusCode::OK, "{}", now, epoch)))
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
 //! Tenants, data centres, routes and writes, checked against each other.
 
+use std::time::Duration;
+
 use http::HeaderValue;
 
 use crate::cache::freshness::Rule;
@@ -278,8 +280,10 @@ fn read_rule(section: &Section<'_>, writes: &[Write], number_of: &mut impl FnMut
             );
         }
     }
+    let obeys_origin = section.is_word("fresh_for", "origin");
     Rule {
-        fresh_for: section.duration("fresh_for"),
+        fresh_for: if obeys_origin { Duration::ZERO } else { section.duration("fresh_for") },
+        obeys_origin,
         empty_fresh_for: section.duration("empty_fresh_for"),
         stale_while_revalidate: section.duration("stale_while_revalidate"),
         stale_if_error: section.duration("stale_if_error"),

@@ -266,7 +266,12 @@ impl<'a> Section<'a> {
 
     /// Whether the key is `"none"`.
     pub(super) fn is_none(&self, key: &str) -> bool {
-        matches!(self.node(key).map(|node| &node.value), Some(Value::Text(text)) if text == "none")
+        self.is_word(key, "none")
+    }
+
+    /// Whether the key is this word.
+    pub(super) fn is_word(&self, key: &str, word: &str) -> bool {
+        matches!(self.node(key).map(|node| &node.value), Some(Value::Text(text)) if text == word)
     }
 
     /// Whether the key is written at all.

@@ -1,6 +1,7 @@
 //! A request once it is understood: whose it is, which rule covers it, and what to ask Zoho.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use http::header::{HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE};
 use http::uri::PathAndQuery;
@@ -11,6 +12,7 @@ use super::account::Label;
 use super::answer::WhyPassed;
 use super::inspect;
 use super::refusal::Refusal;
+use crate::cache::entry::Entry;
 use crate::cache::key::{self, Key};
 use crate::cache::validator::http_date;
 use crate::clock::Instant;
@@ -119,6 +121,7 @@ impl Reading<'_> {
 }
 
 /// A request that goes on to Zoho, with all that is needed for it after the caller's request is taken apart.
+#[derive(Clone)]
 pub(super) struct Call {
     /// Whose it is.
     pub(super) tenant: usize,
@@ -132,11 +135,18 @@ pub(super) struct Call {
     pub(super) request_id: HeaderValue,
     /// The groups that this request makes untrue, if it succeeds.
     pub(super) forgets: Forgets,
+    /// The caller's headers, for a rule by which the answer says which of them it depends on.
+    pub(super) asked: Option<HeaderMap>,
     /// The request as it goes out.
     pub(super) outbound: Outbound,
 }
 
 impl Call {
+    /// The same call, to be answered with 304 if the answer with these headers is still right.
+    pub(super) fn validating(&self, head: &HeaderMap) -> Self {
+        Self { outbound: self.outbound.validating(head), ..self.clone() }
+    }
+
     /// The call that a reading of `request` leads to. What it brings may be for many: `is_shared`.
     pub(super) fn new<B>(
         rules: &Rulebook,
@@ -152,15 +162,18 @@ impl Call {
             Destination::Api => tenant.data_center.api.of(tenant.environment),
             Destination::Uploads => &tenant.data_center.uploads,
         };
+        let rule = match reading.plan {
+            Plan::Cached(route) => Some(&rules.routes.route(route).rule),
+            Plan::Pass(..) => None,
+        };
+        let obeys_origin = rule.is_some_and(|rule| rule.obeys_origin);
         let (asked_by, audience) = match is_shared {
+            true if obeys_origin => (Method::GET, Audience::AlikeByVary),
             true if key::accepts_gzip(request.headers()) => (Method::GET, Audience::AllWithGzip),
             true => (Method::GET, Audience::AllPlain),
             false => (method.clone(), Audience::Caller),
         };
-        let vary_by = match reading.plan {
-            Plan::Cached(route) => rules.routes.route(route).rule.vary_by.as_slice(),
-            Plan::Pass(..) => &[],
-        };
+        let vary_by = rule.map_or(&[][..], |rule| rule.vary_by.as_slice());
         let outbound = Outbound::new(
             asked_by,
             origin.clone(),
@@ -177,6 +190,7 @@ impl Call {
             method,
             target,
             request_id,
+            asked: (is_shared && obeys_origin).then(|| request.headers().clone()),
             outbound,
         })
     }
@@ -199,6 +213,10 @@ pub(super) struct CacheSlot {
     pub(super) epoch: u64,
     /// How often something was purged before the fetch began.
     pub(super) purges: u64,
+    /// The key of the URL alone, for a rule by which the answer says what else belongs to it.
+    pub(super) url: Option<Key>,
+    /// An entry that Zoho may say is unchanged.
+    pub(super) validates: Option<Arc<Entry>>,
     /// An entry stored since then is as good as what this fetch would bring; `None` for any fresh one.
     pub(super) not_before: Option<Instant>,
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::StatusCode;
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::Proxy;
 use super::answer::{Kept, Timing, headers_for_callers};
@@ -10,9 +10,11 @@ use super::call::{CacheSlot, Call};
 use super::fetch::Reply;
 use super::refusal::Refusal;
 use crate::cache::Lookup;
-use crate::cache::entry::Entry;
+use crate::cache::entry::{Entry, Fetched};
 use crate::cache::flight::{Lost, Ticket};
 use crate::cache::freshness::Rule;
+use crate::cache::key::{self, Key, Parts};
+use crate::cache::origin;
 use crate::net::body::{Body, Prefix};
 
 /// What a shared fetch ends with. Cheap to clone: everybody who waited gets one.
@@ -81,12 +83,12 @@ impl Proxy {
 
     async fn fetch_whole(&self, call: &Call, slot: CacheSlot, rule: &Rule) -> Landed {
         let shared = &*self.shared;
-        let reply = match self.fetch(call, Body::empty(), &mut |_| {}).await {
-            Ok(reply) => reply,
+        let asked_at = shared.clock.wall();
+        let (reply, validated) = match self.ask(call, slot.validates.as_ref()).await {
+            Ok(asked) => asked,
             Err(refusal) => return Landed::Refused(Arc::new(refusal)),
         };
         let Reply { head, body, timing, identity } = reply;
-        let status = head.status;
         let bytes = match body.read_up_to(shared.cache.max_entry_bytes()).await {
             Ok(Prefix::Whole(bytes)) => bytes,
             Ok(Prefix::Partial(body)) => {
@@ -97,28 +99,94 @@ impl Proxy {
             Err(error) => return Landed::Refused(Arc::new(Refusal::of_answer_body(&error))),
         };
         let headers = headers_for_callers(&head.headers, false);
-        let entry =
-            Arc::new(Entry::new(slot.route, status, &headers, bytes, shared.clock.now(), slot.epoch, rule));
-        let current_epoch = || shared.cache.epochs.current(call.tenant, &rule.groups);
-        let kept = if !rule.stores(status) {
-            Kept::NotStorable
-        } else if identity == slot.key.identity()
-            && shared.cache.store(slot.key, entry.clone(), slot.purges, current_epoch)
-        {
+        // What Zoho says is unchanged has the stored bytes, and the stored headers with the news.
+        let (status, headers, bytes) = match &validated {
+            Some(entry) => (entry.status(), origin::updated(entry.head(), &headers), entry.body().clone()),
+            None => (head.status, headers, bytes),
+        };
+        let terms = call.asked.as_ref().and_then(|asked| {
+            let told = if validated.is_some() { &headers } else { &head.headers };
+            origin::terms(asked, status, told, asked_at, shared.clock.wall())
+        });
+        let fetched =
+            Fetched { status, head: &headers, body: bytes, at: shared.clock.now(), epoch: slot.epoch, terms };
+        let entry = Arc::new(Entry::new(rule, slot.route, fetched));
+        let kept = self.keep(call, slot, rule, &entry, identity);
+        Landed::Whole { entry, kept, timing: Some(timing) }
+    }
+
+    /// Asks Zoho; for an entry that has a validator, whether it is still right. A 304 that is about something
+    /// else is no answer, and the question is asked anew without a condition.
+    async fn ask(
+        &self,
+        call: &Call,
+        validates: Option<&Arc<Entry>>,
+    ) -> Result<(Reply, Option<Arc<Entry>>), Refusal> {
+        if let Some(entry) = validates {
+            let reply = self.fetch(&call.validating(entry.head()), Body::empty(), &mut |_| {}).await?;
+            if reply.head.status != StatusCode::NOT_MODIFIED {
+                return Ok((reply, None));
+            }
+            if origin::is_about(&reply.head.headers, entry.head()) {
+                return Ok((reply, Some(entry.clone())));
+            }
+        }
+        Ok((self.fetch(call, Body::empty(), &mut |_| {}).await?, None))
+    }
+
+    /// Makes an entry of an answer, if it may be one.
+    fn keep(&self, call: &Call, slot: CacheSlot, rule: &Rule, entry: &Arc<Entry>, identity: u64) -> Kept {
+        let cache = &self.shared.cache;
+        let may_be_stored =
+            if rule.obeys_origin { entry.terms().is_some() } else { rule.stores(entry.status()) };
+        if !may_be_stored {
+            if rule.obeys_origin && !is_trouble(entry.status()) {
+                // Nobody may be answered from somebody else's fetch of it, so nobody should wait for one.
+                cache.remember_uncacheable(slot.key, self.shared.clock.now());
+            }
+            return Kept::NotStorable;
+        }
+        let current_epoch = || self.shared.epoch(call.tenant, rule, call.target.as_str());
+        let key = match (&slot.url, &call.asked) {
+            (Some(url), Some(asked)) => {
+                let names = origin::vary(entry.head()).unwrap_or_default();
+                let key = variant(call, url.identity(), asked, rule, &names);
+                cache.note_vary(url.clone(), names);
+                key
+            }
+            _ => slot.key,
+        };
+        if identity == key.identity() && cache.store(key, entry.clone(), slot.purges, current_epoch) {
             Kept::Stored
         } else {
             Kept::Overtaken
-        };
-        Landed::Whole { entry, kept, timing: Some(timing) }
+        }
     }
+}
+
+/// The key of an answer that depends on these headers of the request.
+fn variant(call: &Call, identity: u64, asked: &HeaderMap, rule: &Rule, names: &[HeaderName]) -> Key {
+    let mut bytes = Vec::new();
+    let vary_by: Vec<HeaderName> = rule.vary_by.iter().chain(names).cloned().collect();
+    let parts = Parts {
+        tenant: call.tenant,
+        identity,
+        path_and_query: call.target.as_str(),
+        headers: asked,
+        vary_by: &vary_by,
+    };
+    key::write(&parts, &mut bytes);
+    Key::from_bytes(&bytes)
+}
+
+fn is_trouble(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
 impl Landed {
     /// Whether Zoho could not answer: not that it refused the request, but that it might not have, were it
     /// well.
     pub(super) fn is_failure(&self) -> bool {
-        let is_trouble =
-            |status: StatusCode| status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
         match self {
             Self::Whole { entry, .. } => is_trouble(entry.status()),
             Self::TooLong(_) => false,

@@ -10,6 +10,7 @@
 //! - [`delivery`]: the body on its way
 //! - [`ending`]: every answer counted, and its line in the log
 //! - [`refusal`]: every way a request ends badly
+//! - [`shared`]: what all workers share
 //! - [`fetch`]: the exchange with Zoho
 //! - [`fill`]: a fetch that many share
 //! - `write`: what writes make untrue
@@ -24,8 +25,12 @@ mod fill;
 mod inspect;
 pub mod refusal;
 mod request_id;
+mod shared;
 mod write;
 
+pub use shared::{Settings, Shared};
+
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,121 +38,32 @@ use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use http::header::HeaderValue;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response};
 use http_body::Body as HttpBody;
 
-use crate::admission::Admission;
-use crate::cache::Cache;
+use crate::cache::Lookup;
 use crate::cache::decision::{Decision, Fallback, Served, WhyFetch, decide};
 use crate::cache::entry::Entry;
+use crate::cache::freshness::Rule;
 use crate::cache::key::Key;
-use crate::cache::purge::{Depth, Purge};
 use crate::cache::wishes::Wishes;
-use crate::clock::{Clock, Instant};
+use crate::clock::Instant;
 use crate::net::body::Body;
 use crate::net::transport::BoxFuture;
-use crate::oauth::Tokens;
-use crate::rulebook::Rulebook;
-use crate::telemetry::metrics::{Metrics, UpstreamMetrics};
-use crate::telemetry::request_log::RequestLog;
 use crate::upstream::Upstream;
 
-use account::{Books, Counters, Facts};
+use account::Facts;
 use answer::{CacheStatus, Kept, WhyPassed};
 use call::{CacheSlot, Call, Plan, Reading};
 use ending::Unanswered;
 use fill::Landed;
 use refusal::Refusal;
 
-/// How requests are handled.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// A request body of at most this many bytes is kept until Zoho has answered, so that it can be sent
-    /// again with a new token.
-    pub replay_max_bytes: usize,
-    /// A longer path with its query is refused.
-    pub max_uri_bytes: usize,
-}
-
-/// What all workers share.
-pub struct Shared {
-    rules: Arc<Rulebook>,
-    cache: Cache<Landed>,
-    tokens: Vec<Arc<Tokens>>,
-    admission: Admission,
-    settings: Settings,
-    metrics: Arc<Metrics>,
-    upstream_metrics: Vec<UpstreamMetrics>,
-    counters: Counters,
-    books: Arc<Books>,
-    clock: Clock,
-}
-
 /// Answers requests. Each worker has one, with connections of its own to Zoho.
 #[derive(Clone)]
 pub struct Proxy {
     shared: Arc<Shared>,
     upstream: Upstream,
-}
-
-impl Shared {
-    /// Wires the rooms together. `tokens` are by tenant number.
-    #[expect(clippy::too_many_arguments, reason = "one room each; only the composition root calls it")]
-    pub fn new(
-        rules: Arc<Rulebook>,
-        cache: crate::cache::Settings,
-        tokens: Vec<Arc<Tokens>>,
-        admission: Admission,
-        settings: Settings,
-        metrics: Arc<Metrics>,
-        log: RequestLog,
-        clock: Clock,
-    ) -> Arc<Self> {
-        let names = |all: &[crate::tenants::Tenant]| all.iter().map(|tenant| tenant.name.clone()).collect();
-        let books = Books {
-            log,
-            clock: clock.clone(),
-            tenant_names: names(rules.tenants.all()),
-            route_names: rules.routes.all().iter().map(|route| route.name.clone()).collect(),
-        };
-        Arc::new(Self {
-            cache: Cache::new(cache, rules.tenants.all().len(), rules.routes.groups().len()),
-            upstream_metrics: rules.tenants.all().iter().map(|t| metrics.upstream(&t.name)).collect(),
-            counters: Counters::new(&metrics, &rules.tenants, rules.routes.all()),
-            books: Arc::new(books),
-            rules,
-            tokens,
-            admission,
-            settings,
-            metrics,
-            clock,
-        })
-    }
-
-    /// Entries in the cache, and the bytes they weigh.
-    pub fn cache_size(&self) -> (u64, u64) {
-        self.cache.size()
-    }
-
-    /// Forgets entries by hand, and everything of a group: its epochs move, so that fetches under way are not
-    /// kept either.
-    pub fn purge(&self, purge: &Purge, group: Option<usize>) -> u64 {
-        if let (Some(group), Depth::Hard) = (group, purge.depth) {
-            let tenants = purge.tenant.map_or(0..self.rules.tenants.all().len(), |tenant| tenant..tenant + 1);
-            tenants.for_each(|tenant| self.cache.epochs.advance(tenant, &[group]));
-        }
-        self.cache.purge(purge)
-    }
-
-    /// The rules in force.
-    pub fn rules(&self) -> &Rulebook {
-        &self.rules
-    }
-
-    /// The tokens of all tenants, by tenant number.
-    pub fn tokens(&self) -> &[Arc<Tokens>] {
-        &self.tokens
-    }
 }
 
 /// A request being handled: answered at once from the cache, or on its way.
@@ -241,22 +157,31 @@ impl Proxy {
     ) -> Found {
         let shared = &*self.shared;
         let rule = &shared.rules.routes.route(route).rule;
-        let epoch = shared.cache.epochs.current(reading.tenant, &rule.groups);
+        let epoch = shared.epoch(reading.tenant, rule, reading.path_and_query);
         let identity = shared.tokens[reading.tenant].identity();
         let wishes = Wishes::of(request.headers());
         let answer = |entry: &Entry, served| {
             let facts = Self::facts(request.method(), reading, arrival);
             self.answer_entry(entry, CacheStatus::Served(served), request.headers(), facts)
         };
-        reading.with_key(identity, request.headers(), &rule.vary_by, |key| {
+        let (url, vary_by) = self.variants(rule, reading, identity, request.headers());
+        reading.with_key(identity, request.headers(), &vary_by, |key| {
+            let found = shared.cache.lookup(key, rule, epoch, arrival.at);
+            let validates = match &found {
+                Lookup::Fresh(entry, _) | Lookup::Stale(entry, _) if entry.has_validator() => {
+                    Some(entry.clone())
+                }
+                _ => None,
+            };
             let slot = |not_before| CacheSlot {
                 key: Key::from_bytes(key),
                 route,
                 epoch,
                 purges: shared.cache.purges(),
+                url,
+                validates,
                 not_before,
             };
-            let found = shared.cache.lookup(key, rule, epoch, arrival.at);
             let is_set_back = || shared.cache.is_set_back(key, arrival.at);
             match decide(found, rule, &wishes, is_set_back, arrival.at) {
                 Decision::Serve(entry, served) => Found::Answer(answer(&entry, served)),
@@ -279,6 +204,24 @@ impl Proxy {
         })
     }
 
+    /// Which headers tell the answers of a URL apart: the rule's, and for one that obeys the origin those that
+    /// the last answer named; then with the key of the URL alone.
+    fn variants<'a>(
+        &self,
+        rule: &'a Rule,
+        reading: &Reading<'_>,
+        identity: u64,
+        headers: &HeaderMap,
+    ) -> (Option<Key>, Cow<'a, [HeaderName]>) {
+        if !rule.obeys_origin {
+            return (None, Cow::Borrowed(&rule.vary_by));
+        }
+        let url = reading.with_key(identity, headers, &rule.vary_by, Key::from_bytes);
+        let named = self.shared.cache.varies_by(url.as_bytes());
+        let all = rule.vary_by.iter().chain(named.as_deref().unwrap_or_default()).cloned().collect();
+        (Some(url), Cow::Owned(all))
+    }
+
     /// Answers a read that a rule covers from a fetch, this caller's own or one under way; or from the
     /// fallback, if the fetch fails and what the fallback says is still true.
     async fn fill(
@@ -294,13 +237,17 @@ impl Proxy {
         let landed = self.share_fetch(call, slot).await;
         if let Some(Fallback { entry, served }) = fallback
             && landed.as_ref().map_or(true, |(landed, _)| landed.is_failure())
-            && self.may_serve(served, call.tenant, route, epoch)
+            && self.may_serve(served, call, route, epoch)
         {
             let status = CacheStatus::Served(served);
             return Ok(self.answer_entry(&entry, status, asked, Self::facts_of(call, arrival)));
         }
         let (landed, leads) = landed?;
         match landed {
+            Landed::Whole { entry, kept, .. } if !leads && self.is_anothers(route, &entry, kept) => {
+                // By the answer's own word it is for who asked, or for who asks alike.
+                self.relay(call, Body::empty(), WhyPassed::Uncacheable, arrival).await
+            }
             Landed::Whole { entry, kept, timing } => {
                 let status = CacheStatus::Fetched { why, kept, collapsed: !leads };
                 // Who joined late waited for less than that.
@@ -322,13 +269,19 @@ impl Proxy {
         }
     }
 
+    /// Whether an answer that another request's fetch brought is not for this one.
+    fn is_anothers(&self, route: usize, entry: &Entry, kept: Kept) -> bool {
+        let obeys_origin = self.shared.rules.routes.route(route).rule.obeys_origin;
+        obeys_origin && (kept != Kept::Stored || entry.head().contains_key(http::header::VARY))
+    }
+
     /// What a write has made untrue while its renewal failed is not served, whatever happened to Zoho,
     /// unless the rule prefers old to none.
-    fn may_serve(&self, served: Served, tenant: usize, route: usize, epoch: u64) -> bool {
+    fn may_serve(&self, served: Served, call: &Call, route: usize, epoch: u64) -> bool {
         let rule = &self.shared.rules.routes.route(route).rule;
         matches!(served, Served::AfterWrite(_))
             || rule.stale_after_write
-            || self.shared.cache.epochs.current(tenant, &rule.groups) == epoch
+            || self.shared.epoch(call.tenant, rule, call.target.as_str()) == epoch
     }
 
     /// Passes a request through, streaming both ways, and forgets what a write makes untrue.

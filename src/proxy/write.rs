@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use http::header::{CONTENT_LOCATION, LOCATION};
 
 use super::Proxy;
 use super::call::Call;
@@ -51,6 +52,7 @@ struct PendingWrite<'a> {
     proxy: &'a Proxy,
     tenant: usize,
     forgets: Forgets,
+    url: Option<&'a str>,
     fate: Fate,
 }
 
@@ -61,6 +63,9 @@ impl Drop for PendingWrite<'_> {
             return;
         }
         self.proxy.forget(self.tenant, &self.forgets.groups);
+        if let Some(url) = self.url {
+            self.proxy.shared.cache.epochs.advance_url(self.tenant, url);
+        }
         // Zoho may still be at it after the caller has left or was told of a timeout.
         let patience = is_uncertain.then_some(self.proxy.upstream.settings().first_byte_timeout);
         if let Some(pause) = self.forgets.again_after.max(patience) {
@@ -86,13 +91,35 @@ impl Proxy {
         } else {
             (call.forgets.clone(), body)
         };
-        if forgets.groups.is_empty() {
+        // RFC 9111 section 4.4, for routes that go by it.
+        let forgets_url = self.shared.rules.routes.some_obey_origin() && !call.method.is_safe();
+        if forgets.groups.is_empty() && !forgets_url {
             return self.fetch(call, body, &mut |_| {}).await;
         }
-        let mut write = PendingWrite { proxy: self, tenant: call.tenant, forgets, fate: Fate::NotSent };
+        let url = forgets_url.then(|| call.target.as_str());
+        let mut write = PendingWrite { proxy: self, tenant: call.tenant, forgets, url, fate: Fate::NotSent };
         let fetched = self.fetch(call, body, &mut |fate| write.note(fate)).await;
+        if forgets_url && let Ok(reply) = &fetched {
+            self.forget_urls(call, reply);
+        }
         drop(write);
         fetched
+    }
+
+    /// An answer that is no error makes untrue what is kept of the URL it was for, and of those it names on the
+    /// same host.
+    fn forget_urls(&self, call: &Call, reply: &Reply) {
+        if !(reply.head.status.is_success() || reply.head.status.is_redirection()) {
+            return;
+        }
+        let epochs = &self.shared.cache.epochs;
+        epochs.advance_url(call.tenant, call.target.as_str());
+        for name in [LOCATION, CONTENT_LOCATION] {
+            let named = reply.head.headers.get(name).and_then(|value| value.to_str().ok());
+            if let Some(url) = named.and_then(|url| call.outbound.on_same_origin(url)) {
+                epochs.advance_url(call.tenant, &url);
+            }
+        }
     }
 
     /// What the calls in a composite request make untrue; everything, if they cannot be read.

@@ -128,6 +128,11 @@ impl Routes {
         Forgets { groups: (0..self.groups.len()).collect(), again_after }
     }
 
+    /// Whether any route goes by the answers' own headers.
+    pub fn some_obey_origin(&self) -> bool {
+        self.cached.iter().any(|route| route.rule.obeys_origin)
+    }
+
     /// The names of all groups, by number.
     pub fn groups(&self) -> &[String] {
         &self.groups

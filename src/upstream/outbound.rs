@@ -1,10 +1,11 @@
 //! The request as Zoho must see it.
 
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, HeaderValue,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, COOKIE, ETAG, EXPECT, HOST, HeaderName, HeaderValue,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
 };
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method, Request, Uri};
 use http_body::Body as HttpBody;
 
 use crate::net::body::Body;
@@ -12,7 +13,7 @@ use crate::net::headers::{ConnectionNamed, copy_if, is_hop_by_hop};
 use crate::net::origin::Origin;
 
 /// What goes out, apart from token and body.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Outbound {
     method: Method,
     origin: Origin,
@@ -25,6 +26,9 @@ pub struct Outbound {
 pub enum Audience {
     /// The caller: what it asked for goes out as it is.
     Caller,
+    /// Whoever asks with the same values of the headers that the answer says it depends on. All but conditions
+    /// and ranges go out.
+    AlikeByVary,
     /// All who take gzip. Conditions, ranges and wishes of the one who happened to ask do not go out.
     AllWithGzip,
     /// All who take no coding; the rest likewise.
@@ -43,13 +47,18 @@ impl Outbound {
         vary_by: &[HeaderName],
     ) -> Self {
         let named = ConnectionNamed::of(callers);
-        let is_for_all = audience != Audience::Caller;
         let mut headers = copy_if(callers, 2, |name| {
-            let is_anothers = is_for_all && !is_for_everybody(name) && !vary_by.contains(name);
+            let is_anothers = match audience {
+                Audience::Caller => false,
+                Audience::AlikeByVary => is_condition(name),
+                Audience::AllWithGzip | Audience::AllPlain => {
+                    !is_for_everybody(name) && !vary_by.contains(name)
+                }
+            };
             !(is_never_forwarded(name) || named.contains(name) || is_anothers)
         });
         match audience {
-            Audience::Caller => {}
+            Audience::Caller | Audience::AlikeByVary => {}
             Audience::AllWithGzip => drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))),
             Audience::AllPlain => drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
         }
@@ -72,11 +81,43 @@ impl Outbound {
         request
     }
 
+    /// The same question, to be answered with 304 if the answer with these headers is still right (RFC 9110
+    /// section 13.1).
+    #[must_use]
+    pub fn validating(&self, head: &HeaderMap) -> Self {
+        let mut outbound = self.clone();
+        for (validator, condition) in [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)] {
+            if let Some(value) = head.get(validator) {
+                outbound.headers.insert(condition, value.clone());
+            }
+        }
+        outbound
+    }
+
     /// The same question by GET, without a body.
     pub fn as_get(&self, authorization: &HeaderValue) -> Request<Body> {
         let mut request = self.request(authorization, Body::empty());
         *request.method_mut() = Method::GET;
         request
+    }
+
+    /// Path and query of a URL that an answer names, if it is on the host that was asked.
+    pub fn on_same_origin(&self, url: &str) -> Option<String> {
+        let path = match url.parse::<Uri>().ok()?.into_parts() {
+            http::uri::Parts { scheme: Some(_), authority: Some(authority), path_and_query, .. } => {
+                if !authority.as_str().eq_ignore_ascii_case(self.origin.authority().as_str()) {
+                    return None;
+                }
+                path_and_query?
+            }
+            http::uri::Parts { path_and_query, .. } => path_and_query?,
+        };
+        if path.as_str().starts_with('/') {
+            return Some(path.as_str().to_owned());
+        }
+        // Relative to the folder of what was asked.
+        let folder = self.path_and_query.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+        Some(format!("{folder}/{}", path.as_str()))
     }
 
     /// Its method.
@@ -100,6 +141,11 @@ fn is_never_forwarded(name: &HeaderName) -> bool {
         let hyphenated = name.as_str().replace('_', "-");
         HeaderName::from_bytes(hyphenated.as_bytes()).is_ok_and(|twin| is_never_forwarded(&twin))
     }
+}
+
+/// Conditions and ranges of one caller.
+fn is_condition(name: &HeaderName) -> bool {
+    [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE].contains(name)
 }
 
 /// Headers that cannot make the answer another one for the next who asks: those in every cache key, and those

@@ -13,6 +13,7 @@ mod decisions;
 mod headers;
 mod invalid_token;
 mod invalidation;
+mod origin;
 mod outages;
 mod pass_through;
 mod presets;

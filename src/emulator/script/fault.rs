@@ -30,7 +30,7 @@ pub enum Fault {
     CutBody(usize),
     /// Sends the body in gzip, whether or not it was asked for.
     Gzip,
-    /// Adds headers to the answer, in place of those of the same name.
+    /// Adds headers to the answer, in place of those of the same name; an empty one takes those away.
     Headers(Vec<(String, String)>),
 
     /// Answers this instead.

@@ -51,7 +51,10 @@ fn replace(headers: &mut HeaderMap, with: &[(String, String)]) {
     }
     for (name, value) in with {
         if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
-            headers.append(name, visible(value));
+            // Nothing takes the place of the usual ones: they are left out.
+            if !value.is_empty() {
+                headers.append(name, visible(value));
+            }
         }
     }
 }

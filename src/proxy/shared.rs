@@ -1,0 +1,109 @@
+//! What all workers share: the rules, the cache, the tokens, the books.
+
+use std::sync::Arc;
+
+use super::account::{Books, Counters};
+use super::fill::Landed;
+use crate::admission::Admission;
+use crate::cache::Cache;
+use crate::cache::freshness::Rule;
+use crate::cache::purge::{Depth, Purge};
+use crate::clock::Clock;
+use crate::oauth::Tokens;
+use crate::rulebook::Rulebook;
+use crate::telemetry::metrics::{Metrics, UpstreamMetrics};
+use crate::telemetry::request_log::RequestLog;
+
+/// How requests are handled.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// A request body of at most this many bytes is kept until Zoho has answered, so that it can be sent
+    /// again with a new token.
+    pub replay_max_bytes: usize,
+    /// A longer path with its query is refused.
+    pub max_uri_bytes: usize,
+}
+
+/// What all workers share.
+pub struct Shared {
+    pub(super) rules: Arc<Rulebook>,
+    pub(super) cache: Cache<Landed>,
+    pub(super) tokens: Vec<Arc<Tokens>>,
+    pub(super) admission: Admission,
+    pub(super) settings: Settings,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) upstream_metrics: Vec<UpstreamMetrics>,
+    pub(super) counters: Counters,
+    pub(super) books: Arc<Books>,
+    pub(super) clock: Clock,
+}
+
+impl Shared {
+    /// Wires the rooms together. `tokens` are by tenant number.
+    #[expect(clippy::too_many_arguments, reason = "one room each; only the composition root calls it")]
+    pub fn new(
+        rules: Arc<Rulebook>,
+        cache: crate::cache::Settings,
+        tokens: Vec<Arc<Tokens>>,
+        admission: Admission,
+        settings: Settings,
+        metrics: Arc<Metrics>,
+        log: RequestLog,
+        clock: Clock,
+    ) -> Arc<Self> {
+        let names = |all: &[crate::tenants::Tenant]| all.iter().map(|tenant| tenant.name.clone()).collect();
+        let books = Books {
+            log,
+            clock: clock.clone(),
+            tenant_names: names(rules.tenants.all()),
+            route_names: rules.routes.all().iter().map(|route| route.name.clone()).collect(),
+        };
+        Arc::new(Self {
+            cache: Cache::new(cache, rules.tenants.all().len(), rules.routes.groups().len()),
+            upstream_metrics: rules.tenants.all().iter().map(|t| metrics.upstream(&t.name)).collect(),
+            counters: Counters::new(&metrics, &rules.tenants, rules.routes.all()),
+            books: Arc::new(books),
+            rules,
+            tokens,
+            admission,
+            settings,
+            metrics,
+            clock,
+        })
+    }
+
+    /// The epoch of all that can make an answer of this URL untrue.
+    pub(super) fn epoch(&self, tenant: usize, rule: &Rule, path_and_query: &str) -> u64 {
+        let of_groups = self.cache.epochs.current(tenant, &rule.groups);
+        if rule.obeys_origin {
+            of_groups.wrapping_add(self.cache.epochs.of_url(tenant, path_and_query))
+        } else {
+            of_groups
+        }
+    }
+
+    /// Entries in the cache, and the bytes they weigh.
+    pub fn cache_size(&self) -> (u64, u64) {
+        self.cache.size()
+    }
+
+    /// Forgets entries by hand, and everything of a group: its epochs move, so that fetches under way are not
+    /// kept either.
+    pub fn purge(&self, purge: &Purge, group: Option<usize>) -> u64 {
+        if let (Some(group), Depth::Hard) = (group, purge.depth) {
+            let tenants = purge.tenant.map_or(0..self.rules.tenants.all().len(), |tenant| tenant..tenant + 1);
+            tenants.for_each(|tenant| self.cache.epochs.advance(tenant, &[group]));
+        }
+        self.cache.purge(purge)
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> &Rulebook {
+        &self.rules
+    }
+
+    /// The tokens of all tenants, by tenant number.
+    pub fn tokens(&self) -> &[Arc<Tokens>] {
+        &self.tokens
+    }
+}
