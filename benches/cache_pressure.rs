@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use zoho_sidecar::cache::entry::{Entry, Fetched};
-use zoho_sidecar::cache::freshness::Rule;
 use zoho_sidecar::cache::key::Key;
+use zoho_sidecar::cache::rule::Rule;
 use zoho_sidecar::cache::{Cache, Lookup, Settings};
 use zoho_sidecar::clock::Clock;
 

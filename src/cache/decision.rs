@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::Lookup;
 use super::entry::Entry;
-use super::freshness::{Freshness, Rule};
+use super::freshness::Freshness;
+use super::rule::Rule;
 use super::wishes::Wishes;
 use crate::clock::Instant;
 

@@ -10,8 +10,8 @@ use http::header::{
 };
 use http::{HeaderMap, StatusCode};
 
-use super::freshness::Rule;
 use super::origin::Terms;
+use super::rule::Rule;
 use super::validator::strong_tag;
 use crate::clock::Instant;
 use crate::net::headers::copy_if;

@@ -2,7 +2,8 @@
 //!
 //! - [`key`]: what makes two requests the same
 //! - [`origin`]: routes that obey the answer's own headers
-//! - [`freshness`]: the rule, and the pure decision: fresh, stale or gone
+//! - [`rule`]: how a route is cached
+//! - [`freshness`]: the pure decision: fresh, stale or gone
 //! - [`entry`]: what is kept of an answer, and what never is
 //! - [`decision`]: what to do about a read: serve, renew, fetch
 //! - [`wishes`]: what a caller asks of the cache
@@ -23,6 +24,7 @@ pub mod freshness;
 pub mod key;
 pub mod origin;
 pub mod purge;
+pub mod rule;
 mod setbacks;
 pub mod validator;
 pub mod wishes;
@@ -38,8 +40,9 @@ use crate::clock::Instant;
 use entry::Entry;
 use epochs::Epochs;
 use flight::Flights;
-use freshness::{Freshness, Rule};
+use freshness::Freshness;
 use key::Key;
+use rule::Rule;
 use setbacks::Setbacks;
 
 /// How much is kept.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use crate::cache::freshness::Rule;
+use crate::cache::rule::Rule;
 use crate::net::origin::{Origin, OriginError};
 use crate::oauth::Credential;
 use crate::routes::template::Template;

@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-pub use grant::MintError;
 pub use health::{Health, STATES};
+pub use reply::MintError;
 pub use secret::{SecretError, SecretSource};
 pub use token::Token;
 pub use vault::Identity;

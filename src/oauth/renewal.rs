@@ -6,8 +6,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::budget::Mints;
-use super::grant::{Grant, MintError, Minted};
+use super::grant::Grant;
 use super::health::Health;
+use super::reply::{MintError, Minted};
 use super::token::Token;
 use super::vault::{Identity, Kept, KeptToken, Vault};
 use super::{State, Tokens};

@@ -8,7 +8,71 @@ use oauth2::{AccessToken, RefreshToken, TokenResponse};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::grant::{MintError, Minted};
+use crate::net::origin::Origin;
+use crate::net::transport::TransportError;
+
+/// What a successful exchange brings.
+pub(super) struct Minted {
+    pub(super) value: SecretString,
+    pub(super) lifetime: Duration,
+    pub(super) api_domain: Option<String>,
+}
+
+/// How an exchange failed. Messages never hold any part of a body that could be a token.
+#[derive(Debug, thiserror::Error)]
+pub enum MintError {
+    /// The accounts server was not reached.
+    #[error("cannot reach the accounts server {accounts}")]
+    Unreachable {
+        /// The server.
+        accounts: Origin,
+        /// Why.
+        #[source]
+        source: TransportError,
+    },
+    /// The connection broke or time ran out after the request was sent: a token may have been minted.
+    #[error("no answer from the accounts server {accounts}")]
+    FateUnknown {
+        /// The server.
+        accounts: Origin,
+    },
+    /// A server error.
+    #[error("the accounts server answered with status {status}")]
+    ServerError {
+        /// Its status.
+        status: StatusCode,
+    },
+    /// Too many tokens were minted lately.
+    #[error("the accounts server throttles this refresh token (status {status})")]
+    Throttled {
+        /// Its status.
+        status: StatusCode,
+    },
+    /// `invalid_code`.
+    #[error("the accounts server says invalid_code: it does not accept the refresh token")]
+    GrantDead,
+    /// `invalid_client` or `invalid_client_secret`.
+    #[error("the accounts server says {code}: it does not accept the client")]
+    ClientDead {
+        /// Which of the two.
+        code: &'static str,
+    },
+    /// None of the above.
+    #[error("the accounts server answered with {what} (status {status})")]
+    Nonsense {
+        /// Its status.
+        status: StatusCode,
+        /// What came, in words of ours.
+        what: &'static str,
+    },
+}
+
+impl MintError {
+    /// Whether the accounts server may have minted a token all the same.
+    pub(super) fn may_have_minted(&self) -> bool {
+        matches!(self, Self::FateUnknown { .. })
+    }
+}
 
 /// Zoho's access tokens live an hour. Taken when an answer does not say.
 const DEFAULT_LIFETIME: Duration = Duration::from_hours(1);

@@ -12,9 +12,9 @@ use super::refusal::Refusal;
 use crate::cache::Lookup;
 use crate::cache::entry::{Entry, Fetched};
 use crate::cache::flight::{Lost, Ticket};
-use crate::cache::freshness::Rule;
 use crate::cache::key::{self, Key, Parts};
 use crate::cache::origin;
+use crate::cache::rule::Rule;
 use crate::net::body::{Body, Prefix};
 
 /// What a shared fetch ends with. Cheap to clone: everybody who waited gets one.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
 use http::header::{CONTENT_LOCATION, LOCATION};
 
 use super::Proxy;
 use super::call::Call;
+use super::fate::Fate;
 use super::fetch::Reply;
 use super::refusal::Refusal;
 use crate::net::body::{Body, Prefix};
@@ -16,35 +16,6 @@ use crate::zoho::composite;
 
 /// A composite request holds five calls of at most a hundred records; a longer one is not looked into.
 const COMPOSITE_LIMIT: usize = 1 << 20;
-
-/// Whether a write happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// Zoho has not seen it.
-    NotSent,
-    /// It is on its way, or was when the connection broke.
-    Unknown,
-    /// An attempt ended without an answer. A later one may hear that there is nothing left to do, which is no
-    /// proof that nothing was done.
-    Uncertain,
-    /// Zoho did it, or a part of it.
-    Happened,
-    /// Zoho refused it.
-    DidNotHappen,
-}
-
-impl Fate {
-    /// Any 2xx may hold items that succeeded. A server error may come after the deed.
-    pub(super) fn of(status: StatusCode) -> Self {
-        if status.is_success() {
-            Self::Happened
-        } else if status.is_server_error() {
-            Self::Unknown
-        } else {
-            Self::DidNotHappen
-        }
-    }
-}
 
 /// A write whose fate is being decided. On drop, which comes before the caller's answer and also when the
 /// caller hangs up, it makes its groups untrue unless it certainly did not happen.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use crate::cache::freshness::Rule;
+use crate::cache::rule::Rule;
 use template::{PathTemplate, Template};
 
 /// A route: requests that a template matches, and how they are cached.
