@@ -1,15 +1,14 @@
 //! Measuring a body as it passes.
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, ready};
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Body as HttpBody;
+use http_body_util::BodyExt;
 
 use crate::emulator::{held, random};
-use crate::net::body::{Body, BoxError};
+use crate::net::body::Body;
 
 /// What was read of a body so far.
 #[derive(Clone, Default)]
@@ -46,44 +45,17 @@ pub(in crate::emulator) fn tap(body: Body) -> (Body, Seen) {
     if body.is_end_stream() {
         return (body, seen);
     }
-    (Body::stream(Tapped { body, seen: seen.clone() }), seen)
-}
-
-struct Tapped {
-    body: Body,
-    seen: Seen,
-}
-
-impl HttpBody for Tapped {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(bytes) = frame.data_ref()
-        {
-            self.seen.add(bytes);
+    let measured = seen.clone();
+    let body = body.inspect_frame(move |frame| {
+        if let Some(bytes) = frame.data_ref() {
+            measured.add(bytes);
         }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    });
+    (Body::stream(body), seen)
 }
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt;
-
     use super::*;
 
     #[tokio::test]
