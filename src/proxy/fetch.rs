@@ -19,7 +19,6 @@ use super::refusal::Refusal;
 use crate::admission::Permit;
 use crate::clock::Instant;
 use crate::net::body::{Body, Prefix};
-use crate::net::paced::{Pace, Paced};
 use crate::net::transport::TransportError;
 use crate::oauth::Token;
 use crate::upstream::CallError;
@@ -65,9 +64,8 @@ impl Proxy {
         noted: &mut (dyn FnMut(Fate) + Send),
     ) -> Result<Reply, Refusal> {
         let clock = &self.shared.clock;
-        let limits = self.upstream.settings().clone();
-        let deadline = clock.now() + limits.total_timeout;
-        let mut body = self.keep_if_short(body, limits.idle_timeout, deadline).await?;
+        let deadline = self.upstream.deadline();
+        let mut body = self.keep_if_short(body, deadline).await?;
 
         let asked = clock.now();
         let permit = Arc::new(self.shared.admission.enter(call.tenant).await?);
@@ -136,12 +134,7 @@ impl Proxy {
     }
 
     /// Reads a body that is short enough to be kept; any other streams on.
-    async fn keep_if_short(
-        &self,
-        body: Body,
-        patience: Duration,
-        deadline: Instant,
-    ) -> Result<Outgoing, Refusal> {
+    async fn keep_if_short(&self, body: Body, deadline: Instant) -> Result<Outgoing, Refusal> {
         let most = self.shared.settings.replay_max_bytes;
         if body.is_end_stream() {
             return Ok(Outgoing::Kept(bytes::Bytes::new()));
@@ -149,10 +142,7 @@ impl Proxy {
         if body.size_hint().lower() > most as u64 {
             return Ok(Outgoing::Streaming(Some(body)));
         }
-        let (clock, limits) = (&self.shared.clock, self.upstream.settings());
-        let pace = Pace { idle: patience, total: limits.total_timeout, deadline };
-        let body = Body::stream(Paced::new(body, pace, clock.clone(), ()));
-        match body.read_up_to(most).await {
+        match self.upstream.paced(body, deadline, ()).read_up_to(most).await {
             Ok(Prefix::Whole(bytes)) => Ok(Outgoing::Kept(bytes)),
             Ok(Prefix::Partial(body)) => Ok(Outgoing::Streaming(Some(body))),
             Err(error) => Err(Refusal::of_request_body(&error)),
@@ -215,9 +205,7 @@ impl Proxy {
         deadline: Instant,
     ) -> Reply {
         let (head, body) = answer.into_parts();
-        let limits = self.upstream.settings();
-        let pace = Pace { idle: limits.idle_timeout, total: limits.total_timeout, deadline };
-        let body = Body::stream(Paced::new(body, pace, self.shared.clock.clone(), permit.clone()));
+        let body = self.upstream.paced(body, deadline, permit.clone());
         Reply { head, body, timing, identity: token.identity() }
     }
 }

@@ -10,7 +10,6 @@ use super::fate::Fate;
 use super::fetch::Reply;
 use super::refusal::Refusal;
 use crate::net::body::{Body, Prefix};
-use crate::net::paced::{Pace, Paced};
 use crate::routes::Forgets;
 use crate::zoho::composite;
 
@@ -95,13 +94,7 @@ impl Proxy {
 
     /// What the calls in a composite request make untrue; everything, if they cannot be read.
     async fn look_into(&self, call: &Call, body: Body) -> Result<(Forgets, Body), Refusal> {
-        let (clock, limits) = (&self.shared.clock, self.upstream.settings());
-        let pace = Pace {
-            idle: limits.idle_timeout,
-            total: limits.total_timeout,
-            deadline: clock.now() + limits.total_timeout,
-        };
-        let body = Body::stream(Paced::new(body, pace, clock.clone(), ()));
+        let body = self.upstream.paced(body, self.upstream.deadline(), ());
         let routes = &self.shared.rules.routes;
         let read =
             body.read_up_to(COMPOSITE_LIMIT).await.map_err(|error| Refusal::of_request_body(&error))?;

@@ -15,6 +15,7 @@ use http::{Request, Response};
 
 use crate::clock::{Clock, Instant};
 use crate::net::body::Body;
+use crate::net::paced::{Pace, Paced};
 use crate::net::transport::{Transport, TransportError};
 use paced::{BrokenBy, Progress};
 
@@ -87,6 +88,17 @@ impl Upstream {
     /// The limits.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// When a call that begins now must have ended.
+    pub fn deadline(&self) -> Instant {
+        self.clock.now() + self.settings.total_timeout
+    }
+
+    /// Holds a body to the limits of a call that must end by `deadline`; `guard` is dropped with it.
+    pub fn paced(&self, body: Body, deadline: Instant, guard: impl Unpin + Send + 'static) -> Body {
+        let Settings { idle_timeout: idle, total_timeout: total, .. } = self.settings;
+        Body::stream(Paced::new(body, Pace { idle, total, deadline }, self.clock.clone(), guard))
     }
 
     /// Sends a request and waits for the head of its answer, until `deadline` at the latest.
