@@ -66,7 +66,7 @@ impl Entry {
         // the sidecar is the cache: their own would not learn of the writes it sees.
         const SLOTS: usize = 6;
         let Fetched { status, head, body, at, epoch, terms } = fetched;
-        let stores = if rule.obeys_origin { terms.is_some() } else { rule.stores(status) };
+        let stores = rule.may_store(status, terms.as_ref());
         let replaces = stores && !rule.obeys_origin;
         // What arrives is a slice of the connection's buffer; kept as it is, a short answer would hold all of it.
         let body = if stores { Bytes::copy_from_slice(&body) } else { body };

@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 use super::directives::{self, Directive};
-use super::validator::http_date;
+use super::validator::{http_date, opaque};
 
 /// What an answer's own headers allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,10 +137,6 @@ pub fn is_about(not_modified: &HeaderMap, stored: &HeaderMap) -> bool {
         (None, _) => true,
     };
     same(&ETAG) && (not_modified.contains_key(ETAG) || same(&LAST_MODIFIED))
-}
-
-fn opaque(tag: &[u8]) -> &[u8] {
-    tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
 /// Section 4.2.3.

@@ -5,6 +5,8 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
 
+use super::origin::Terms;
+
 /// How a route is cached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
@@ -67,6 +69,16 @@ impl Rule {
     /// Only answers that say what there is are stored: never an error, never a partial answer.
     pub fn stores(&self, status: StatusCode) -> bool {
         !self.fresh_for(status).is_zero()
+    }
+
+    /// Whether an answer may be stored: for a rule that obeys the origin, whether that set terms for it.
+    pub fn may_store(&self, status: StatusCode, terms: Option<&Terms>) -> bool {
+        if self.obeys_origin { terms.is_some() } else { self.stores(status) }
+    }
+
+    /// The headers by which answers are told apart, with those that an answer itself has named.
+    pub fn vary_by_with(&self, named: &[HeaderName]) -> Vec<HeaderName> {
+        self.vary_by.iter().chain(named).cloned().collect()
     }
 }
 

@@ -31,7 +31,7 @@ fn none_match_says_unchanged(asked: &HeaderMap, tag: Option<&HeaderValue>) -> bo
     let Some(tag) = tag.and_then(|tag| tag.to_str().ok()) else { return false };
     let values = asked.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut any = values.flat_map(tags);
-    any.any(|asked| asked == "*" || opaque(asked) == opaque(tag))
+    any.any(|asked| asked == "*" || opaque(asked.as_bytes()) == opaque(tag.as_bytes()))
 }
 
 /// The entity tags of a list. A comma inside quotes belongs to the tag.
@@ -49,14 +49,15 @@ fn tags(text: &str) -> Vec<&str> {
     }
     found.push(text[start..].trim());
     found.retain(|tag| {
-        *tag == "*" || (opaque(tag).len() >= 2 && opaque(tag).starts_with('"') && opaque(tag).ends_with('"'))
+        let opaque = opaque(tag.as_bytes());
+        *tag == "*" || (opaque.len() >= 2 && opaque.starts_with(b"\"") && opaque.ends_with(b"\""))
     });
     found
 }
 
 /// Weak comparison looks at the opaque part only (RFC 9110 section 8.8.3.2).
-fn opaque(tag: &str) -> &str {
-    tag.strip_prefix("W/").unwrap_or(tag)
+pub(super) fn opaque(tag: &[u8]) -> &[u8] {
+    tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
 /// A date of HTTP. Zoho's own dates are ISO 8601, and are no such.

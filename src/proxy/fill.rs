@@ -137,9 +137,7 @@ impl Proxy {
     /// Makes an entry of an answer, if it may be one.
     fn keep(&self, call: &Call, slot: CacheSlot, rule: &Rule, entry: &Arc<Entry>, identity: u64) -> Kept {
         let cache = &self.shared.cache;
-        let may_be_stored =
-            if rule.obeys_origin { entry.terms().is_some() } else { rule.stores(entry.status()) };
-        if !may_be_stored {
+        if !rule.may_store(entry.status(), entry.terms()) {
             if rule.obeys_origin && !is_trouble(entry.status()) {
                 // Nobody may be answered from somebody else's fetch of it, so nobody should wait for one.
                 cache.remember_uncacheable(slot.key, self.shared.clock.now());
@@ -167,13 +165,12 @@ impl Proxy {
 /// The key of an answer that depends on these headers of the request.
 fn variant(call: &Call, identity: u64, asked: &HeaderMap, rule: &Rule, names: &[HeaderName]) -> Key {
     let mut bytes = Vec::new();
-    let vary_by: Vec<HeaderName> = rule.vary_by.iter().chain(names).cloned().collect();
     let parts = Parts {
         tenant: call.tenant,
         identity,
         path_and_query: call.target.as_str(),
         headers: asked,
-        vary_by: &vary_by,
+        vary_by: &rule.vary_by_with(names),
     };
     key::write(&parts, &mut bytes);
     Key::from_bytes(&bytes)

@@ -219,8 +219,7 @@ impl Proxy {
         }
         let url = reading.with_key(identity, headers, &rule.vary_by, Key::from_bytes);
         let named = self.shared.cache.varies_by(url.as_bytes());
-        let all = rule.vary_by.iter().chain(named.as_deref().unwrap_or_default()).cloned().collect();
-        (Some(url), Cow::Owned(all))
+        (Some(url), Cow::Owned(rule.vary_by_with(named.as_deref().unwrap_or_default())))
     }
 
     /// Answers a read that a rule covers from a fetch, this caller's own or one under way; or from the
