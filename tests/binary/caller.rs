@@ -112,6 +112,13 @@ impl Wire {
         Self(tcp(address).await)
     }
 
+    /// A new connection on which this was asked for, its answer not yet read.
+    pub(crate) async fn asking(address: SocketAddr, target: &str) -> Self {
+        let mut wire = Self::connect(address).await;
+        wire.say(&format!("GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await;
+        wire
+    }
+
     pub(crate) async fn say(&mut self, bytes: &str) {
         within("sending", self.0.write_all(bytes.as_bytes())).await.unwrap();
     }

@@ -14,8 +14,7 @@ async fn a_caller_that_hangs_up_ends_its_call_to_zoho() {
     let mut api = HeldApi::start().await;
     let zoho = Zoho::with_api(&api).await;
     let sidecar = Sidecar::run(&zoho, "").await;
-    let mut wire = Wire::connect(sidecar.proxy()).await;
-    wire.say(&format!("GET {USERS} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await;
+    let wire = Wire::asking(sidecar.proxy(), USERS).await;
     let call = api.call().await;
     assert_eq!(call.target(), USERS);
 
@@ -52,8 +51,7 @@ async fn a_fetch_that_others_may_share_goes_on_and_is_kept() {
     let sidecar = Sidecar::run(&zoho, "").await;
     sidecar.ready().await;
     zoho.next_call(Fault::Delay(Duration::from_millis(300)));
-    let mut wire = Wire::connect(sidecar.proxy()).await;
-    wire.say(&format!("GET {COUNT} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await;
+    let wire = Wire::asking(sidecar.proxy(), COUNT).await;
     until("the call", async || zoho.calls() == 1).await;
 
     drop(wire);

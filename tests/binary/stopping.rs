@@ -68,8 +68,7 @@ async fn a_second_signal_ends_everything_at_once_with_1() {
     let mut api = HeldApi::start().await;
     let zoho = Zoho::with_api(&api).await;
     let sidecar = Sidecar::run(&zoho, "").await;
-    let mut wire = Wire::connect(sidecar.proxy()).await;
-    wire.say(&format!("GET {USERS} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await;
+    let wire = Wire::asking(sidecar.proxy(), USERS).await;
     let call = api.call().await;
     sidecar.signal("TERM");
     sidecar.draining().await;
@@ -88,8 +87,7 @@ async fn a_request_that_outlasts_the_drain_timeout_is_cut_and_the_end_is_1() {
     let mut api = HeldApi::start().await;
     let zoho = Zoho::with_api(&api).await;
     let sidecar = Sidecar::run(&zoho, "server.drain_timeout = \"50ms\"").await;
-    let mut wire = Wire::connect(sidecar.proxy()).await;
-    wire.say(&format!("GET {USERS} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await;
+    let _wire = Wire::asking(sidecar.proxy(), USERS).await;
     let _call = api.call().await;
 
     assert_eq!(sidecar.stop().await.code, Some(1));
