@@ -18,7 +18,8 @@ use crate::clock::Instant;
 pub(super) async fn keep(tokens: Arc<Tokens>) {
     let mut renewal =
         Renewal { tokens, memory: Kept::default(), memory_of: None, renew_at: None, secrets_seen: None };
-    renewal.start().await;
+    // Adopts a token that outlived the last process, or mints the first.
+    renewal.attempt().await;
     loop {
         renewal.rest().await;
         if renewal.is_due() {
@@ -48,11 +49,6 @@ struct Secrets {
 }
 
 impl Renewal {
-    /// Adopts a token that outlived the last process, or mints the first.
-    async fn start(&mut self) {
-        self.attempt().await;
-    }
-
     /// Sleeps until something may be due.
     async fn rest(&mut self) {
         let tokens = self.tokens.clone();
