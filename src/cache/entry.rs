@@ -231,6 +231,17 @@ mod tests {
     use crate::clock::Clock;
 
     #[tokio::test]
+    async fn entries_stored_together_are_renewed_apart() {
+        let (rule, ahead) = (Rule::lasting(Duration::from_secs(300)), Duration::from_secs(60));
+        let now = Clock::system().now();
+        let renewals: std::collections::HashSet<Duration> = (0..100)
+            .map(|_| Entry::new(&rule, 0, Fetched::plain(StatusCode::OK, "", now, 0)).spread(ahead))
+            .collect();
+        assert!(renewals.len() > 10, "{}", renewals.len());
+        assert!(renewals.iter().all(|time| (ahead / 2..=ahead).contains(time)), "{renewals:?}");
+    }
+
+    #[tokio::test]
     async fn cookies_are_never_kept_and_freshness_headers_are_ours() {
         let mut head = HeaderMap::new();
         for (name, value) in [

@@ -30,3 +30,22 @@ impl Fate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_succeeded_in_part_has_happened() {
+        let fate = |status| Fate::of(StatusCode::from_u16(status).unwrap());
+        for status in [200, 201, 202, 204, 207] {
+            assert_eq!(fate(status), Fate::Happened, "{status}");
+        }
+        for status in [500, 502, 503, 504] {
+            assert_eq!(fate(status), Fate::Unknown, "{status}");
+        }
+        for status in [304, 400, 401, 403, 404, 429] {
+            assert_eq!(fate(status), Fate::DidNotHappen, "{status}");
+        }
+    }
+}
