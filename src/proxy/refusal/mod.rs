@@ -4,6 +4,8 @@
 //! `Accept: application/problem+json` the same comes as an RFC 9457 document. `Proxy-Status` (RFC 9209) tells
 //! it from an answer of Zoho's.
 
+mod words;
+
 use std::time::Duration;
 
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -120,63 +122,6 @@ impl Refusal {
         self.kind().0
     }
 
-    /// What happened.
-    fn message(&self) -> String {
-        match self {
-            Self::Ambiguous(what) => format!("The request is ambiguous: {what}"),
-            Self::UriTooLong(limit) => format!("The path with its query is longer than {limit} bytes"),
-            Self::Method => "This method is not passed on to Zoho".to_owned(),
-            Self::Browser => "Pages of browsers may not use the sidecar's credentials".to_owned(),
-            Self::TenantMissing(why) | Self::TenantUnknown(why) => sentence(&why.to_string()),
-            Self::RequestBroken => "The body of the request broke off".to_owned(),
-            Self::RequestStalled(limit) => format!("Nothing more of the request's body came for {limit:?}"),
-            Self::TokenUnavailable(why) => sentence(&why.to_string()),
-            Self::TokenRejected(_) => "Zoho refuses an access token that was just minted".to_owned(),
-            Self::SendAgain => {
-                "The access token was withdrawn, and the request's body is too long to be kept and sent again; Zoho has not executed it".to_owned()
-            }
-            Self::Crowded(why) => format!("The organisation's limit of concurrent calls is reached: {why}"),
-            Self::Unreachable => "Zoho cannot be reached; the request was not sent".to_owned(),
-            Self::ConnectTimeout => "Connecting to Zoho took too long; the request was not sent".to_owned(),
-            Self::UpstreamBroken => "The connection to Zoho broke before an answer came".to_owned(),
-            Self::FirstByteTimeout(limit) => format!("Zoho did not begin to answer within {limit:?}"),
-            Self::IdleTimeout(limit) => format!("Zoho's answer stopped coming for {limit:?}"),
-            Self::TotalTimeout(limit) => format!("The call took longer than {limit:?}"),
-            Self::NotCached => "Nothing is kept that would do, and the request says only-if-cached".to_owned(),
-            Self::Internal => "The sidecar met a defect of its own".to_owned(),
-        }
-    }
-
-    /// What the caller, or the people behind it, should do.
-    fn remedy(&self) -> String {
-        match self {
-            Self::Ambiguous(_) => "send the request in its plain form".to_owned(),
-            Self::UriTooLong(_) => "send a shorter query, or raise server.max_uri_bytes".to_owned(),
-            Self::Method => "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS".to_owned(),
-            Self::Browser => "ask from a service; it sends neither Origin nor Sec-Fetch-Site".to_owned(),
-            Self::TenantMissing(_) => {
-                "name one tenant: by the header X-Zoho-Tenant, or by a base URL that ends in /tenants/NAME".to_owned()
-            }
-            Self::TenantUnknown(_) => "check the tenant's name against the sidecar's configuration".to_owned(),
-            Self::RequestBroken | Self::RequestStalled(_) => "send the whole body".to_owned(),
-            Self::TokenUnavailable(why) => why.health.remedy(),
-            Self::TokenRejected(_) => crate::oauth::Health::TokenRejected.remedy(),
-            Self::SendAgain => "send the request again; a new access token is there".to_owned(),
-            Self::Crowded(_) => "wait as Retry-After says, or spread calls over time".to_owned(),
-            Self::Unreachable | Self::ConnectTimeout => {
-                "try again later; if it lasts, check name resolution, firewall and egress proxy of the sidecar".to_owned()
-            }
-            Self::UpstreamBroken
-            | Self::FirstByteTimeout(_)
-            | Self::IdleTimeout(_)
-            | Self::TotalTimeout(_) => {
-                "Zoho may have executed the request: repeat it only if that does no harm".to_owned()
-            }
-            Self::NotCached => "leave out only-if-cached, so that Zoho is asked".to_owned(),
-            Self::Internal => "report it with the request id; the log has the details".to_owned(),
-        }
-    }
-
     /// When it is worth trying again.
     fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -231,12 +176,6 @@ fn wants_problem(headers: &HeaderMap) -> bool {
         .iter()
         .filter_map(|value| value.to_str().ok())
         .any(|value| value.to_ascii_lowercase().contains("application/problem+json"))
-}
-
-/// An error's message, which begins in lower case, as a sentence of its own.
-fn sentence(message: &str) -> String {
-    let mut chars = message.chars();
-    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
 impl Refusal {
