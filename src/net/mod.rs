@@ -2,6 +2,7 @@
 //!
 //! - [`body`]: our body type, and reading one within a limit
 //! - [`headers`]: which headers belong to one hop only
+//! - [`http1`]: the framing of HTTP/1 requests, read strictly
 //! - [`origin`]: scheme, host and port of a server
 //! - [`paced`]: bodies held to time limits
 //! - [`transport`]: the one seam to the network
@@ -13,6 +14,7 @@ pub mod body;
 pub mod client;
 pub mod connector;
 pub mod headers;
+pub mod http1;
 pub mod origin;
 pub mod paced;
 pub mod tls;

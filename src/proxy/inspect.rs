@@ -7,12 +7,16 @@ use http::{HeaderMap, Method, Request, Version};
 
 use super::refusal::Refusal;
 use crate::net::headers::ConnectionNamed;
+use crate::net::http1::Fault;
 use crate::net::origin::is_loopback;
 use crate::routes::{Forgets, Routes};
 use crate::zoho::path::{Destination, destination, has_dot_segment, has_encoded_control, lenient_reading};
 
 /// Checks method, target, host and framing.
 pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
+    if let Some(fault) = request.extensions().get::<Fault>() {
+        return Err(Refusal::Malformed(*fault));
+    }
     check_method(request.method(), request.headers())?;
     check_not_a_browser(request.headers())?;
     check_connection_names(request.headers())?;
