@@ -135,6 +135,16 @@ impl Wire {
         String::from_utf8(heard).unwrap()
     }
 
+    /// An answer whose length is told.
+    pub(crate) async fn hear_answer(&mut self) -> String {
+        let mut heard = self.hear("\r\n\r\n").await;
+        let length = heard.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.unwrap_or("0").parse().unwrap()];
+        within("the body of an answer", self.0.read_exact(&mut body)).await.unwrap();
+        heard.push_str(std::str::from_utf8(&body).unwrap());
+        heard
+    }
+
     /// All that comes until the other side closes the connection.
     pub(crate) async fn hear_all(mut self) -> String {
         let mut heard = Vec::new();

@@ -90,11 +90,27 @@ impl Chunks {
                 self.line = line;
             }
             _ => {
+                self.check_byte(byte)?;
                 self.line.push(byte);
                 self.check_bounds()?;
             }
         }
         Ok(())
+    }
+
+    /// Checks what need not wait for the line's end: whoever reads the bytes that pass must not stumble first.
+    fn check_byte(&self, byte: u8) -> Result<(), Fault> {
+        let line = &self.line;
+        let are_digits = line.iter().all(u8::is_ascii_hexdigit);
+        match self.part {
+            Part::Trailer if line.last() == Some(&b'\r') => Err(Fault::Trailers),
+            Part::Trailer => Ok(()),
+            _ if line.last() == Some(&b'\r') => Err(Fault::ChunkExtension),
+            _ if line.contains(&b';') => Ok(()),
+            _ if are_digits && byte.is_ascii_hexdigit() && line.len() < MOST_DIGITS => Ok(()),
+            _ if !line.is_empty() && matches!(byte, b' ' | b'\t' | b';' | b'\r') => Ok(()),
+            _ => Err(Fault::ChunkSize),
+        }
     }
 
     fn end_line(&mut self, line: &[u8]) -> Result<(), Fault> {
@@ -126,9 +142,6 @@ fn size(line: &[u8]) -> Result<u64, Fault> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let text = std::str::from_utf8(&line[..digits]).unwrap_or_default();
     let size = u64::from_str_radix(text, 16).map_err(|_| Fault::ChunkSize)?;
-    if digits > MOST_DIGITS {
-        return Err(Fault::ChunkSize);
-    }
     let rest = &line[digits..];
     match rest.trim_ascii_start().first() {
         None if rest.is_empty() => Ok(size),

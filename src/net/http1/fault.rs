@@ -1,5 +1,8 @@
 //! What can be wrong with the framing of a request.
 
+use std::error::Error;
+use std::io;
+
 /// Why bytes are not passed on as a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -60,4 +63,20 @@ pub enum Fault {
     /// The trailer section has a line that is no header, or is too long.
     #[error("its trailer section is malformed or too long")]
     Trailers,
+}
+
+impl Fault {
+    /// The fault that an error of a connection comes from, if it comes from one.
+    pub fn behind(error: &(dyn Error + 'static)) -> Option<Self> {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            // An `io::Error` is no cause of the error in it.
+            let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            if let Some(fault) = inner.and_then(|inner| inner.downcast_ref::<Self>()) {
+                return Some(*fault);
+            }
+            cause = error.source();
+        }
+        None
+    }
 }

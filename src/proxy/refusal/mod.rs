@@ -204,7 +204,7 @@ impl Refusal {
     pub(super) fn of_request_body(error: &BoxError) -> Self {
         match error.downcast_ref::<BrokenOff>() {
             Some(BrokenOff::Idle(limit) | BrokenOff::Total(limit)) => Self::RequestStalled(*limit),
-            None => Self::RequestBroken,
+            None => Fault::behind(&**error).map_or(Self::RequestBroken, Self::Malformed),
         }
     }
 }
@@ -255,6 +255,7 @@ impl From<&CallError> for Refusal {
             CallError::FirstByteTimeout(limit) => Self::FirstByteTimeout(*limit),
             CallError::CallerStalled(limit) => Self::RequestStalled(*limit),
             CallError::CallerBroke => Self::RequestBroken,
+            CallError::CallerMalformed(fault) => Self::Malformed(*fault),
             CallError::TotalTimeout(limit) => Self::TotalTimeout(*limit),
         }
     }
