@@ -2,11 +2,13 @@
 //!
 //! - [`outbound`]: which headers go out, and under whose name
 //! - [`paced`]: watching a body on its way
+//! - `via`: saying that a gateway is between
 //!
 //! Not here: which token is sent (`oauth`), and what is done about the answer (`proxy`).
 
 pub mod outbound;
 pub mod paced;
+mod via;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -33,6 +33,8 @@ pub enum Refusal {
     UriTooLong(usize),
     /// A method that a proxy with credentials must not pass on.
     Method,
+    /// The caller expects something else than to be told to continue.
+    Expectation,
     /// A page of a browser asks.
     Browser,
     /// Several organisations, and none is named.
@@ -80,6 +82,9 @@ impl Refusal {
             Self::Malformed(fault) => of_fault(*fault),
             Self::UriTooLong(_) => Kind(S::URI_TOO_LONG, "SIDECAR_URI_TOO_LONG", "http_request_error"),
             Self::Method => Kind(S::BAD_REQUEST, "SIDECAR_METHOD_REFUSED", "http_request_denied"),
+            Self::Expectation => {
+                Kind(S::EXPECTATION_FAILED, "SIDECAR_EXPECTATION_FAILED", "http_request_error")
+            }
             Self::Browser => Kind(S::FORBIDDEN, "SIDECAR_BROWSER_REFUSED", "http_request_denied"),
             Self::TenantMissing(_) => Kind(S::BAD_REQUEST, "SIDECAR_TENANT_MISSING", "http_request_error"),
             Self::TenantUnknown(_) => Kind(S::NOT_FOUND, "SIDECAR_TENANT_UNKNOWN", "http_request_error"),

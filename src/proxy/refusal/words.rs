@@ -11,6 +11,7 @@ impl Refusal {
             Self::Malformed(fault) => format!("The request is malformed: {fault}"),
             Self::UriTooLong(limit) => format!("The path with its query is longer than {limit} bytes"),
             Self::Method => "This method is not passed on to Zoho".to_owned(),
+            Self::Expectation => "The request expects something that nobody here can promise".to_owned(),
             Self::Browser => "Pages of browsers may not use the sidecar's credentials".to_owned(),
             Self::TenantMissing(why) | Self::TenantUnknown(why) => sentence(&why.to_string()),
             Self::RequestBroken => "The body of the request broke off".to_owned(),
@@ -43,6 +44,7 @@ impl Refusal {
             Self::Malformed(_) => "send HTTP/1.1 as RFC 9112 has it".to_owned(),
             Self::UriTooLong(_) => "send a shorter query, or raise server.max_uri_bytes".to_owned(),
             Self::Method => "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS".to_owned(),
+            Self::Expectation => "expect nothing but 100-continue".to_owned(),
             Self::Browser => "ask from a service; it sends neither Origin nor Sec-Fetch-Site".to_owned(),
             Self::TenantMissing(_) => {
                 "name one tenant: by the header X-Zoho-Tenant, or by a base URL that ends in /tenants/NAME".to_owned()
