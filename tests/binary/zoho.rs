@@ -165,6 +165,21 @@ impl HeldCall {
         self.head.split(' ').nth(1).unwrap()
     }
 
+    /// The head, as it came.
+    pub(crate) fn head(&self) -> &str {
+        &self.head
+    }
+
+    /// Sends these bytes; the connection stays open.
+    pub(crate) async fn say(&mut self, bytes: &str) {
+        within("sending", self.stream.write_all(bytes.as_bytes())).await.unwrap();
+    }
+
+    /// The next call on the same connection.
+    pub(crate) async fn next(self) -> Self {
+        Self::read(self.stream).await
+    }
+
     /// Answers 200.
     pub(crate) async fn answer(mut self, body: &str) {
         let length = body.len();
