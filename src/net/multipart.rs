@@ -3,17 +3,17 @@
 use super::form;
 
 /// One part.
-pub(super) struct Part<'a> {
+pub struct Part<'a> {
     /// The name of the form's field.
-    pub(super) name: String,
+    pub name: String,
     /// The name of the file, if it is one.
-    pub(super) file_name: Option<String>,
+    pub file_name: Option<String>,
     /// The bytes.
-    pub(super) content: &'a [u8],
+    pub content: &'a [u8],
 }
 
 /// The boundary of a content type, if that is multipart.
-pub(super) fn boundary(content_type: &str) -> Option<String> {
+pub fn boundary(content_type: &str) -> Option<String> {
     let (kind, parameters) = content_type.split_once(';')?;
     if !kind.trim().to_ascii_lowercase().starts_with("multipart/") {
         return None;
@@ -22,7 +22,7 @@ pub(super) fn boundary(content_type: &str) -> Option<String> {
 }
 
 /// The parts of a body, as many as are whole.
-pub(super) fn parts<'a>(body: &'a [u8], boundary: &str) -> Vec<Part<'a>> {
+pub fn parts<'a>(body: &'a [u8], boundary: &str) -> Vec<Part<'a>> {
     let marker = format!("--{boundary}");
     let mut parts = Vec::new();
     let Some(start) = find(body, marker.as_bytes()) else {
@@ -39,7 +39,7 @@ pub(super) fn parts<'a>(body: &'a [u8], boundary: &str) -> Vec<Part<'a>> {
 }
 
 /// A part is headers, an empty line, and content.
-pub(super) fn part(bytes: &[u8]) -> Option<Part<'_>> {
+pub fn part(bytes: &[u8]) -> Option<Part<'_>> {
     let split = find(bytes, b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&bytes[..split]).into_owned();
     let disposition = head.lines().find_map(|line| {
@@ -63,7 +63,7 @@ fn parameter(parameters: &str, name: &str) -> Option<String> {
 }
 
 /// Where a sequence of bytes begins.
-pub(super) fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+pub fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     let first = *wanted.first()?;
     let mut from = 0;
     loop {
