@@ -12,13 +12,16 @@ pub struct Part<'a> {
     pub content: &'a [u8],
 }
 
+/// RFC 2046 section 5.1.1.
+const LONGEST_BOUNDARY: usize = 70;
+
 /// The boundary of a content type, if that is multipart.
 pub fn boundary(content_type: &str) -> Option<String> {
     let (kind, parameters) = content_type.split_once(';')?;
     if !kind.trim().to_ascii_lowercase().starts_with("multipart/") {
         return None;
     }
-    parameter(parameters, "boundary")
+    parameter(parameters, "boundary").filter(|boundary| boundary.len() <= LONGEST_BOUNDARY)
 }
 
 /// The parts of a body, as many as are whole.
@@ -96,6 +99,8 @@ mod tests {
     fn only_multipart_types_have_a_boundary() {
         assert_eq!(boundary("multipart/form-data; boundary=\"a b\"").as_deref(), Some("a b"));
         assert_eq!(boundary("application/json; boundary=x"), None);
+        assert!(boundary(&format!("multipart/form-data; boundary={}", "x".repeat(70))).is_some());
+        assert_eq!(boundary(&format!("multipart/form-data; boundary={}", "x".repeat(71))), None);
         assert!(parts(b"--x\r\nnever ends", "x").is_empty());
     }
 }

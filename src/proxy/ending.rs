@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
-use http::header::{CONTENT_LENGTH, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
+use serde_json::Value;
 
 use super::account::{self, Account, Facts, Label};
+use super::accounts::is_token_path;
 use super::answer::{self, Asked, CacheStatus};
 use super::call::{Call, Reading};
 use super::delivery::Delivery;
@@ -103,6 +105,23 @@ impl Proxy {
         self.answer_refusal(facts, request.headers(), refusal)
     }
 
+    /// Answers in the place of the accounts server, counted and logged.
+    pub(super) fn answer_told(&self, facts: &Facts<'_>, said: &Value) -> Response<Body> {
+        let shared = &*self.shared;
+        let (body, outcome) = (said.to_string(), Outcome::StandIn);
+        shared.counters.of(facts.tenant, facts.label).count(StatusCode::OK, outcome);
+        if shared.books.log.is_on() {
+            let facts = Facts { outcome, ..facts.clone() };
+            account::write(&shared.books, &facts, body.len() as u64, false);
+        }
+        let mut response = Response::new(Body::full(body));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=UTF-8"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(answer::REQUEST_ID, facts.request_id.clone().into_owned());
+        response
+    }
+
     pub(super) fn answer_refusal(
         &self,
         facts: Facts<'_>,
@@ -112,7 +131,7 @@ impl Proxy {
         let shared = &*self.shared;
         shared.metrics.count_refusal(refusal.code());
         shared.counters.of(facts.tenant, facts.label).count(refusal.status(), Outcome::Refused);
-        let mut response = refusal.response(&facts.request_id, headers);
+        let mut response = refusal.response(&facts.request_id, headers, is_token_path(&facts.path));
         let bytes = response.body().size_hint().exact().unwrap_or_default();
         if *facts.method == Method::HEAD {
             // hyper takes the length of an answer without a body from its header (RFC 9110 section 9.3.2).
@@ -169,8 +188,7 @@ impl Proxy {
 /// A request that is being answered. If it is dropped before it is, its caller has left, and its line says so.
 pub(super) struct Unanswered<'a> {
     proxy: &'a Proxy,
-    call: &'a Call,
-    arrival: &'a Arrival,
+    facts: &'a Facts<'a>,
     is_answered: bool,
 }
 
@@ -178,8 +196,8 @@ pub(super) struct Unanswered<'a> {
 const CALLER_LEFT: u16 = 499;
 
 impl<'a> Unanswered<'a> {
-    pub(super) fn new(proxy: &'a Proxy, call: &'a Call, arrival: &'a Arrival) -> Self {
-        Self { proxy, call, arrival, is_answered: false }
+    pub(super) fn new(proxy: &'a Proxy, facts: &'a Facts<'a>) -> Self {
+        Self { proxy, facts, is_answered: false }
     }
 
     pub(super) fn answered(mut self) {
@@ -195,9 +213,9 @@ impl Drop for Unanswered<'_> {
         let shared = &*self.proxy.shared;
         let status = StatusCode::from_u16(CALLER_LEFT).expect("three digits are a status");
         let outcome = Outcome::Abandoned;
-        shared.counters.of(Some(self.call.tenant), self.call.label).count(status, outcome);
+        shared.counters.of(self.facts.tenant, self.facts.label).count(status, outcome);
         if shared.books.log.is_on() {
-            let facts = Facts { status, outcome, ..Proxy::facts_of(self.call, self.arrival) };
+            let facts = Facts { status, outcome, ..self.facts.clone() };
             account::write(&shared.books, &facts, 0, true);
         }
     }
