@@ -119,7 +119,7 @@ impl Proxy {
         };
         let reading = match call::read(&self.shared.rules, self.shared.settings.max_uri_bytes, &request) {
             Ok(reading) => reading,
-            Err(refusal) => return Handling::now(self.refuse_unread(&request, &arrival, &refusal)),
+            Err(refusal) => return self.turn_away(request, &arrival, &refusal),
         };
         let found = match reading.plan {
             Plan::Cached(route) => self.look_up(route, &reading, &request, &arrival),
@@ -137,7 +137,7 @@ impl Proxy {
         let request_id = arrival.request_id.clone();
         let call = match Call::new(&self.shared.rules, &reading, &request, request_id, is_shared) {
             Ok(call) => Arc::new(call),
-            Err(refusal) => return Handling::now(self.refuse_unread(&request, &arrival, &refusal)),
+            Err(refusal) => return self.turn_away(request, &arrival, &refusal),
         };
         if let Found::AnswerAndRenew(answer, slot) = found {
             // The fetch goes on in its own task; nobody has to wait for it.
