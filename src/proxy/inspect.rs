@@ -12,7 +12,9 @@ use crate::net::headers::ConnectionNamed;
 use crate::net::http1::Fault;
 use crate::net::origin::is_loopback;
 use crate::routes::{Forgets, Routes};
-use crate::zoho::path::{Destination, destination, has_dot_segment, has_encoded_control, lenient_reading};
+use crate::zoho::path::{
+    Destination, destination, has_dot_segment, has_encoded_control, is_of_accounts, lenient_reading,
+};
 
 /// Checks method, target, host and framing.
 pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
@@ -43,8 +45,10 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
 /// Checks that encoded or repeated slashes do not hide another meaning of the path from the rules.
 pub(super) fn check_meaning(routes: &Routes, method: &Method, path: &str) -> Result<(), Refusal> {
     let Some(other) = lenient_reading(path) else { return Ok(()) };
-    let meaning = |path: &str| -> (Option<usize>, Forgets, Destination) {
-        (routes.route_of(method, path), routes.forgotten_by(method, path), destination(method, path))
+    let meaning = |path: &str| -> (Option<usize>, Forgets, Destination, bool) {
+        let destination = destination(method, path);
+        let forgets = routes.forgotten_by(method, path);
+        (routes.route_of(method, path), forgets, destination, is_of_accounts(path))
     };
     if meaning(path) == meaning(&other) {
         Ok(())
@@ -212,7 +216,7 @@ mod tests {
         };
         let routes = Routes::new(Vec::new(), vec![write], vec!["g".into()]);
         assert_eq!(check_meaning(&routes, &Method::GET, "/crm/v5/Leads/a%2Fb"), Ok(()));
-        for path in ["/crm/v5/users%2F1", "/crm//v5/users/1", "/crm/v5%5cusers/1"] {
+        for path in ["/crm/v5/users%2F1", "/crm//v5/users/1", "/crm/v5%5cusers/1", "//oauth/v2/token"] {
             assert!(check_meaning(&routes, &Method::PUT, path).is_err(), "{path}");
         }
     }

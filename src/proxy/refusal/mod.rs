@@ -39,6 +39,10 @@ pub enum Refusal {
     Browser,
     /// Several organisations, and none is named.
     TenantMissing(NoTenant),
+    /// A path of Zoho's accounts server that the sidecar has no answer to.
+    OfAccounts,
+    /// The form in the body of a request for a token is longer than this many bytes.
+    FormTooLong(usize),
     /// No such organisation.
     TenantUnknown(NoTenant),
     /// The request's body broke off.
@@ -88,6 +92,8 @@ impl Refusal {
             Self::Browser => Kind(S::FORBIDDEN, "SIDECAR_BROWSER_REFUSED", "http_request_denied"),
             Self::TenantMissing(_) => Kind(S::BAD_REQUEST, "SIDECAR_TENANT_MISSING", "http_request_error"),
             Self::TenantUnknown(_) => Kind(S::NOT_FOUND, "SIDECAR_TENANT_UNKNOWN", "http_request_error"),
+            Self::OfAccounts => Kind(S::NOT_FOUND, "SIDECAR_OAUTH_UNKNOWN", "http_request_denied"),
+            Self::FormTooLong(_) => Kind(S::PAYLOAD_TOO_LARGE, "SIDECAR_FORM_TOO_LONG", "http_request_error"),
             Self::RequestBroken => Kind(S::BAD_REQUEST, "SIDECAR_REQUEST_BROKEN", "http_request_error"),
             Self::RequestStalled(_) => {
                 Kind(S::REQUEST_TIMEOUT, "SIDECAR_REQUEST_STALLED", "http_request_error")
@@ -142,12 +148,18 @@ impl Refusal {
         }
     }
 
-    /// The refusal as an answer, in the form the caller takes.
-    pub fn response(&self, request_id: &HeaderValue, callers: &HeaderMap) -> Response<Body> {
+    /// The refusal as an answer, in the form the caller takes. Who asks for a token reads `error` and nothing
+    /// else, so all that people need is in there too.
+    pub fn response(
+        &self,
+        request_id: &HeaderValue,
+        callers: &HeaderMap,
+        asks_token: bool,
+    ) -> Response<Body> {
         let Kind(status, code, error_type) = self.kind();
         let request_id_text = request_id.to_str().unwrap_or_default();
         let wants_problem = wants_problem(callers);
-        let body = if wants_problem {
+        let mut body = if wants_problem {
             json!({
                 "type": format!("urn:zoho-sidecar:{}", code.to_ascii_lowercase()),
                 "title": self.message(), "status": status.as_u16(), "code": code,
@@ -161,6 +173,9 @@ impl Refusal {
                 "status": "error",
             })
         };
+        if asks_token {
+            body["error"] = json!(format!("{code}: {}. Remedy: {}", self.message(), self.remedy()));
+        }
         let mut response = Response::new(Body::full(format!("{body}\n")));
         *response.status_mut() = status;
         let headers = response.headers_mut();

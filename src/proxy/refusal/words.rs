@@ -14,6 +14,8 @@ impl Refusal {
             Self::Expectation => "The request expects something that nobody here can promise".to_owned(),
             Self::Browser => "Pages of browsers may not use the sidecar's credentials".to_owned(),
             Self::TenantMissing(why) | Self::TenantUnknown(why) => sentence(&why.to_string()),
+            Self::OfAccounts => "The sidecar does not answer this in the place of Zoho's accounts server, and passes nothing on to it".to_owned(),
+            Self::FormTooLong(limit) => format!("The form in the body is longer than {limit} bytes"),
             Self::RequestBroken => "The body of the request broke off".to_owned(),
             Self::RequestStalled(limit) => format!("Nothing more of the request's body came for {limit:?}"),
             Self::TokenUnavailable(why) => sentence(&why.to_string()),
@@ -50,6 +52,10 @@ impl Refusal {
                 "name one tenant: by the header X-Zoho-Tenant, or by a base URL that ends in /tenants/NAME".to_owned()
             }
             Self::TenantUnknown(_) => "check the tenant's name against the sidecar's configuration".to_owned(),
+            Self::OfAccounts => {
+                "only POST /oauth/v2/token and POST /oauth/v2/token/revoke are answered here; a new refresh token comes from Zoho itself".to_owned()
+            }
+            Self::FormTooLong(_) => "send grant_type and what belongs to it, and nothing else".to_owned(),
             Self::RequestBroken | Self::RequestStalled(_) => "send the whole body".to_owned(),
             Self::TokenUnavailable(why) => why.health.remedy(),
             Self::TokenRejected(_) => crate::oauth::Health::TokenRejected.remedy(),
