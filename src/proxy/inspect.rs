@@ -30,7 +30,8 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
         return Err(Refusal::Ambiguous("it has both Content-Length and Transfer-Encoding"));
     }
     let path = request.uri().path();
-    if !path.starts_with('/') {
+    let is_about_us = path == "*" && *request.method() == Method::OPTIONS;
+    if !path.starts_with('/') && !is_about_us {
         return Err(Refusal::Ambiguous("its target is not a path"));
     }
     if has_dot_segment(path) || lenient_reading(path).is_some_and(|path| has_dot_segment(&path)) {
@@ -185,7 +186,7 @@ mod tests {
             (Method::GET, "/crm/%2e%2e/x", &[HOSTED]),
             (Method::GET, "/crm/..%2fx", &[HOSTED]),
             (Method::GET, "/crm/%00", &[HOSTED]),
-            (Method::OPTIONS, "*", &[HOSTED]),
+            (Method::GET, "*", &[HOSTED]),
             (Method::GET, "http://www.zohoapis.com/crm", &[HOSTED]),
             (Method::GET, "http://sidecar:8080/crm", &[HOSTED]),
             (Method::GET, "http://www.zohoapis.com/crm", &[("host", "www.zohoapis.com")]),

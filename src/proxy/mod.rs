@@ -10,6 +10,7 @@
 //! - [`answer`]: an answer, and what it says about where it came from
 //! - [`delivery`]: the body on its way
 //! - [`ending`]: every answer counted, and its line in the log
+//! - `options`: what `OPTIONS` is told about the sidecar itself
 //! - [`refusal`]: every way a request ends badly
 //! - [`shared`]: what all workers share
 //! - [`fetch`]: the exchange with Zoho
@@ -26,6 +27,7 @@ mod fate;
 mod fetch;
 mod fill;
 mod inspect;
+mod options;
 pub mod refusal;
 mod request_id;
 mod shared;
@@ -117,6 +119,9 @@ impl Proxy {
             wall: self.shared.clock.wall(),
             request_id: request_id::of(request.headers()),
         };
+        if options::is_about_us(&request) {
+            return self.tell_options(request, &arrival);
+        }
         let reading = match call::read(&self.shared.rules, self.shared.settings.max_uri_bytes, &request) {
             Ok(reading) => reading,
             Err(refusal) => return self.turn_away(request, &arrival, &refusal),

@@ -2,7 +2,7 @@
 
 use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, COOKIE, ETAG, EXPECT, HOST, HeaderName, HeaderValue,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, VIA,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, MAX_FORWARDS, RANGE, VIA,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Uri, Version};
@@ -71,6 +71,9 @@ impl Outbound {
             Audience::Caller | Audience::AlikeByVary => {}
             Audience::AllWithGzip => drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))),
             Audience::AllPlain => drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
+        }
+        if method == Method::OPTIONS {
+            count_down(&mut headers);
         }
         headers.insert(VIA, via::extended(callers.headers, callers.version));
         headers.insert("x-request-id", request_id.clone());
@@ -151,6 +154,14 @@ fn is_never_forwarded(name: &HeaderName) -> bool {
     name.as_str().contains('_') && {
         let hyphenated = name.as_str().replace('_', "-");
         HeaderName::from_bytes(hyphenated.as_bytes()).is_ok_and(|twin| is_never_forwarded(&twin))
+    }
+}
+
+/// One hop fewer is left (RFC 9110 section 7.6.2); other methods are free to ignore it.
+fn count_down(headers: &mut HeaderMap) {
+    let left = headers.get(MAX_FORWARDS).and_then(|left| left.to_str().ok()?.parse::<u32>().ok());
+    if let Some(left) = left {
+        headers.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
     }
 }
 

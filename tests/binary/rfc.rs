@@ -245,6 +245,25 @@ async fn hosts_that_leave_a_doubt_are_refused() {
 }
 
 #[tokio::test]
+async fn options_are_counted_down_and_answered_where_the_count_ends() {
+    let mut world = World::start().await;
+    for head in ["OPTIONS * HTTP/1.1", "OPTIONS /crm/v8/users HTTP/1.1\r\nmax-forwards: 0"] {
+        let mut wire = world.wire().await;
+        wire.say(&format!("{head}\r\nhost: localhost\r\nconnection: close\r\n\r\n")).await;
+        let answer = wire.hear_all().await;
+        assert_eq!(parts(&answer).0, "204 No Content", "{head}: {answer}");
+        assert!(answer.contains("\r\nallow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"), "{answer}");
+    }
+    let mut wire = world.wire().await;
+    wire.say("OPTIONS /crm/v8/users HTTP/1.1\r\nhost: localhost\r\nmax-forwards: 3\r\n\r\n").await;
+    let mut call = world.api.call().await;
+    assert!(call.head().starts_with("OPTIONS /crm/v8/users HTTP/1.1\r\n"), "{}", call.head());
+    assert!(call.head().contains("\r\nmax-forwards: 2\r\n"), "{}", call.head());
+    call.say("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    assert!(wire.hear_answer().await.ends_with("ok"));
+}
+
+#[tokio::test]
 async fn tunnels_and_other_protocols_are_refused() {
     let world = World::start().await;
     for (head, code) in [
