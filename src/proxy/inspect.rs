@@ -81,6 +81,10 @@ fn check_method(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
 fn check_host<B>(request: &Request<B>) -> Result<(), Refusal> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let target = request.uri().authority();
+    if target.is_some_and(|target| target.as_str().contains('@')) {
+        // RFC 9110 section 4.2.4, RFC 9113 section 8.3.1.
+        return Err(Refusal::Ambiguous("its target has user information before the host"));
+    }
     match (hosts.next(), hosts.next(), target) {
         (_, Some(_), _) => Err(Refusal::Ambiguous("it has several Host headers")),
         (Some(host), None, _) if !is_host(host.as_bytes()) => {
