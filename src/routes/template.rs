@@ -1,12 +1,11 @@
 //! Method and path patterns: `GET /crm/{version}/settings/territories/{territory}/users`.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use http::Method;
 
-use crate::zoho::path::is_version;
+use crate::zoho::path::{decoded, is_version};
 
 /// A method and a path template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,29 +111,6 @@ impl Segment {
             Self::Any(_) => !segment.is_empty(),
         }
     }
-}
-
-/// The text that a segment stands for (RFC 3986 section 2.1); what is no valid encoding stays as it is.
-fn decoded(segment: &str) -> Cow<'_, str> {
-    if !segment.contains('%') {
-        return Cow::Borrowed(segment);
-    }
-    let bytes = segment.as_bytes();
-    let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
-    let (mut text, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while at < bytes.len() {
-        match (bytes[at], digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                text.push(u8::try_from(high * 16 + low).expect("two hexadecimal digits make a byte"));
-                at += 3;
-            }
-            (byte, ..) => {
-                text.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8(text).map_or(Cow::Borrowed(segment), Cow::Owned)
 }
 
 impl FromStr for Template {

@@ -1,5 +1,7 @@
 //! What a request path says about where it goes.
 
+use std::borrow::Cow;
+
 use http::Method;
 
 /// Which host of a data centre serves a request.
@@ -33,6 +35,29 @@ pub fn is_version(segment: &str) -> bool {
         Some((major, minor)) => digits(major) && digits(minor),
         None => digits(number),
     }
+}
+
+/// The text that a segment stands for (RFC 3986 section 2.1); what is no valid encoding stays as it is.
+pub fn decoded(segment: &str) -> Cow<'_, str> {
+    if !segment.contains('%') {
+        return Cow::Borrowed(segment);
+    }
+    let bytes = segment.as_bytes();
+    let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
+    let (mut text, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while at < bytes.len() {
+        match (bytes[at], digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                text.push(u8::try_from(high * 16 + low).expect("two hexadecimal digits make a byte"));
+                at += 3;
+            }
+            (byte, ..) => {
+                text.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(text).map_or(Cow::Borrowed(segment), Cow::Owned)
 }
 
 /// What kind of resource a path speaks of; a closed list, so that it can label metrics.
