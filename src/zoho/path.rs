@@ -15,11 +15,11 @@ pub enum Destination {
 
 /// Bulk-write uploads, `POST /crm/{version}/upload`, go to a host of their own; all else to the API host.
 pub fn destination(method: &Method, path: &str) -> Destination {
-    let mut segments = path.split('/').skip(1);
+    let mut segments = path.split('/').skip(1).map(decoded);
     let is_upload = method == Method::POST
-        && segments.next() == Some("crm")
-        && segments.next().is_some_and(is_version)
-        && segments.next() == Some("upload")
+        && segments.next().as_deref() == Some("crm")
+        && segments.next().as_deref().is_some_and(is_version)
+        && segments.next().as_deref() == Some("upload")
         && segments.next().is_none();
     if is_upload { Destination::Uploads } else { Destination::Api }
 }
@@ -102,11 +102,11 @@ impl Area {
 
     /// The area of a path.
     pub fn of(path: &str) -> Self {
-        let mut segments = path.split('/').skip(1);
-        if segments.next() != Some("crm") {
+        let mut segments = path.split('/').skip(1).map(decoded);
+        if segments.next().as_deref() != Some("crm") {
             return Self::Other;
         }
-        match (segments.next(), segments.next()) {
+        match (segments.next().as_deref(), segments.next().as_deref()) {
             (Some("bulk"), _) => Self::Bulk,
             (Some(version), Some(name)) if is_version(version) => match name {
                 "settings" => Self::Settings,
@@ -204,6 +204,7 @@ mod tests {
     #[test]
     fn only_the_upload_of_a_bulk_write_goes_to_the_uploads_host() {
         assert_eq!(destination(&Method::POST, "/crm/v5/upload"), Destination::Uploads);
+        assert_eq!(destination(&Method::POST, "/%63rm/v5/%75pload"), Destination::Uploads);
         for (method, path) in [
             (Method::GET, "/crm/v5/upload"),
             (Method::POST, "/crm/v5/upload/1"),
@@ -235,6 +236,7 @@ mod tests {
             ("/crm/v5/org/currencies", Area::Organisation),
             ("/crm/bulk/v5/read", Area::Bulk),
             ("/crm/v5/__composite_requests", Area::Composite),
+            ("/crm/v5/%5F%5fcomposite_requests", Area::Composite),
             ("/crm/v5/__features", Area::Other),
             ("/crm/email/v8/settings/compose", Area::Other),
             ("/oauth/v2/token", Area::Other),
