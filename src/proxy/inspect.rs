@@ -9,6 +9,7 @@ use super::refusal::Refusal;
 use crate::net::headers::ConnectionNamed;
 use crate::net::origin::is_loopback;
 use crate::routes::{Forgets, Routes};
+use crate::zoho::composite::is_composite;
 use crate::zoho::path::{Destination, destination, has_dot_segment, has_encoded_control, lenient_reading};
 
 /// Checks method, target, host and framing.
@@ -36,8 +37,13 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
 /// Checks that encoded or repeated slashes do not hide another meaning of the path from the rules.
 pub(super) fn check_meaning(routes: &Routes, method: &Method, path: &str) -> Result<(), Refusal> {
     let Some(other) = lenient_reading(path) else { return Ok(()) };
-    let meaning = |path: &str| -> (Option<usize>, Forgets, Destination) {
-        (routes.route_of(method, path), routes.forgotten_by(method, path), destination(method, path))
+    let meaning = |path: &str| -> (Option<usize>, Forgets, Destination, bool) {
+        (
+            routes.route_of(method, path),
+            routes.forgotten_by(method, path),
+            destination(method, path),
+            is_composite(method, path),
+        )
     };
     if meaning(path) == meaning(&other) {
         Ok(())
@@ -188,6 +194,8 @@ mod tests {
         for path in ["/crm/v5/users%2F1", "/crm//v5/users/1", "/crm/v5%5cusers/1"] {
             assert!(check_meaning(&routes, &Method::PUT, path).is_err(), "{path}");
         }
+        // What a composite request does would not be looked into.
+        assert!(check_meaning(&routes, &Method::POST, "/crm/v5//__composite_requests").is_err());
     }
 
     #[test]
