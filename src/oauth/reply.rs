@@ -12,10 +12,13 @@ use crate::net::origin::Origin;
 use crate::net::transport::TransportError;
 
 /// What a successful exchange brings.
-pub(super) struct Minted {
-    pub(super) value: SecretString,
-    pub(super) lifetime: Duration,
-    pub(super) api_domain: Option<String>,
+pub struct Minted {
+    /// The access token.
+    pub value: SecretString,
+    /// How long it lives: more than no time, and a day at most.
+    pub lifetime: Duration,
+    /// The API host it is for, if the answer says.
+    pub api_domain: Option<String>,
 }
 
 /// How an exchange failed. Messages never hold any part of a body that could be a token.
