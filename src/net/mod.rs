@@ -1,7 +1,10 @@
 //! HTTP mechanics that know nothing of Zoho.
 //!
 //! - [`body`]: our body type, and reading one within a limit
+//! - [`form`]: parameters in a form, a query, or a multipart body
+//! - [`multipart`]: taking apart a multipart body
 //! - [`headers`]: which headers belong to one hop only
+//! - [`http1`]: the framing of HTTP/1 requests, read strictly
 //! - [`origin`]: scheme, host and port of a server
 //! - [`paced`]: bodies held to time limits
 //! - [`transport`]: the one seam to the network
@@ -12,7 +15,10 @@
 pub mod body;
 pub mod client;
 pub mod connector;
+pub mod form;
 pub mod headers;
+pub mod http1;
+pub mod multipart;
 pub mod origin;
 pub mod paced;
 pub mod tls;

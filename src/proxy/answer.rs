@@ -19,7 +19,7 @@ use crate::telemetry::outcome::Outcome;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Where an answer came from, in the words of RFC 9211.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

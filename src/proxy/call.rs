@@ -18,8 +18,8 @@ use crate::cache::validator::http_date;
 use crate::clock::Instant;
 use crate::routes::{Forgets, RouteNumber};
 use crate::rulebook::Rulebook;
-use crate::upstream::outbound::{Audience, Outbound};
-use crate::zoho::path::{Area, Destination, destination};
+use crate::upstream::outbound::{Audience, Outbound, Received};
+use crate::zoho::path::{Area, Destination, destination, is_of_accounts};
 
 /// A request, read but not copied.
 pub(super) struct Reading<'a> {
@@ -40,6 +40,8 @@ pub(super) enum Plan {
     Cached(RouteNumber),
     /// Pass it through, for this reason; the route is known all the same for the log.
     Pass(WhyPassed, Option<RouteNumber>),
+    /// Answer it in the place of Zoho's accounts server.
+    StandIn,
 }
 
 /// Reads a request: refuses what is ambiguous, chooses the tenant, finds the rule.
@@ -61,6 +63,9 @@ pub(super) fn read<'a, B: HttpBody>(
 }
 
 fn plan<B: HttpBody>(rules: &Rulebook, request: &Request<B>, path: &str) -> Plan {
+    if is_of_accounts(path) {
+        return Plan::StandIn;
+    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Plan::Pass(WhyPassed::Method, None);
     }
@@ -115,7 +120,7 @@ impl Reading<'_> {
     pub(super) fn label(&self) -> Label {
         match self.plan {
             Plan::Cached(route) | Plan::Pass(_, Some(route)) => Label::Route(route),
-            Plan::Pass(_, None) => Label::Area(Area::of(self.path)),
+            Plan::Pass(_, None) | Plan::StandIn => Label::Area(Area::of(self.path)),
         }
     }
 }
@@ -164,7 +169,7 @@ impl Call {
         };
         let rule = match reading.plan {
             Plan::Cached(route) => Some(&rules.routes.route(route).rule),
-            Plan::Pass(..) => None,
+            Plan::Pass(..) | Plan::StandIn => None,
         };
         let obeys_origin = rule.is_some_and(|rule| rule.obeys_origin);
         let (asked_by, audience) = match is_shared {
@@ -178,7 +183,7 @@ impl Call {
             asked_by,
             origin.clone(),
             target.clone(),
-            request.headers(),
+            Received { headers: request.headers(), version: request.version() },
             &request_id,
             audience,
             vary_by,

@@ -2,20 +2,25 @@
 
 use std::borrow::Cow;
 
-use http::header::{CONTENT_LENGTH, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
+use serde_json::Value;
 
 use super::account::{self, Account, Facts, Label};
+use super::accounts::is_token_path;
 use super::answer::{self, Asked, CacheStatus};
 use super::call::{Call, Reading};
 use super::delivery::Delivery;
 use super::fetch::Reply;
 use super::refusal::Refusal;
-use super::{Arrival, Proxy};
+use super::{Arrival, Handling, Proxy};
 use crate::cache::entry::Entry;
 use crate::net::body::Body;
 use crate::telemetry::outcome::Outcome;
+
+/// How much of a refused request's body is read all the same. The forms and records of clients are shorter.
+const SHORT_BODY: usize = 64 * 1024;
 
 impl Proxy {
     /// Sends Zoho's answer on its way to the caller.
@@ -81,12 +86,32 @@ impl Proxy {
         self.answer_refusal(Self::facts_of(call, arrival), headers, refusal)
     }
 
-    pub(super) fn refuse_unread<B>(
-        &self,
-        request: &Request<B>,
-        arrival: &Arrival,
-        refusal: &Refusal,
-    ) -> Response<Body> {
+    /// Refuses a request of which only the head was looked at.
+    ///
+    /// A body on its way is read to its end first, if it is short: an answer before that closes the connection,
+    /// and to a client that is still writing the form of its token request that is a broken pipe instead of an
+    /// answer. Who waits for leave to send a body (RFC 9110 section 10.1.1) is not given it, and of an ambiguous
+    /// request nobody can be sure where it ends.
+    pub(super) fn turn_away<B>(&self, request: Request<B>, arrival: &Arrival, refusal: &Refusal) -> Handling
+    where
+        B: HttpBody + Into<Body>,
+    {
+        let answer = self.refuse_unread(&request, arrival, refusal);
+        let body = request.body();
+        let may_be_long = body.size_hint().lower() > SHORT_BODY as u64;
+        let is_plain = !matches!(refusal, Refusal::Ambiguous(_)) && !request.headers().contains_key(EXPECT);
+        if body.is_end_stream() || may_be_long || !is_plain {
+            return Handling::now(answer);
+        }
+        let body = self.upstream.paced(request.into_body().into(), self.upstream.deadline(), ());
+        Handling::Later(Box::pin(async move {
+            // However it ends, the answer is the same.
+            drop(body.read_up_to(SHORT_BODY).await);
+            answer
+        }))
+    }
+
+    fn refuse_unread<B>(&self, request: &Request<B>, arrival: &Arrival, refusal: &Refusal) -> Response<Body> {
         let facts = Facts {
             arrived: arrival.at,
             arrived_wall: arrival.wall,
@@ -103,6 +128,23 @@ impl Proxy {
         self.answer_refusal(facts, request.headers(), refusal)
     }
 
+    /// Answers in the place of the accounts server, counted and logged.
+    pub(super) fn answer_told(&self, facts: &Facts<'_>, said: &Value) -> Response<Body> {
+        let shared = &*self.shared;
+        let (body, outcome) = (said.to_string(), Outcome::StandIn);
+        shared.counters.of(facts.tenant, facts.label).count(StatusCode::OK, outcome);
+        if shared.books.log.is_on() {
+            let facts = Facts { outcome, ..facts.clone() };
+            account::write(&shared.books, &facts, body.len() as u64, false);
+        }
+        let mut response = Response::new(Body::full(body));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=UTF-8"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(answer::REQUEST_ID, facts.request_id.clone().into_owned());
+        response
+    }
+
     pub(super) fn answer_refusal(
         &self,
         facts: Facts<'_>,
@@ -112,7 +154,7 @@ impl Proxy {
         let shared = &*self.shared;
         shared.metrics.count_refusal(refusal.code());
         shared.counters.of(facts.tenant, facts.label).count(refusal.status(), Outcome::Refused);
-        let mut response = refusal.response(&facts.request_id, headers);
+        let mut response = refusal.response(&facts.request_id, headers, is_token_path(&facts.path));
         let bytes = response.body().size_hint().exact().unwrap_or_default();
         if *facts.method == Method::HEAD {
             // hyper takes the length of an answer without a body from its header (RFC 9110 section 9.3.2).
@@ -169,8 +211,7 @@ impl Proxy {
 /// A request that is being answered. If it is dropped before it is, its caller has left, and its line says so.
 pub(super) struct Unanswered<'a> {
     proxy: &'a Proxy,
-    call: &'a Call,
-    arrival: &'a Arrival,
+    facts: &'a Facts<'a>,
     is_answered: bool,
 }
 
@@ -178,8 +219,8 @@ pub(super) struct Unanswered<'a> {
 const CALLER_LEFT: u16 = 499;
 
 impl<'a> Unanswered<'a> {
-    pub(super) fn new(proxy: &'a Proxy, call: &'a Call, arrival: &'a Arrival) -> Self {
-        Self { proxy, call, arrival, is_answered: false }
+    pub(super) fn new(proxy: &'a Proxy, facts: &'a Facts<'a>) -> Self {
+        Self { proxy, facts, is_answered: false }
     }
 
     pub(super) fn answered(mut self) {
@@ -195,9 +236,9 @@ impl Drop for Unanswered<'_> {
         let shared = &*self.proxy.shared;
         let status = StatusCode::from_u16(CALLER_LEFT).expect("three digits are a status");
         let outcome = Outcome::Abandoned;
-        shared.counters.of(Some(self.call.tenant), self.call.label).count(status, outcome);
+        shared.counters.of(self.facts.tenant, self.facts.label).count(status, outcome);
         if shared.books.log.is_on() {
-            let facts = Facts { status, outcome, ..Proxy::facts_of(self.call, self.arrival) };
+            let facts = Facts { status, outcome, ..self.facts.clone() };
             account::write(&shared.books, &facts, 0, true);
         }
     }

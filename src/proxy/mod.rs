@@ -4,6 +4,7 @@
 //! covers joins the fetch of its key, any other is relayed. Both fetch in the same way: leave to call, a
 //! token, Zoho's answer, and once more with a new token if Zoho withdrew the old one early.
 //!
+//! - `accounts`: what is answered in the place of Zoho's accounts server
 //! - [`inspect`]: requests that are refused before they touch cache or credential
 //! - [`call`]: a request once it is understood
 //! - [`answer`]: an answer, and what it says about where it came from
@@ -16,6 +17,7 @@
 //! - `write`: what writes make untrue
 
 mod account;
+mod accounts;
 pub mod answer;
 mod call;
 mod delivery;
@@ -39,6 +41,7 @@ use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use http::header::HeaderValue;
+use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, Request, Response};
 use http_body::Body as HttpBody;
 
@@ -54,6 +57,7 @@ use crate::net::transport::BoxFuture;
 use crate::upstream::Upstream;
 
 use account::Facts;
+use accounts::Ask;
 use answer::{CacheStatus, Kept, WhyPassed};
 use call::{CacheSlot, Call, Plan, Reading};
 use ending::Unanswered;
@@ -86,6 +90,9 @@ impl Future for Handling {
     }
 }
 
+/// By which scheme callers reach the listeners.
+const SCHEME: Scheme = Scheme::HTTP;
+
 /// When a request came, and its id.
 #[derive(Clone)]
 struct Arrival {
@@ -112,11 +119,16 @@ impl Proxy {
         };
         let reading = match call::read(&self.shared.rules, self.shared.settings.max_uri_bytes, &request) {
             Ok(reading) => reading,
-            Err(refusal) => return Handling::now(self.refuse_unread(&request, &arrival, &refusal)),
+            Err(refusal) => return self.turn_away(request, &arrival, &refusal),
         };
         let found = match reading.plan {
             Plan::Cached(route) => self.look_up(route, &reading, &request, &arrival),
             Plan::Pass(why, _) => Found::Pass(why),
+            Plan::StandIn => {
+                let ask = Ask::read(&SCHEME, &request, &reading, &arrival);
+                let (head, body) = request.into_parts();
+                return Handling::Later(Box::pin(self.clone().stand_in(ask, head.headers, body.into())));
+            }
         };
         if let Found::Answer(answer) = found {
             return Handling::now(answer);
@@ -125,7 +137,7 @@ impl Proxy {
         let request_id = arrival.request_id.clone();
         let call = match Call::new(&self.shared.rules, &reading, &request, request_id, is_shared) {
             Ok(call) => Arc::new(call),
-            Err(refusal) => return Handling::now(self.refuse_unread(&request, &arrival, &refusal)),
+            Err(refusal) => return self.turn_away(request, &arrival, &refusal),
         };
         if let Found::AnswerAndRenew(answer, slot) = found {
             // The fetch goes on in its own task; nobody has to wait for it.
@@ -135,7 +147,8 @@ impl Proxy {
         let (proxy, (head, body)) = (self.clone(), request.into_parts());
         let body: Body = body.into();
         Handling::Later(Box::pin(async move {
-            let unanswered = Unanswered::new(&proxy, &call, &arrival);
+            let facts = Self::facts_of(&call, &arrival);
+            let unanswered = Unanswered::new(&proxy, &facts);
             let answered = match found {
                 Found::Fetch(slot, why, fallback) => {
                     proxy.fill(&call, slot, why, fallback, &head.headers, &arrival).await

@@ -44,6 +44,8 @@ pub enum Outcome {
     Body,
     /// Passed through: the caller wants nothing of it stored.
     NoStore,
+    /// Answered in the place of Zoho's accounts server.
+    StandIn,
     /// Answered by the sidecar itself.
     Refused,
     /// Not answered: the caller left before that.
@@ -52,7 +54,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Hit,
         Self::RefreshAhead,
         Self::MinRefreshInterval,
@@ -73,6 +75,7 @@ impl Outcome {
         Self::Conditional,
         Self::Body,
         Self::NoStore,
+        Self::StandIn,
         Self::Refused,
         Self::Abandoned,
     ];
@@ -100,6 +103,7 @@ impl Outcome {
             Self::Conditional => "conditional",
             Self::Body => "body",
             Self::NoStore => "no-store",
+            Self::StandIn => "stand-in",
             Self::Refused => "refused",
             Self::Abandoned => "abandoned",
         }

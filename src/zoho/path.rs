@@ -24,6 +24,13 @@ pub fn destination(method: &Method, path: &str) -> Destination {
     if is_upload { Destination::Uploads } else { Destination::Api }
 }
 
+/// Whether a path belongs to the accounts server, in any case: requests to it hold clients' secrets, and no API
+/// host has such a path.
+pub fn is_of_accounts(path: &str) -> bool {
+    let Some((first, rest)) = path.split_at_checked("/oauth".len()) else { return false };
+    first.eq_ignore_ascii_case("/oauth") && (rest.is_empty() || rest.starts_with('/'))
+}
+
 /// Whether a path segment is an API version: `v2`, `v2.1`, `v8` …, as in Zoho's own pattern for composite
 /// request URIs, `v[0-9]+([.][0-9]+)?`.
 pub fn is_version(segment: &str) -> bool {
@@ -81,13 +88,15 @@ pub enum Area {
     Composite,
     /// `/crm/bulk/{version}/…`
     Bulk,
+    /// `/oauth/…`, which the sidecar answers itself.
+    Accounts,
     /// Anything else.
     Other,
 }
 
 impl Area {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Records,
         Self::Settings,
         Self::Users,
@@ -97,6 +106,7 @@ impl Area {
         Self::Notifications,
         Self::Composite,
         Self::Bulk,
+        Self::Accounts,
         Self::Other,
     ];
 
@@ -104,7 +114,7 @@ impl Area {
     pub fn of(path: &str) -> Self {
         let mut segments = path.split('/').skip(1).map(decoded);
         if segments.next().as_deref() != Some("crm") {
-            return Self::Other;
+            return if is_of_accounts(path) { Self::Accounts } else { Self::Other };
         }
         match (segments.next().as_deref(), segments.next().as_deref()) {
             (Some("bulk"), _) => Self::Bulk,
@@ -135,6 +145,7 @@ impl Area {
             Self::Notifications => "pass/notifications",
             Self::Composite => "pass/composite",
             Self::Bulk => "pass/bulk",
+            Self::Accounts => "accounts",
             Self::Other => "pass/other",
         }
     }
@@ -239,7 +250,9 @@ mod tests {
             ("/crm/v5/%5F%5fcomposite_requests", Area::Composite),
             ("/crm/v5/__features", Area::Other),
             ("/crm/email/v8/settings/compose", Area::Other),
-            ("/oauth/v2/token", Area::Other),
+            ("/oauth/v2/token", Area::Accounts),
+            ("/OAuth", Area::Accounts),
+            ("/oauthentic", Area::Other),
             ("/", Area::Other),
         ] {
             assert_eq!(Area::of(path), area, "{path}");

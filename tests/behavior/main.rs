@@ -24,5 +24,6 @@ mod secrets;
 mod single_flight;
 mod tenants;
 mod timeouts;
+mod token_endpoint;
 mod tokens;
 mod wishes;

@@ -4,7 +4,7 @@
 //!
 //! - what tests are made of: `sidecar` (the process), `zoho` (what it talks to), `caller` (who talks to it)
 //! - chapters: `starting`, `checking`, `emulating`, `stopping`, `leaving`, `state`, `connections`,
-//!   `hanging_up`, `repeating`, `streaming`, `admin`, `logs`, `demo`
+//!   `hanging_up`, `repeating`, `rfc`, `smuggling`, `streaming`, `admin`, `logs`, `demo`
 
 #![expect(clippy::unwrap_used, reason = "a test that meets a surprise fails")]
 
@@ -21,6 +21,8 @@ mod hanging_up;
 mod leaving;
 mod logs;
 mod repeating;
+mod rfc;
+mod smuggling;
 mod starting;
 mod state;
 mod stopping;

@@ -3,26 +3,29 @@
 use super::form;
 
 /// One part.
-pub(super) struct Part<'a> {
+pub struct Part<'a> {
     /// The name of the form's field.
-    pub(super) name: String,
+    pub name: String,
     /// The name of the file, if it is one.
-    pub(super) file_name: Option<String>,
+    pub file_name: Option<String>,
     /// The bytes.
-    pub(super) content: &'a [u8],
+    pub content: &'a [u8],
 }
 
+/// RFC 2046 section 5.1.1.
+const LONGEST_BOUNDARY: usize = 70;
+
 /// The boundary of a content type, if that is multipart.
-pub(super) fn boundary(content_type: &str) -> Option<String> {
+pub fn boundary(content_type: &str) -> Option<String> {
     let (kind, parameters) = content_type.split_once(';')?;
     if !kind.trim().to_ascii_lowercase().starts_with("multipart/") {
         return None;
     }
-    parameter(parameters, "boundary")
+    parameter(parameters, "boundary").filter(|boundary| boundary.len() <= LONGEST_BOUNDARY)
 }
 
 /// The parts of a body, as many as are whole.
-pub(super) fn parts<'a>(body: &'a [u8], boundary: &str) -> Vec<Part<'a>> {
+pub fn parts<'a>(body: &'a [u8], boundary: &str) -> Vec<Part<'a>> {
     let marker = format!("--{boundary}");
     let mut parts = Vec::new();
     let Some(start) = find(body, marker.as_bytes()) else {
@@ -39,7 +42,7 @@ pub(super) fn parts<'a>(body: &'a [u8], boundary: &str) -> Vec<Part<'a>> {
 }
 
 /// A part is headers, an empty line, and content.
-pub(super) fn part(bytes: &[u8]) -> Option<Part<'_>> {
+pub fn part(bytes: &[u8]) -> Option<Part<'_>> {
     let split = find(bytes, b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&bytes[..split]).into_owned();
     let disposition = head.lines().find_map(|line| {
@@ -63,7 +66,7 @@ fn parameter(parameters: &str, name: &str) -> Option<String> {
 }
 
 /// Where a sequence of bytes begins.
-pub(super) fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+pub fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     let first = *wanted.first()?;
     let mut from = 0;
     loop {
@@ -96,6 +99,8 @@ mod tests {
     fn only_multipart_types_have_a_boundary() {
         assert_eq!(boundary("multipart/form-data; boundary=\"a b\"").as_deref(), Some("a b"));
         assert_eq!(boundary("application/json; boundary=x"), None);
+        assert!(boundary(&format!("multipart/form-data; boundary={}", "x".repeat(70))).is_some());
+        assert_eq!(boundary(&format!("multipart/form-data; boundary={}", "x".repeat(71))), None);
         assert!(parts(b"--x\r\nnever ends", "x").is_empty());
     }
 }

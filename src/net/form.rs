@@ -1,19 +1,19 @@
-//! Parameters as Zoho takes them: in a form, a query, or a multipart body.
+//! Parameters in a form, a query, or a multipart body.
 
 use super::multipart;
 
 /// Names and values, in order.
 #[derive(Default)]
-pub(super) struct Form(Vec<(String, String)>);
+pub struct Form(Vec<(String, String)>);
 
 impl Form {
     /// Names and values that are decoded already.
-    pub(super) fn of(pairs: impl Iterator<Item = (String, String)>) -> Self {
+    pub fn of(pairs: impl Iterator<Item = (String, String)>) -> Self {
         Self(pairs.collect())
     }
 
     /// Reads `a=b&c=d`.
-    pub(super) fn urlencoded(text: &str) -> Self {
+    pub fn urlencoded(text: &str) -> Self {
         let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(name), decode(value))
@@ -22,7 +22,7 @@ impl Form {
     }
 
     /// Reads a body by its content type; what is not multipart is taken for a form.
-    pub(super) fn body(content_type: Option<&str>, body: &[u8]) -> Self {
+    pub fn body(content_type: Option<&str>, body: &[u8]) -> Self {
         let boundary = content_type.and_then(multipart::boundary);
         let Some(boundary) = boundary else {
             return Self::urlencoded(&String::from_utf8_lossy(body));
@@ -33,25 +33,26 @@ impl Form {
     }
 
     /// These, and those of another after them.
-    pub(super) fn and(mut self, other: Self) -> Self {
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
         self.0.extend(other.0);
         self
     }
 
     /// The first value of a name.
-    pub(super) fn value(&self, name: &str) -> Option<&str> {
+    pub fn value(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// The comma-separated values of a name.
-    pub(super) fn list(&self, name: &str) -> Vec<&str> {
+    pub fn list(&self, name: &str) -> Vec<&str> {
         let values = self.value(name).unwrap_or_default().split(',');
         values.map(str::trim).filter(|value| !value.is_empty()).collect()
     }
 }
 
 /// Undoes percent encoding; `+` is a space. What is no encoding stays as it is.
-pub(super) fn decode(text: &str) -> String {
+pub fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -72,7 +73,7 @@ pub(super) fn decode(text: &str) -> String {
 }
 
 /// Percent-encodes all but letters, digits and `-._~`.
-pub(super) fn encode(text: &str) -> String {
+pub fn encode(text: &str) -> String {
     use std::fmt::Write;
     text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
