@@ -27,8 +27,8 @@ pub fn destination(method: &Method, path: &str) -> Destination {
 /// Whether a path belongs to the accounts server, in any case: requests to it hold clients' secrets, and no API
 /// host has such a path.
 pub fn is_of_accounts(path: &str) -> bool {
-    let Some((first, rest)) = path.split_at_checked("/oauth".len()) else { return false };
-    first.eq_ignore_ascii_case("/oauth") && (rest.is_empty() || rest.starts_with('/'))
+    let first = path.strip_prefix('/').and_then(|rest| rest.split('/').next());
+    first.is_some_and(|first| decoded(first).eq_ignore_ascii_case("oauth"))
 }
 
 /// Whether a path segment is an API version: `v2`, `v2.1`, `v8` …, as in Zoho's own pattern for composite
@@ -252,6 +252,7 @@ mod tests {
             ("/crm/email/v8/settings/compose", Area::Other),
             ("/oauth/v2/token", Area::Accounts),
             ("/OAuth", Area::Accounts),
+            ("/%6Fauth/v2/token", Area::Accounts),
             ("/oauthentic", Area::Other),
             ("/", Area::Other),
         ] {
