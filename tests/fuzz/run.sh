@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-targets=(cache composite config headers paths replies requests)
+targets=(cache composite config framing headers paths replies requests)
 built="$(cd ../.. && pwd)/target/fuzz"
 triple="$(rustc -vV | sed -n 's/^host: //p')"
 

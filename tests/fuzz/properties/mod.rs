@@ -7,6 +7,7 @@
 pub mod cache;
 pub mod composite;
 pub mod config;
+pub mod framing;
 pub mod headers;
 pub mod paths;
 pub mod replies;
@@ -16,10 +17,11 @@ pub mod requests;
 pub type Property = fn(&[u8]);
 
 /// All of them, each by the name of its target and of its folder of the corpus.
-pub const ALL: [(&str, Property); 7] = [
+pub const ALL: [(&str, Property); 8] = [
     ("cache", cache::hold),
     ("composite", composite::hold),
     ("config", config::hold),
+    ("framing", framing::hold),
     ("headers", headers::hold),
     ("paths", paths::hold),
     ("replies", replies::hold),
