@@ -5,8 +5,7 @@
 #   tests/fuzz/run.sh TARGET [SECONDS]   one target, for as long as that (default: 60)
 #   tests/fuzz/run.sh keep TARGET        adds to a target's corpus the least of what was found that reaches all of it
 #
-# What a search finds on its way is kept in target/fuzz/found/TARGET, for the next one. With ASAN=1 memory errors in
-# C and unsafe code of dependencies show as well; that borrows what stable Rust does not promise (RUSTC_BOOTSTRAP).
+# What a search finds on its way is kept in target/fuzz/found/TARGET, for the next one.
 
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -21,21 +20,16 @@ flags=(--cfg fuzzing -Cpasses=sancov-module)
 for option in level=4 inline-8bit-counters pc-table trace-compares; do
     flags+=("-Cllvm-args=-sanitizer-coverage-$option")
 done
-if [ "${ASAN:-}" = 1 ]; then
-    export RUSTC_BOOTSTRAP=1
-    flags+=(-Zsanitizer=address)
-    built="$built-asan"
-fi
 
 build() {
     # With `--target` the flags go to what is fuzzed, and not to what builds it.
     RUSTFLAGS="${flags[*]}" CARGO_TARGET_DIR="$built" cargo build --release --locked --target "$triple"
 }
 
-# Runs a target on its corpus and what was found before: `fuzz TARGET OPTION…`
+# Runs a target on its corpus, and on what is in a folder where it keeps what it finds: `fuzz TARGET FOLDER OPTION…`
 fuzz() {
-    local target="$1" found="$built/found/$1" broken="$built/broken/$1"
-    shift
+    local target="$1" found="$2" broken="$built/broken/$1"
+    shift 2
     mkdir -p "$found" "$broken"
     echo "-- $target"
     "$built/$triple/release/$target" "$@" -max_len=4096 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
@@ -64,9 +58,9 @@ case "${1:-all}" in
 all)
     build
     for target in "${targets[@]}"; do
-        # The same seed and the same number of runs try the same bytes; nothing that was found before takes part.
-        rm -rf "$built/found/$target"
-        fuzz "$target" -seed=1 -runs=20000 -max_total_time=8
+        # The same seed and number of runs try the same bytes, if nothing that was found before takes part.
+        rm -rf "$built/short"
+        fuzz "$target" "$built/short" -seed=1 -runs=20000 -max_total_time=8
     done
     ;;
 keep)
@@ -77,6 +71,6 @@ keep)
 *)
     known "$1"
     build
-    fuzz "$1" -max_total_time="${2:-60}"
+    fuzz "$1" "$built/found/$1" -max_total_time="${2:-60}"
     ;;
 esac
