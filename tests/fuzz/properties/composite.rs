@@ -43,7 +43,9 @@ fn plain(item: &serde_json::Map<String, Value>) -> Option<Part> {
     let uri = item.get("uri")?.as_str()?;
     let is_method = ["GET", "POST", "PUT", "PATCH", "DELETE"].contains(&method);
     let path = uri.split(['?', '#']).next()?;
-    let is_plain = path.starts_with("/crm/") && !has_dot_segment(path) && lenient_reading(path).is_none();
+    let is_spaced = path.contains(|c: char| c.is_whitespace() || c.is_control());
+    let is_plain =
+        path.starts_with("/crm/") && !is_spaced && !has_dot_segment(path) && lenient_reading(path).is_none();
     let method = Method::from_bytes(method.as_bytes()).ok()?;
     (is_method && is_plain).then(|| Part { method, path: path.to_owned() })
 }

@@ -70,7 +70,8 @@ fn words(error: &MintError) -> String {
     let mut words = format!("{error:?}");
     let mut cause: Option<&dyn Error> = Some(error);
     while let Some(error) = cause {
-        words.push_str(&format!(": {error}"));
+        words.push_str(": ");
+        words.push_str(&error.to_string());
         cause = error.source();
     }
     words
