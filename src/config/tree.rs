@@ -103,11 +103,11 @@ impl Source<'_> {
 
 /// Whether a text in its quotes has both of them. One that lacks the last may hold the rest of the file, and so
 /// secrets that no message may show.
-fn is_ended(quoted: &str) -> bool {
-    let quotes = ["\"\"\"", "'''", "\"", "'"];
-    let first = quotes.into_iter().find(|quote| quoted.starts_with(quote));
+fn is_ended(text: &str) -> bool {
+    let marks = ["\"\"\"", "'''", "\"", "'"];
+    let first = marks.into_iter().find(|mark| text.starts_with(mark));
     // Without quotes it ends with its line; that is told as a mistake of its own.
-    first.is_none_or(|quote| quoted.len() >= 2 * quote.len() && quoted.ends_with(quote))
+    first.is_none_or(|mark| text.len() >= 2 * mark.len() && text.ends_with(mark))
 }
 
 /// Lays `upper` over `lower`: tables key by key, anything else as a whole. A secret is one value, even where
