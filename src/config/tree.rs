@@ -83,10 +83,12 @@ impl Source<'_> {
     }
 
     fn node(&self, value: Spanned<DeValue<'_>>) -> Node {
-        let span = value.span();
-        let place = self.place(&span);
+        let written = value.span();
+        let place = self.place(&written);
         let value = match value.into_inner() {
-            DeValue::String(_) if !is_ended(&self.text[span]) => Value::Other("a text without an end"),
+            DeValue::String(_) if !is_ended(&self.text[written.clone()]) => {
+                Value::Other("a text without an end")
+            }
             DeValue::String(text) if text.trim().contains('\n') => Value::Other("a text of several lines"),
             DeValue::String(text) => Value::Text(text.into_owned()),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
@@ -94,6 +96,8 @@ impl Source<'_> {
             DeValue::Boolean(boolean) => Value::Boolean(boolean),
             DeValue::Float(_) => Value::Other("a fraction"),
             DeValue::Datetime(_) => Value::Other("a date"),
+            // The same with a list: the lines below it would be taken for what it holds.
+            DeValue::Array(_) if !self.text[written].ends_with(']') => Value::Other("a list without an end"),
             DeValue::Array(array) => Value::Array(array.into_iter().map(|value| self.node(value)).collect()),
             DeValue::Table(table) => Value::Table(self.table(table)),
         };
