@@ -41,6 +41,14 @@ async fn the_fetch_of_node_converses() {
     assert_eq!(zoho.calls_of(COUNT), 1);
 }
 
+#[tokio::test]
+async fn the_fetch_of_node_reads_why_an_upload_is_refused() {
+    let zoho = Zoho::start(&["acme"]).await;
+    zoho.gives_no_token();
+    let sidecar = Sidecar::run(&zoho, "").await;
+    node("plain.mjs").at(&sidecar, "").does(&["refused-upload"]).await;
+}
+
 async fn curl_converses(version: &str) {
     let (zoho, sidecar) = stage().await;
     let to = |path: &str| format!("http://{}{path}", sidecar.proxy());

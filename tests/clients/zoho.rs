@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use zoho_sidecar::clock::Clock;
-use zoho_sidecar::emulator::{Emulator, Entry, Listening, Role, Scenario};
+use zoho_sidecar::emulator::{Emulator, Entry, Fault, Listening, Role, Scenario, Target};
 
 /// An emulated Zoho on a port, with the organisations of a sidecar.
 pub(crate) struct Zoho {
@@ -61,6 +61,11 @@ impl Zoho {
     #[track_caller]
     pub(crate) fn calls_of(&self, path: &str) -> usize {
         self.calls().iter().filter(|entry| entry.path().ends_with(path)).count()
+    }
+
+    /// It gives out no token from now on.
+    pub(crate) fn gives_no_token(&self) {
+        self.emulator.script().always(Target::Mints, Fault::Refuse);
     }
 
     /// How often it was asked for a token, by whomever.

@@ -130,12 +130,17 @@ async function downloaded(answer, kind) {
   return Buffer.concat(chunks);
 }
 
-async function files() {
-  const content = Buffer.from(Array.from({ length: 16384 }, (_, n) => n % 256));
-  const path = `${process.cwd()}/made up.bin`;
+function upload(name, content) {
+  const path = `${process.cwd()}/${name}`;
   writeFileSync(path, content);
   const body = new sdk.Files.BodyWrapper();
   body.setFile([new sdk.StreamWrapper(null, null, path)]);
+  return body;
+}
+
+async function files() {
+  const content = Buffer.from(Array.from({ length: 16384 }, (_, n) => n % 256));
+  const body = upload("made up.bin", content);
   const operations = new sdk.Files.FilesOperations();
   const [stored] = said(await operations.uploadFiles(body, ...maps()), sdk.Files.ActionWrapper).getData();
   assert(stored instanceof sdk.Files.SuccessResponse, stored.getMessage?.());
@@ -172,10 +177,12 @@ async function bulk() {
 async function refused() {
   const file = new sdk.ParameterMap();
   await file.add(sdk.Files.GetFileParam.ID, "made-up");
+  const long = Buffer.alloc(3_000_000);
   const answers = [
     [await new sdk.Territories.TerritoriesOperations().getTerritories(new sdk.ParameterMap()), sdk.Territories],
     [await new sdk.Org.OrgOperations().getOrganization(), sdk.Org],
     [await new sdk.Files.FilesOperations().getFile(file), sdk.Files],
+    [await new sdk.Files.FilesOperations().uploadFiles(upload("long.bin", long), ...maps()), sdk.Files],
   ];
   for (const [answer, { APIException }] of answers) {
     const error = await answer.getObject();

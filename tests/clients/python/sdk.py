@@ -133,15 +133,19 @@ def downloaded(answer, kind):
     return b"".join(said(answer, kind).get_file().get_stream())
 
 
-def upload():
-    content = bytes(range(256)) * 64
-    path = os.path.join(os.getcwd(), "made up.bin")
+def stored(name, content):
+    path = os.path.join(os.getcwd(), name)
     with open(path, "wb") as file:
         file.write(content)
+    return StreamWrapper(file_path=path)
+
+
+def upload():
+    content = bytes(range(256)) * 64
     body = files.BodyWrapper()
-    body.set_file([StreamWrapper(file_path=path)])
-    stored = said(ask(files.FilesOperations().upload_files, request=body), files.ActionWrapper)
-    (item,) = stored.get_data()
+    body.set_file([stored("made up.bin", content)])
+    kept = said(ask(files.FilesOperations().upload_files, request=body), files.ActionWrapper)
+    (item,) = kept.get_data()
     assert isinstance(item, files.SuccessResponse), vars(item)
     wanted = ParameterMap()
     wanted.add(files.GetFileParam.id, item.get_details()["id"])
@@ -175,7 +179,10 @@ def refused():
     """A refusal of the sidecar is to the SDK what an error of Zoho's is, in the place of a download too."""
     file = ParameterMap()
     file.add(files.GetFileParam.id, "made-up")
+    upload = files.BodyWrapper()
+    upload.set_file([stored("long.bin", bytes(3_000_000))])
     answers = [
+        (ask(files.FilesOperations().upload_files, request=upload), files.APIException),
         (ask(territories.TerritoriesOperations().get_territories), territories.APIException),
         (ask(modules.ModulesOperations().get_modules), modules.APIException),
         (ask(files.FilesOperations().get_file, param_instance=file), files.APIException),
