@@ -13,9 +13,9 @@ const NODE_8: Sdk = Sdk::Node("@zohocrm/nodejs-sdk-8.0");
 const TYPESCRIPT_8: Sdk = Sdk::Node("@zohocrm/typescript-sdk-8.0");
 
 const COUNT: &str = "/settings/territories/actions/associated_users_count";
-const EVERYTHING: [&str; 6] = ["count", "settings", "users", "records", "files", "bulk"];
+const EVERYTHING: [&str; 7] = ["count", "settings", "users", "records", "files", "bulk", "archive"];
 /// These refuse a file of their own making before they send anything.
-const ALL_BUT_FILES: [&str; 5] = ["count", "settings", "users", "records", "bulk"];
+const ALL_BUT_FILES: [&str; 6] = ["count", "settings", "users", "records", "bulk", "archive"];
 
 /// The SDK does all of this, and Zoho sees the sidecar do it, with one token and the count asked once.
 async fn runs(sdk: Sdk, scenarios: &[&str]) {

@@ -5,14 +5,17 @@ have from Zoho. The SDK swallows some of its own exceptions and then returns Non
 """
 
 import inspect
+import io
 import os
 import sys
 import time
+import zipfile
 
 import trap
 from zohocrmsdk.src.com.zoho.api.authenticator import OAuthToken
 from zohocrmsdk.src.com.zoho.crm.api import HeaderMap, Initializer, ParameterMap
-from zohocrmsdk.src.com.zoho.crm.api import bulk_read, fields, files, modules, record, territories, users
+from zohocrmsdk.src.com.zoho.crm.api import bulk_read, bulk_write, fields, files, modules, org, record
+from zohocrmsdk.src.com.zoho.crm.api import territories, users
 from zohocrmsdk.src.com.zoho.crm.api.dc import DataCenter
 from zohocrmsdk.src.com.zoho.crm.api.exception import SDKException
 from zohocrmsdk.src.com.zoho.crm.api.util import Choice, StreamWrapper
@@ -160,6 +163,9 @@ def bulk():
     query.set_fields(["Last_Name"])
     body = one_of(bulk_read, "BodyWrapper", "RequestWrapper")()
     body.set_query(query)
+    leads = {"module_api_name": "Leads"}
+    operations = ask(record.RecordOperations, **leads)
+    done(ask(operations.create_records, request=wrapped({"Last_Name": "Made-Up in bulk"}), **leads), 201)
     operations = bulk_read.BulkReadOperations()
     (begun,) = said(operations.create_bulk_read_job(body), bulk_read.ActionWrapper, 201).get_data()
     assert isinstance(begun, bulk_read.SuccessResponse), vars(begun)
@@ -172,7 +178,25 @@ def bulk():
     else:
         raise AssertionError("the job did not end")
     result = downloaded(operations.download_result(job), bulk_read.FileBodyWrapper)
-    assert result.startswith(b"PK"), result[:20]
+    with zipfile.ZipFile(io.BytesIO(result)) as archive:
+        (table,) = (archive.read(name) for name in archive.namelist())
+    assert b"Made-Up in bulk" in table, table
+
+
+def archive():
+    """The file of a bulk write, which goes to another of Zoho's hosts and names the organisation."""
+    organisation = said(org.OrgOperations().get_organization(), org.ResponseWrapper).get_org()[0]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("Leads.csv", "Last_Name\nMade-Up in bulk\n")
+    body = bulk_write.FileBodyWrapper()
+    body.set_file(stored("Leads.zip", packed.getvalue()))
+    headers = HeaderMap()
+    headers.add(bulk_write.UploadFileHeader.feature, "bulk-write")
+    headers.add(bulk_write.UploadFileHeader.x_crm_org, str(organisation.get_zgid()))
+    operations = bulk_write.BulkWriteOperations()
+    uploaded = said(operations.upload_file(body, headers), bulk_write.SuccessResponse)
+    assert uploaded.get_details()["file_id"], uploaded.get_details()
 
 
 def refused():
@@ -214,6 +238,7 @@ SCENARIOS = {
     "records": records,
     "files": upload,
     "bulk": bulk,
+    "archive": archive,
     "refused": refused,
 }
 
