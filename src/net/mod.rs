@@ -4,6 +4,7 @@
 //! - [`form`]: parameters in a form, a query, or a multipart body
 //! - [`multipart`]: taking apart a multipart body
 //! - [`headers`]: which headers belong to one hop only
+//! - [`http1`]: the framing of HTTP/1 requests, read strictly
 //! - [`origin`]: scheme, host and port of a server
 //! - [`paced`]: bodies held to time limits
 //! - [`transport`]: the one seam to the network
@@ -16,6 +17,7 @@ pub mod client;
 pub mod connector;
 pub mod form;
 pub mod headers;
+pub mod http1;
 pub mod multipart;
 pub mod origin;
 pub mod paced;

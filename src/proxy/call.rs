@@ -18,7 +18,7 @@ use crate::cache::validator::http_date;
 use crate::clock::Instant;
 use crate::routes::{Forgets, RouteNumber};
 use crate::rulebook::Rulebook;
-use crate::upstream::outbound::{Audience, Outbound};
+use crate::upstream::outbound::{Audience, Outbound, Received};
 use crate::zoho::path::{Area, Destination, destination, is_of_accounts};
 
 /// A request, read but not copied.
@@ -183,7 +183,7 @@ impl Call {
             asked_by,
             origin.clone(),
             target.clone(),
-            request.headers(),
+            Received { headers: request.headers(), version: request.version() },
             &request_id,
             audience,
             vary_by,

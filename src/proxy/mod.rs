@@ -10,6 +10,7 @@
 //! - [`answer`]: an answer, and what it says about where it came from
 //! - [`delivery`]: the body on its way
 //! - [`ending`]: every answer counted, and its line in the log
+//! - `options`: what `OPTIONS` is told about the sidecar itself
 //! - [`refusal`]: every way a request ends badly
 //! - `rest`: what is left of a body when its request is refused
 //! - [`shared`]: what all workers share
@@ -27,6 +28,7 @@ mod fate;
 mod fetch;
 mod fill;
 mod inspect;
+mod options;
 pub mod refusal;
 mod request_id;
 mod rest;
@@ -120,6 +122,9 @@ impl Proxy {
             wall: self.shared.clock.wall(),
             request_id: request_id::of(request.headers()),
         };
+        if options::is_about_us(&request) {
+            return self.tell_options(request, &arrival);
+        }
         let reading = match call::read(&self.shared.rules, self.shared.settings.max_uri_bytes, &request) {
             Ok(reading) => reading,
             Err(refusal) => return self.turn_away(request, &arrival, &refusal),

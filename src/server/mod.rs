@@ -5,6 +5,7 @@
 //! - [`connection`]: one connection and its limits
 //! - [`patient`]: callers that do not read their answers
 //! - [`shell`]: what every request gets alike
+//! - [`strict`]: HTTP/1 framing looked at before hyper reads it
 //!
 //! One single-threaded runtime per worker costs less per request than one runtime for all; new connections
 //! go to the worker that has the fewest.
@@ -13,6 +14,7 @@ pub mod address;
 mod connection;
 mod patient;
 mod shell;
+mod strict;
 mod worker;
 
 use std::convert::Infallible;
