@@ -124,3 +124,19 @@ async fn what_sdks_ask_at_every_start_is_asked_of_zoho_once() {
 
     assert_eq!(zoho.calls().len(), asked);
 }
+
+#[tokio::test]
+async fn the_fields_of_all_modules_are_asked_of_zoho_once_however_many_sdks_keep_them() {
+    let zoho = Zoho::start(&["acme"]).await;
+    let sidecar = Sidecar::run(&zoho, "presets = [\"crm-metadata\"]").await;
+    sidecar.ready().await;
+    let refreshes = || PYTHON_8.at(&sidecar, "").with("AUTO_REFRESH", 1);
+    refreshes().does(&["records"]).await;
+    let of_settings = || zoho.calls().iter().filter(|call| call.path().contains("/settings/")).count();
+    let asked = of_settings();
+    assert!(asked > 2, "the SDK asks for modules, and for the fields of each: {asked}");
+
+    refreshes().does(&["records"]).await;
+
+    assert_eq!(of_settings(), asked);
+}

@@ -18,6 +18,7 @@ from zohocrmsdk.src.com.zoho.crm.api import bulk_read, bulk_write, fields, files
 from zohocrmsdk.src.com.zoho.crm.api import territories, users
 from zohocrmsdk.src.com.zoho.crm.api.dc import DataCenter
 from zohocrmsdk.src.com.zoho.crm.api.exception import SDKException
+from zohocrmsdk.src.com.zoho.crm.api.sdk_config import SDKConfig
 from zohocrmsdk.src.com.zoho.crm.api.util import Choice, StreamWrapper
 
 SIDECAR = os.environ["SIDECAR"]
@@ -35,7 +36,9 @@ def begin():
     for given in ("refresh_token", "grant_token"):
         if given.upper() in os.environ:
             credentials[given] = os.environ[given.upper()]
-    Initializer.initialize(environment, OAuthToken(**credentials))
+    # With it the SDK asks for the fields of every module before the first record, and keeps them in a file.
+    config = SDKConfig(auto_refresh_fields="AUTO_REFRESH" in os.environ)
+    Initializer.initialize(environment, OAuthToken(**credentials), sdk_config=config)
 
 
 def ask(what, **given):
