@@ -9,6 +9,7 @@ use super::refusal::Refusal;
 use crate::net::headers::ConnectionNamed;
 use crate::net::origin::is_loopback;
 use crate::routes::{Forgets, Routes};
+use crate::zoho::composite::is_composite;
 use crate::zoho::path::{
     Destination, destination, has_dot_segment, has_encoded_control, is_of_accounts, lenient_reading,
 };
@@ -38,10 +39,11 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
 /// Checks that encoded or repeated slashes do not hide another meaning of the path from the rules.
 pub(super) fn check_meaning(routes: &Routes, method: &Method, path: &str) -> Result<(), Refusal> {
     let Some(other) = lenient_reading(path) else { return Ok(()) };
-    let meaning = |path: &str| -> (Option<usize>, Forgets, Destination, bool) {
+    let meaning = |path: &str| -> (Option<usize>, Forgets, Destination, bool, bool) {
         let destination = destination(method, path);
         let forgets = routes.forgotten_by(method, path);
-        (routes.route_of(method, path), forgets, destination, is_of_accounts(path))
+        let is_composite = is_composite(method, path);
+        (routes.route_of(method, path), forgets, destination, is_of_accounts(path), is_composite)
     };
     if meaning(path) == meaning(&other) {
         Ok(())

@@ -1,12 +1,11 @@
 //! Method and path patterns: `GET /crm/{version}/settings/territories/{territory}/users`.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use http::Method;
 
-use crate::zoho::path::is_version;
+use crate::zoho::path::{decoded, is_version};
 
 /// A method and a path template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +16,8 @@ pub struct Template {
     pub path: PathTemplate,
 }
 
-/// A path in which `{name}` stands for one segment, and `{version}` for an API version.
+/// A path in which `{name}` stands for one segment, `{version}` for an API version, and `**` at the end for
+/// whatever lies below.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathTemplate(Vec<Segment>);
 
@@ -30,6 +30,8 @@ pub(super) enum Segment {
     Version,
     /// Anything that is not empty, by this name.
     Any(String),
+    /// All that follows: one segment or more.
+    Rest,
 }
 
 /// Why a text is not a template. Each message says what would be right.
@@ -56,6 +58,9 @@ pub enum TemplateError {
     /// The same name twice.
     #[error("{{{0}}} stands in it twice")]
     Repeated(String),
+    /// `**` elsewhere than at the end.
+    #[error("** may only be the last segment")]
+    Rest,
 }
 
 impl Template {
@@ -83,6 +88,7 @@ impl PathTemplate {
         let mut expected = self.0.iter();
         for segment in path.split('/') {
             match expected.next() {
+                Some(Segment::Rest) => return true,
                 Some(template) if template.matches(&decoded(segment)) => {}
                 _ => return false,
             }
@@ -102,6 +108,7 @@ impl Segment {
             Self::Literal(_) => 0,
             Self::Version => 1,
             Self::Any(_) => 2,
+            Self::Rest => 3,
         }
     }
 
@@ -110,31 +117,9 @@ impl Segment {
             Self::Literal(text) => text == segment,
             Self::Version => is_version(segment),
             Self::Any(_) => !segment.is_empty(),
+            Self::Rest => true,
         }
     }
-}
-
-/// The text that a segment stands for (RFC 3986 section 2.1); what is no valid encoding stays as it is.
-fn decoded(segment: &str) -> Cow<'_, str> {
-    if !segment.contains('%') {
-        return Cow::Borrowed(segment);
-    }
-    let bytes = segment.as_bytes();
-    let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
-    let (mut text, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while at < bytes.len() {
-        match (bytes[at], digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                text.push(u8::try_from(high * 16 + low).expect("two hexadecimal digits make a byte"));
-                at += 3;
-            }
-            (byte, ..) => {
-                text.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8(text).map_or(Cow::Borrowed(segment), Cow::Owned)
 }
 
 impl FromStr for Template {
@@ -166,6 +151,9 @@ impl FromStr for PathTemplate {
             {
                 return Err(TemplateError::Repeated(name.clone()));
             }
+            if *one == Segment::Rest && n + 1 < segments.len() {
+                return Err(TemplateError::Rest);
+            }
         }
         Ok(Self(segments))
     }
@@ -178,6 +166,7 @@ fn segment(text: &str) -> Result<Segment, TemplateError> {
     };
     match name {
         Some("version") => Ok(Segment::Version),
+        None if text == "**" => Ok(Segment::Rest),
         Some(name) if is_name(name) => Ok(Segment::Any(name.to_owned())),
         None if text.is_empty() => Err(TemplateError::EmptySegment),
         None if !text.contains(['{', '}', ' ']) => Ok(Segment::Literal(text.to_owned())),
@@ -187,12 +176,18 @@ fn segment(text: &str) -> Result<Segment, TemplateError> {
 
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", self.method)?;
-        for segment in &self.path.0 {
+        write!(f, "{} {}", self.method, self.path)
+    }
+}
+
+impl fmt::Display for PathTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for segment in &self.0 {
             match segment {
                 Segment::Literal(text) => write!(f, "/{text}")?,
                 Segment::Version => f.write_str("/{version}")?,
                 Segment::Any(name) => write!(f, "/{{{name}}}")?,
+                Segment::Rest => f.write_str("/**")?,
             }
         }
         Ok(())
@@ -239,6 +234,18 @@ mod tests {
     }
 
     #[test]
+    fn two_stars_stand_for_all_that_lies_below() {
+        let settings: PathTemplate = "/crm/{version}/settings/**".parse().unwrap();
+        for path in ["/crm/v8/settings/roles", "/crm/v8/settings/roles/1/x", "/crm/v8/settings/"] {
+            assert!(settings.matches(path), "{path}");
+        }
+        for path in ["/crm/v8/settings", "/crm/v8/Leads/settings/roles", "/crm/vX/settings/roles"] {
+            assert!(!settings.matches(path), "{path}");
+        }
+        assert_eq!(settings.to_string(), "/crm/{version}/settings/**");
+    }
+
+    #[test]
     fn what_is_no_template_is_told_so() {
         for (text, error) in [
             ("/crm/{version}/users", TemplateError::Shape),
@@ -252,6 +259,7 @@ mod tests {
             ("GET /crm/v{version}", TemplateError::Braces("v{version}".into())),
             ("GET /crm/{}", TemplateError::Braces("{}".into())),
             ("GET /{a}/{a}", TemplateError::Repeated("a".into())),
+            ("GET /crm/**/users", TemplateError::Rest),
         ] {
             assert_eq!(text.parse::<Template>(), Err(error), "{text}");
         }

@@ -2,6 +2,9 @@
 
 use http::Method;
 use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::path::{Area, decoded};
 
 /// One of the calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,11 +13,14 @@ pub struct Part {
     pub method: Method,
     /// Its path, without the query, as it would be outside.
     pub path: String,
+    /// Whether that is certain: it says its whole path, borrows nothing of it from another call's answer
+    /// (`@{1:$.…}`), and no header of its own says that its method is another one.
+    pub is_plain: bool,
 }
 
 /// Whether a request is a composite one.
 pub fn is_composite(method: &Method, path: &str) -> bool {
-    *method == Method::POST && super::path::Area::of(path) == super::path::Area::Composite
+    *method == Method::POST && Area::of(&decoded(path)) == Area::Composite
 }
 
 /// Reads the calls of a body; `None` if any of them cannot be read, since it could then be anything.
@@ -28,13 +34,32 @@ pub fn parts(outer: &str, body: &[u8]) -> Option<Vec<Part>> {
     struct Item {
         uri: String,
         method: Option<String>,
+        headers: Option<Map<String, Value>>,
     }
     let composite: Composite = serde_json::from_slice(body).ok()?;
     let part = |item: Item| {
         let method = item.method.as_deref().unwrap_or("GET").to_ascii_uppercase();
-        Some(Part { method: Method::from_bytes(method.as_bytes()).ok()?, path: path(outer, &item.uri)? })
+        let renames = |headers: &Map<String, Value>| headers.keys().any(|name| is_method_override(name));
+        let is_plain = item.uri.starts_with("/crm/")
+            && !item.uri.contains("@{")
+            && !item.headers.as_ref().is_some_and(renames);
+        let method = Method::from_bytes(method.as_bytes()).ok()?;
+        Some(Part { method, path: path(outer, &item.uri)?, is_plain })
     };
     composite.__composite_requests.into_iter().map(part).collect()
+}
+
+/// Whether a header makes some servers take a request for one of another method. Underscores stand for hyphens,
+/// since servers behind CGI-like gateways cannot tell them apart.
+pub fn is_method_override(name: &str) -> bool {
+    let is = |known: &str| {
+        name.len() == known.len()
+            && name
+                .bytes()
+                .zip(known.bytes())
+                .all(|(a, b)| a.eq_ignore_ascii_case(&b) || (a == b'_' && b == b'-'))
+    };
+    ["x-http-method-override", "x-method-override", "x-http-method"].into_iter().any(is)
 }
 
 /// `/crm/v8/users/1?x`, `crm/v8/users/1` and `v8/users/1` are all taken for the same path; an absolute URI
@@ -79,10 +104,36 @@ mod tests {
             let read = parts(OUTER, body.as_bytes());
             assert_eq!(
                 read,
-                Some(vec![Part { method: Method::PUT, path: "/crm/v8/users/1".into() }]),
+                Some(vec![Part {
+                    method: Method::PUT,
+                    path: "/crm/v8/users/1".into(),
+                    is_plain: uri.starts_with("/crm/"),
+                }]),
                 "{uri}"
             );
         }
+    }
+
+    #[test]
+    fn a_call_that_borrows_its_path_or_renames_its_method_is_not_plain() {
+        for item in [
+            r#"{"uri":"/crm/v8/@{1:$.data[0].id}"}"#,
+            r#"{"uri":"/crm/v8/users","headers":{"X_HTTP-Method-override":"DELETE"}}"#,
+            r#"{"uri":"https://www.zohoapis.com/crm/v8/users"}"#,
+        ] {
+            let body = format!(r#"{{"__composite_requests":[{item}]}}"#);
+            assert!(!parts(OUTER, body.as_bytes()).unwrap()[0].is_plain, "{item}");
+        }
+        let plain = r#"{"__composite_requests":[{"uri":"/crm/v8/users","headers":{"X-CRM-ORG":"1"}}]}"#;
+        assert!(parts(OUTER, plain.as_bytes()).unwrap()[0].is_plain);
+    }
+
+    #[test]
+    fn a_composite_request_is_known_in_every_spelling() {
+        for path in [OUTER, "/crm/v8/%5F_composite_requests", "/crm/v8/__composite_requests/"] {
+            assert!(is_composite(&Method::POST, path), "{path}");
+        }
+        assert!(!is_composite(&Method::GET, OUTER));
     }
 
     #[test]

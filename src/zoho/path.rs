@@ -1,5 +1,7 @@
 //! What a request path says about where it goes.
 
+use std::borrow::Cow;
+
 use http::Method;
 
 /// Which host of a data centre serves a request.
@@ -124,6 +126,29 @@ impl Area {
             Self::Other => "pass/other",
         }
     }
+}
+
+/// The text that a path or a segment of one stands for (RFC 3986 section 2.1); what is no valid encoding stays as it is.
+pub fn decoded(segment: &str) -> Cow<'_, str> {
+    if !segment.contains('%') {
+        return Cow::Borrowed(segment);
+    }
+    let bytes = segment.as_bytes();
+    let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
+    let (mut text, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while at < bytes.len() {
+        match (bytes[at], digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                text.push(u8::try_from(high * 16 + low).expect("two hexadecimal digits make a byte"));
+                at += 3;
+            }
+            (byte, ..) => {
+                text.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(text).map_or(Cow::Borrowed(segment), Cow::Owned)
 }
 
 /// The path that a lenient server might take a path for: encoded slashes and backslashes read as slashes,
