@@ -5,6 +5,7 @@
 //! - [`multipart`]: taking apart a multipart body
 //! - [`headers`]: which headers belong to one hop only
 //! - [`origin`]: scheme, host and port of a server
+//! - [`peer`]: who is at the other end of a connection
 //! - [`paced`]: bodies held to time limits
 //! - [`transport`]: the one seam to the network
 //! - [`client`]: that seam over hyper's pooled client and rustls
@@ -19,5 +20,6 @@ pub mod headers;
 pub mod multipart;
 pub mod origin;
 pub mod paced;
+pub mod peer;
 pub mod tls;
 pub mod transport;
