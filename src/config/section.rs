@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -90,7 +91,8 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn node(&self, key: &str) -> Option<&'a Node> {
+    /// What stands at a key, if anything.
+    pub(super) fn node(&self, key: &str) -> Option<&'a Node> {
         self.known.borrow_mut().insert(key.to_owned());
         self.table.and_then(|table| table.get(key)).or_else(|| self.below.and_then(|table| table.get(key)))
     }
@@ -282,6 +284,14 @@ impl<'a> Section<'a> {
     /// Whether the key's value is a text.
     pub(super) fn is_text(&self, key: &str) -> bool {
         matches!(self.node(key).map(|node| &node.value), Some(Value::Text(_)))
+    }
+
+    /// The file that a table of just `{ file = … }` names.
+    pub(super) fn file(&self, key: &str) -> Option<PathBuf> {
+        match reference(self.node(key).and_then(Node::table)?)? {
+            SecretSource::File(path) => Some(path),
+            SecretSource::Environment(_) | SecretSource::Literal(_) => None,
+        }
     }
 
     /// Where a secret comes from. Its value is never reported.

@@ -16,6 +16,7 @@ use super::fetch::Reply;
 use super::refusal::Refusal;
 use super::{Arrival, Proxy};
 use crate::cache::entry::Entry;
+use crate::callers::Identity;
 use crate::net::body::Body;
 use crate::telemetry::outcome::Outcome;
 
@@ -86,15 +87,20 @@ impl Proxy {
     pub(super) fn refuse_unread<B>(
         &self,
         request: &Request<B>,
+        caller: Identity,
         arrival: &Arrival,
         refusal: &Refusal,
     ) -> Response<Body> {
+        if *refusal == Refusal::CallerUnknown {
+            self.count_unknown();
+        }
         let facts = Facts {
             arrived: arrival.at,
             arrived_wall: arrival.wall,
             request_id: Cow::Borrowed(&arrival.request_id),
             method: Cow::Borrowed(request.method()),
             path: Cow::Borrowed(request.uri().path()),
+            caller: caller.number(),
             tenant: None,
             label: Label::Unknown,
             status: refusal.status(),
@@ -103,6 +109,16 @@ impl Proxy {
             upstream: None,
         };
         self.answer_refusal(facts, request.headers(), refusal)
+    }
+
+    pub(super) fn refuse_read<B>(
+        &self,
+        request: &Request<B>,
+        reading: &Reading<'_>,
+        arrival: &Arrival,
+        refusal: &Refusal,
+    ) -> Response<Body> {
+        self.answer_refusal(Self::facts(request.method(), reading, arrival), request.headers(), refusal)
     }
 
     /// Answers in the place of the accounts server, counted and logged.
@@ -158,6 +174,7 @@ impl Proxy {
             request_id: Cow::Borrowed(&arrival.request_id),
             method: Cow::Borrowed(method),
             path: Cow::Borrowed(reading.path),
+            caller: reading.caller.number(),
             tenant: Some(reading.tenant),
             label: reading.label(),
             status: StatusCode::OK,
@@ -175,6 +192,7 @@ impl Proxy {
             request_id: Cow::Borrowed(&call.request_id),
             method: Cow::Borrowed(&call.method),
             path: Cow::Borrowed(call.target.path()),
+            caller: call.caller,
             tenant: Some(call.tenant),
             label: call.label,
             status: StatusCode::OK,

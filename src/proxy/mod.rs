@@ -10,6 +10,7 @@
 //! - [`answer`]: an answer, and what it says about where it came from
 //! - [`delivery`]: the body on its way
 //! - [`ending`]: every answer counted, and its line in the log
+//! - `permission`: what a caller asks beyond what it may
 //! - [`refusal`]: every way a request ends badly
 //! - [`shared`]: what all workers share
 //! - [`fetch`]: the exchange with Zoho
@@ -26,6 +27,7 @@ mod fate;
 mod fetch;
 mod fill;
 mod inspect;
+mod permission;
 pub mod refusal;
 mod request_id;
 mod shared;
@@ -41,7 +43,6 @@ use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use http::header::HeaderValue;
-use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, Request, Response};
 use http_body::Body as HttpBody;
 
@@ -53,7 +54,9 @@ use crate::cache::rule::Rule;
 use crate::cache::wishes::Wishes;
 use crate::clock::Instant;
 use crate::net::body::Body;
+use crate::net::peer::Peer;
 use crate::net::transport::BoxFuture;
+use crate::server::Greet;
 use crate::upstream::Upstream;
 
 use account::Facts;
@@ -64,11 +67,13 @@ use ending::Unanswered;
 use fill::Landed;
 use refusal::Refusal;
 
-/// Answers requests. Each worker has one, with connections of its own to Zoho.
+/// Answers requests. Each worker has one, with connections of its own to Zoho; each of its connections has a copy
+/// that knows who is at the other end.
 #[derive(Clone)]
 pub struct Proxy {
     shared: Arc<Shared>,
     upstream: Upstream,
+    peer: Arc<Peer>,
 }
 
 /// A request being handled: answered at once from the cache, or on its way.
@@ -90,9 +95,6 @@ impl Future for Handling {
     }
 }
 
-/// By which scheme callers reach the listeners.
-const SCHEME: Scheme = Scheme::HTTP;
-
 /// When a request came, and its id.
 #[derive(Clone)]
 struct Arrival {
@@ -104,7 +106,13 @@ struct Arrival {
 impl Proxy {
     /// A proxy that calls Zoho by `upstream`.
     pub fn new(shared: Arc<Shared>, upstream: Upstream) -> Self {
-        Self { shared, upstream }
+        Self { shared, upstream, peer: Arc::default() }
+    }
+
+    /// The same for requests of this peer.
+    #[must_use]
+    pub fn for_peer(self, peer: Peer) -> Self {
+        Self { peer: Arc::new(peer), ..self }
     }
 
     /// Handles a request.
@@ -117,15 +125,20 @@ impl Proxy {
             wall: self.shared.clock.wall(),
             request_id: request_id::of(request.headers()),
         };
-        let reading = match call::read(&self.shared.rules, self.shared.settings.max_uri_bytes, &request) {
+        let (rules, max_uri_bytes) = (&*self.shared.rules, self.shared.settings.max_uri_bytes);
+        let caller = rules.callers.identify(&self.peer, request.headers());
+        let reading = match call::read(rules, caller, max_uri_bytes, &request) {
             Ok(reading) => reading,
-            Err(refusal) => return Handling::now(self.refuse_unread(&request, &arrival, &refusal)),
+            Err(refusal) => return Handling::now(self.refuse_unread(&request, caller, &arrival, &refusal)),
         };
+        if let Err(refusal) = self.permit(&reading, &request) {
+            return Handling::now(self.refuse_read(&request, &reading, &arrival, &refusal));
+        }
         let found = match reading.plan {
             Plan::Cached(route) => self.look_up(route, &reading, &request, &arrival),
             Plan::Pass(why, _) => Found::Pass(why),
             Plan::StandIn => {
-                let ask = Ask::read(&SCHEME, &request, &reading, &arrival);
+                let ask = Ask::read(self.peer.is_tls, &request, &reading, &arrival);
                 let (head, body) = request.into_parts();
                 return Handling::Later(Box::pin(self.clone().stand_in(ask, head.headers, body.into())));
             }
@@ -135,9 +148,9 @@ impl Proxy {
         }
         let is_shared = !matches!(found, Found::Pass(_));
         let request_id = arrival.request_id.clone();
-        let call = match Call::new(&self.shared.rules, &reading, &request, request_id, is_shared) {
+        let call = match Call::new(rules, &reading, &request, request_id, is_shared) {
             Ok(call) => Arc::new(call),
-            Err(refusal) => return Handling::now(self.refuse_unread(&request, &arrival, &refusal)),
+            Err(refusal) => return Handling::now(self.refuse_read(&request, &reading, &arrival, &refusal)),
         };
         if let Found::AnswerAndRenew(answer, slot) = found {
             // The fetch goes on in its own task; nobody has to wait for it.
@@ -321,6 +334,14 @@ enum Found {
 impl Handling {
     fn now(answer: Response<Body>) -> Self {
         Self::Now(Some(answer))
+    }
+}
+
+impl Greet for Proxy {
+    type Handler = Self;
+
+    fn greet(&self, peer: Peer) -> Self {
+        self.clone().for_peer(peer)
     }
 }
 

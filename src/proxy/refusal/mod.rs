@@ -8,11 +8,12 @@ mod words;
 
 use std::time::Duration;
 
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::json;
 
 use crate::admission::Crowded;
+use crate::callers::policy::Excess;
 use crate::net::body::{Body, BoxError};
 use crate::net::headers::visible;
 use crate::net::paced::BrokenOff;
@@ -32,6 +33,10 @@ pub enum Refusal {
     Method,
     /// A page of a browser asks.
     Browser,
+    /// Callers are configured, and this one has shown itself to be none of them.
+    CallerUnknown,
+    /// A configured caller asks for more than it may.
+    CallerForbidden(Box<Forbidden>),
     /// Several organisations, and none is named.
     TenantMissing(NoTenant),
     /// A path of Zoho's accounts server that the sidecar has no answer to.
@@ -70,6 +75,17 @@ pub enum Refusal {
     Internal,
 }
 
+/// What a caller may not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forbidden {
+    /// The caller's name.
+    pub caller: String,
+    /// By which rule.
+    pub excess: Excess,
+    /// In which call of a composite request, if in one.
+    pub in_composite: bool,
+}
+
 /// Status, code and RFC 9209 error type of a refusal.
 struct Kind(StatusCode, &'static str, &'static str);
 
@@ -81,6 +97,8 @@ impl Refusal {
             Self::UriTooLong(_) => Kind(S::URI_TOO_LONG, "SIDECAR_URI_TOO_LONG", "http_request_error"),
             Self::Method => Kind(S::BAD_REQUEST, "SIDECAR_METHOD_REFUSED", "http_request_denied"),
             Self::Browser => Kind(S::FORBIDDEN, "SIDECAR_BROWSER_REFUSED", "http_request_denied"),
+            Self::CallerUnknown => Kind(S::UNAUTHORIZED, "SIDECAR_CALLER_UNKNOWN", "http_request_denied"),
+            Self::CallerForbidden(_) => Kind(S::FORBIDDEN, "SIDECAR_CALLER_FORBIDDEN", "http_request_denied"),
             Self::TenantMissing(_) => Kind(S::BAD_REQUEST, "SIDECAR_TENANT_MISSING", "http_request_error"),
             Self::TenantUnknown(_) => Kind(S::NOT_FOUND, "SIDECAR_TENANT_UNKNOWN", "http_request_error"),
             Self::OfAccounts => Kind(S::NOT_FOUND, "SIDECAR_OAUTH_UNKNOWN", "http_request_denied"),
@@ -176,6 +194,9 @@ impl Refusal {
         headers.insert("proxy-status", visible(&format!("zoho-sidecar; error={error_type}")));
         headers.insert("x-request-id", request_id.clone());
         headers.insert("cache-control", HeaderValue::from_static("no-store"));
+        if matches!(self, Self::CallerUnknown) {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(wait) = self.retry_after() {
             // Rounded up: a second too early is a try too many.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
