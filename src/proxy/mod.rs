@@ -129,10 +129,14 @@ impl Proxy {
         let caller = rules.callers.identify(&self.peer, request.headers());
         let reading = match call::read(rules, caller, max_uri_bytes, &request) {
             Ok(reading) => reading,
-            Err(refusal) => return Handling::now(self.refuse_unread(&request, caller, &arrival, &refusal)),
+            Err(refusal) => {
+                let answer = self.refuse_unread(&request, caller, &arrival, &refusal);
+                return self.turn_away(request, answer, &refusal);
+            }
         };
         if let Err(refusal) = self.permit(&reading, &request) {
-            return Handling::now(self.refuse_read(&request, &reading, &arrival, &refusal));
+            let answer = self.refuse_read(&request, &reading, &arrival, &refusal);
+            return self.turn_away(request, answer, &refusal);
         }
         let found = match reading.plan {
             Plan::Cached(route) => self.look_up(route, &reading, &request, &arrival),
@@ -150,7 +154,10 @@ impl Proxy {
         let request_id = arrival.request_id.clone();
         let call = match Call::new(rules, &reading, &request, request_id, is_shared) {
             Ok(call) => Arc::new(call),
-            Err(refusal) => return Handling::now(self.refuse_read(&request, &reading, &arrival, &refusal)),
+            Err(refusal) => {
+                let answer = self.refuse_read(&request, &reading, &arrival, &refusal);
+                return self.turn_away(request, answer, &refusal);
+            }
         };
         if let Found::AnswerAndRenew(answer, slot) = found {
             // The fetch goes on in its own task; nobody has to wait for it.

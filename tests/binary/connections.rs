@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use zoho_sidecar::emulator::Fault;
 
-use crate::caller::{Http2, Wire};
+use crate::caller::{Http2, Wire, get};
 use crate::sidecar::Sidecar;
 use crate::until;
 use crate::zoho::{COUNT, USERS, Zoho};
@@ -37,6 +37,23 @@ async fn the_place_of_a_connection_that_ended_is_free_again() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn a_short_body_is_read_before_its_request_is_refused() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "").await;
+    let mut wire = Wire::connect(sidecar.proxy()).await;
+    let target = "/tenants/nobody/oauth/v2/token";
+    wire.say(&format!("POST {target} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 8\r\n\r\n")).await;
+    let refused = r#"zoho_sidecar_refusals_total{code="SIDECAR_TENANT_UNKNOWN"} 1"#;
+    until("a refusal", async || get(sidecar.admin(), "/metrics").await.text().contains(refused)).await;
+
+    // Nobody has broken the pipe, and the connection serves on.
+    wire.say("made-up=").await;
+    assert!(wire.hear("\r\n\r\n").await.starts_with("HTTP/1.1 404"));
+    wire.say(&format!("GET {COUNT} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")).await;
+    assert!(wire.hear_all().await.contains("HTTP/1.1 200"));
 }
 
 /// The limit below is far shorter than the test's patience, and its default is longer.

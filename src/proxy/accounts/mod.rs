@@ -94,6 +94,8 @@ impl Proxy {
     }
 
     async fn say(&self, ask: &Ask, headers: &HeaderMap, body: Body) -> Result<Value, Refusal> {
+        // Read also where nothing in it matters: an answer before the end of a body breaks the connection.
+        let form = self.read_form(&ask.query, headers, body).await?;
         match ask.question {
             None => Err(Refusal::OfAccounts),
             // The placeholder opens nothing, so nothing has to be closed.
@@ -102,7 +104,6 @@ impl Proxy {
                 let base_url = ask.base_url.as_deref().ok_or(Refusal::Ambiguous(
                     "its Host is not a plain host with or without a port, and the answer has to name it",
                 ))?;
-                let form = self.read_form(&ask.query, headers, body).await?;
                 Ok(token::answer(&form, base_url, self.token_for(ask.caller, &form)))
             }
         }
