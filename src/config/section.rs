@@ -113,15 +113,17 @@ impl<'a> Section<'a> {
 
     fn report(&self, severity: Severity, key: &str, what: String, remedy: String) {
         let node = self.table.and_then(|table| table.get(key));
-        if node.is_none() && self.is_no_table {
-            return;
-        }
-        if node.is_none() && self.below.is_some_and(|below| below.contains_key(key)) {
-            // It stands in the defaults for all, and is told there, once.
+        if node.is_none() && self.is_no_table || self.is_told_below(key) {
             return;
         }
         let place = node.map(|node| node.place.clone()).or_else(|| self.place.clone());
         self.problems.add(Problem { severity, place, key: self.name_of(key), what, remedy });
+    }
+
+    /// Whether a key stands in the defaults for all: what is wrong with it is told there, once.
+    fn is_told_below(&self, key: &str) -> bool {
+        let has = |table: Option<&Table>| table.is_some_and(|table| table.contains_key(key));
+        !has(self.table) && has(self.below)
     }
 
     fn value(&self, key: &str, wanted: &str) -> Option<&'a Value> {
@@ -246,6 +248,9 @@ impl<'a> Section<'a> {
             },
             other => format!("this is {}, not a text", other.kind()),
         };
+        if self.is_told_below(key) {
+            return None;
+        }
         self.problems.add(Problem {
             severity: Severity::Problem,
             place: Some(item.place.clone()),

@@ -4,7 +4,7 @@
 //!
 //! - what tests are made of: `sidecar` (the process), `zoho` (what it talks to), `caller` (who talks to it)
 //! - chapters: `starting`, `checking`, `emulating`, `stopping`, `leaving`, `state`, `connections`,
-//!   `hanging_up`, `repeating`, `streaming`, `admin`, `logs`, `demo`
+//!   `callers`, `tls`, `hanging_up`, `repeating`, `streaming`, `admin`, `logs`, `demo`
 
 #![expect(clippy::unwrap_used, reason = "a test that meets a surprise fails")]
 
@@ -13,6 +13,7 @@ mod sidecar;
 mod zoho;
 
 mod admin;
+mod callers;
 mod checking;
 mod connections;
 mod demo;
@@ -25,6 +26,7 @@ mod starting;
 mod state;
 mod stopping;
 mod streaming;
+mod tls;
 
 use std::time::Duration;
 
