@@ -55,10 +55,10 @@ async fn a_token_is_exchanged_while_the_sidecar_runs_and_never_shown() {
     let (zoho, directory) = (Zoho::start().await, tempfile::tempdir().unwrap());
     let file = directory.path().join("billing.tokens");
     let write = |hashes: &[&str]| {
-        let lines: String = hashes.iter().map(|hash| format!("sha256:{hash}\n")).collect();
+        let lines: Vec<String> = hashes.iter().map(|hash| format!("sha256:{hash}")).collect();
         // As those do who exchange secrets: nobody reads half a file.
         let new = directory.path().join("new");
-        std::fs::write(&new, lines).unwrap();
+        std::fs::write(&new, lines.join("\n")).unwrap();
         std::fs::rename(&new, &file).unwrap();
     };
     write(&[FIRST.1]);
