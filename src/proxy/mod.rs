@@ -134,7 +134,7 @@ impl Proxy {
                 return self.turn_away(request, answer, &refusal);
             }
         };
-        if let Err(refusal) = self.permit(&reading, &request) {
+        if let Err(refusal) = self.permit(&reading, &request, &arrival.request_id) {
             let answer = self.refuse_read(&request, &reading, &arrival, &refusal);
             return self.turn_away(request, answer, &refusal);
         }

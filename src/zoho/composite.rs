@@ -18,9 +18,9 @@ pub struct Part {
     pub is_plain: bool,
 }
 
-/// Whether a request is a composite one.
+/// Whether a request is a composite one, in whatever spelling of its path.
 pub fn is_composite(method: &Method, path: &str) -> bool {
-    *method == Method::POST && Area::of(&decoded(path)) == Area::Composite
+    *method == Method::POST && Area::of(&decoded(path).to_ascii_lowercase()) == Area::Composite
 }
 
 /// Reads the calls of a body; `None` if any of them cannot be read, since it could then be anything.
@@ -130,7 +130,12 @@ mod tests {
 
     #[test]
     fn a_composite_request_is_known_in_every_spelling() {
-        for path in [OUTER, "/crm/v8/%5F_composite_requests", "/crm/v8/__composite_requests/"] {
+        for path in [
+            OUTER,
+            "/crm/v8/%5F_composite_requests",
+            "/crm/v8/__composite_requests/",
+            "/CRM/V8/__Composite_Requests",
+        ] {
             assert!(is_composite(&Method::POST, path), "{path}");
         }
         assert!(!is_composite(&Method::GET, OUTER));

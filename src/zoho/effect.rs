@@ -10,23 +10,24 @@ use super::path::{decoded, is_version};
 /// A function of an organisation's own, `/crm/{version}/functions/…`, may do anything also by GET. Jobs, as a bulk
 /// read is one, make something and so are no reads.
 pub fn only_reads(method: &Method, path: &str) -> bool {
-    let mut segments = path.split('/').skip(1).map(decoded);
-    let is_crm = segments.next().as_deref() == Some("crm");
-    let is_version = segments.next().is_some_and(|segment| is_version(&segment));
-    let place = segments.next();
     match *method {
         Method::GET | Method::HEAD | Method::OPTIONS => {
-            !(is_crm && place.is_some_and(|name| name.eq_ignore_ascii_case("functions")))
+            !path.split('/').any(|segment| decoded(segment).eq_ignore_ascii_case("functions"))
         }
-        Method::POST if is_crm && is_version => match (place.as_deref(), segments.next(), segments.next()) {
-            (Some("coql"), None, None) => true,
-            (Some(_), Some(actions), Some(count)) => {
-                actions == "actions" && count == "count" && segments.next().is_none()
-            }
-            _ => false,
-        },
+        Method::POST => asks_by_post(path),
         _ => false,
     }
+}
+
+fn asks_by_post(path: &str) -> bool {
+    let mut segments = path.split('/').skip(1).map(decoded);
+    let mut next = || segments.next();
+    if next().as_deref() != Some("crm") || !next().is_some_and(|version| is_version(&version)) {
+        return false;
+    }
+    let rest = [next(), next(), next(), next()];
+    let rest = rest.each_ref().map(Option::as_deref);
+    matches!(rest, [Some("coql"), None, None, None] | [Some(_), Some("actions"), Some("count"), None])
 }
 
 #[cfg(test)]
@@ -56,6 +57,7 @@ mod tests {
             (Method::DELETE, "/crm/v8/Leads"),
             (Method::GET, "/crm/v8/functions/sweep/actions/execute"),
             (Method::GET, "/crm/v8/%66unctions/sweep/actions/execute"),
+            (Method::HEAD, "/CRM/V8/Functions/sweep/actions/execute"),
         ] {
             assert!(!only_reads(&method, path), "{method} {path}");
         }

@@ -168,6 +168,8 @@ async fn no_spelling_of_a_path_gets_past_its_template() {
         "/crm/v8/settings/..%2fLeads",
         "/crm/v8/settings/%252e%252e/Leads",
         "/crm/v8/Leads",
+        "/crm/v8/users/1;x",
+        "/crm/v8/users/%2531",
         "/tenants/acme/crm/v8/Leads",
         "//tenants/acme/crm/v8/users/1",
     ] {
@@ -212,6 +214,7 @@ async fn a_composite_request_may_do_what_its_calls_may() {
     assert_ne!(within.status, 403, "{}", within.text());
     let calls = world.calls();
     for items in [
+        r#"{"method":"GET","uri":"/crm/v8/users;a=b"}"#,
         r#"{"method":"GET","uri":"/crm/v8/users"},{"method":"POST","uri":"/crm/v8/users"}"#,
         r#"{"method":"GET","uri":"/crm/v8/Leads"}"#,
         r#"{"method":"GET","uri":"/crm/v8/users/%2e%2e/Leads"}"#,

@@ -51,6 +51,21 @@ async fn the_process_of_another_user_is_refused_on_it() {
 }
 
 #[tokio::test]
+async fn what_would_be_refused_is_told_with_the_id_of_its_request() {
+    let zoho = Zoho::start().await;
+    let caller = "[callers.others]\nanybody = true\nmethods = [\"POST\"]\nmode = \"shadow\"\n";
+    let sidecar = Sidecar::run(&zoho, caller).await;
+    let headers = [("host", "localhost"), ("x-request-id", "request-1")];
+    assert_eq!(ask(sidecar.proxy(), with_headers("GET", COUNT, &headers)).await.status, 200);
+    let errors = sidecar.stop().await.errors;
+    let told =
+        errors.lines().find(|line| line.contains("mode is shadow")).unwrap_or_else(|| panic!("{errors}"));
+    for part in [r#""caller":"others""#, r#""reason":"method""#, r#""request_id":"request-1""#] {
+        assert!(told.contains(part), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_is_exchanged_while_the_sidecar_runs_and_never_shown() {
     let (zoho, directory) = (Zoho::start().await, tempfile::tempdir().unwrap());
     let file = directory.path().join("billing.tokens");

@@ -82,8 +82,17 @@ pub struct Forbidden {
     pub caller: String,
     /// By which rule.
     pub excess: Excess,
-    /// In which call of a composite request, if in one.
-    pub in_composite: bool,
+    /// Where it was found.
+    pub place: Place,
+}
+
+/// Where a request goes beyond what its caller may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the request itself.
+    Request,
+    /// In a call of a composite request.
+    Composite,
 }
 
 /// Status, code and RFC 9209 error type of a refusal.

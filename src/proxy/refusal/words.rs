@@ -1,6 +1,6 @@
 //! What a refusal says: what happened, and what the caller should do.
 
-use super::{Forbidden, Refusal};
+use super::{Forbidden, Place, Refusal};
 use crate::callers::policy::Excess;
 
 impl Refusal {
@@ -85,7 +85,10 @@ impl Forbidden {
             Excess::ReadOnly => "change anything: it is read-only",
             Excess::Composite => "make a composite request that cannot be looked into",
         };
-        let place = if self.in_composite { ", as a call in the composite request does" } else { "" };
+        let place = match self.place {
+            Place::Request => "",
+            Place::Composite => ", as a call in the composite request does",
+        };
         format!("The caller \"{}\" may not {what}{place}", self.caller)
     }
 }
