@@ -1,6 +1,7 @@
 //! The one place that builds the rooms from a configuration and wires them together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::admin::Admin;
 use crate::admission::Admission;
@@ -28,6 +29,7 @@ pub struct App {
     metrics: Arc<Metrics>,
     transports: Transports,
     upstream: upstream::Settings,
+    secret_poll: Duration,
     clock: Clock,
 }
 
@@ -77,7 +79,14 @@ impl App {
             log,
             clock.clone(),
         );
-        Self { shared, rules, tokens, metrics, transports, upstream: config.upstream, clock }
+        let secret_poll = config.tokens.secret_poll;
+        Self { shared, rules, tokens, metrics, transports, upstream: config.upstream, secret_poll, clock }
+    }
+
+    /// Looks at the files of callers' tokens every now and then, until dropped.
+    pub fn keep_callers_fresh(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (rules, pause) = (self.rules.clone(), self.secret_poll);
+        async move { rules.callers.tokens().keep_fresh(pause).await }
     }
 
     /// Starts to mint and renew, on the current runtime, until the tasks are dropped.
@@ -85,7 +94,7 @@ impl App {
         self.tokens.iter().map(Tokens::start).collect()
     }
 
-    /// A proxy with connections of its own.
+    /// A proxy with connections of its own to Zoho.
     pub fn proxy(&self) -> Proxy {
         let upstream = Upstream::new((self.transports)(), self.upstream.clone(), self.clock.clone());
         Proxy::new(self.shared.clone(), upstream)
@@ -121,6 +130,11 @@ impl App {
             open: self.metrics.connections.clone(),
             refused: self.metrics.connections_refused.clone(),
             errors: self.metrics.connection_errors.clone(),
+            tls: server::tls::Counts {
+                failed: self.metrics.tls_handshake_errors.clone(),
+                renewed: self.metrics.tls_reloads("renewed"),
+                unusable: self.metrics.tls_reloads("unusable"),
+            },
         }
     }
 

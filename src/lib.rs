@@ -23,7 +23,7 @@
 //!
 //! # Rules that hold everywhere
 //!
-//! - Imports point down the floors: `cli`, `app`, `config`, `proxy`, `admin`, `rulebook`, `routes`,
+//! - Imports point down the floors: `cli`, `app`, `config`, `proxy`, `admin`, `rulebook`, `callers`, `routes`,
 //!   then `cache`, `oauth`, `admission`, `upstream` (none knows another), then `tenants`, `server`,
 //!   `emulator`, and the ground: `zoho`, `net`, `telemetry`, `clock`. A test says so.
 //! - Only [`clock`] reads a clock; all else receives `now` or sleeps on tokio's time.
@@ -35,6 +35,7 @@ pub mod admin;
 pub mod admission;
 pub mod app;
 pub mod cache;
+pub mod callers;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -70,6 +70,16 @@ impl Tenants {
     /// The tenant that a request chooses: by a base URL that ends in `/tenants/NAME`, by `X-Zoho-Tenant`, or
     /// because there is only one.
     pub fn choose<'a>(&self, headers: &HeaderMap, path_and_query: &'a str) -> Result<Choice<'a>, NoTenant> {
+        self.choose_of(None, headers, path_and_query)
+    }
+
+    /// The same for a request of one who may use only its `own`; one of another's is chosen all the same.
+    pub fn choose_of<'a>(
+        &self,
+        own: Option<&[usize]>,
+        headers: &HeaderMap,
+        path_and_query: &'a str,
+    ) -> Result<Choice<'a>, NoTenant> {
         let (from_path, path_and_query) = split_base(path_and_query);
         let mut name = from_path;
         for value in headers.get_all(TENANT_HEADER) {
@@ -81,17 +91,20 @@ impl Tenants {
                 _ => name = Some(value),
             }
         }
-        let tenant = match (name, self.0.as_slice()) {
-            (Some(name), all) => all
-                .iter()
-                .find(|tenant| tenant.name == name)
-                .ok_or_else(|| NoTenant::Unknown(name.chars().take(100).collect()))?,
-            (None, [only]) => only,
-            (None, several) => {
-                return Err(NoTenant::Missing(several.iter().map(|tenant| tenant.name.clone()).collect()));
+        let tenant = match (name, own, self.0.as_slice()) {
+            (Some(name), _, all) => {
+                let named = all.iter().find(|tenant| tenant.name == name);
+                named.ok_or_else(|| NoTenant::Unknown(name.chars().take(100).collect()))?.number
+            }
+            (None, Some([only]), _) => *only,
+            (None, None, [only]) => only.number,
+            (None, own, all) => {
+                let is_own = |tenant: &&Tenant| own.is_none_or(|own| own.contains(&tenant.number));
+                let names = all.iter().filter(is_own).map(|tenant| tenant.name.clone());
+                return Err(NoTenant::Missing(names.collect()));
             }
         };
-        Ok(Choice { tenant: tenant.number, path_and_query })
+        Ok(Choice { tenant, path_and_query })
     }
 }
 
@@ -145,6 +158,16 @@ mod tests {
         let path = "/crm/v5/users?page=2";
         let choice = tenants(&["acme"]).choose(&HeaderMap::new(), path);
         assert_eq!(choice, Ok(Choice { tenant: 0, path_and_query: path }));
+    }
+
+    #[test]
+    fn the_only_tenant_that_one_may_use_need_not_be_named() {
+        let three = tenants(&["acme", "globex", "initech"]);
+        let chosen = |own: &[usize], headers| three.choose_of(Some(own), &headers, "/").map(|c| c.tenant);
+        assert_eq!(chosen(&[1], naming(&[])), Ok(1));
+        assert_eq!(chosen(&[1], naming(&["acme"])), Ok(0), "whether it may is asked later");
+        let own = vec!["acme".to_owned(), "initech".to_owned()];
+        assert_eq!(chosen(&[0, 2], naming(&[])), Err(NoTenant::Missing(own)));
     }
 
     #[test]

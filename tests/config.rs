@@ -12,6 +12,9 @@ use zoho_sidecar::config::problem::{Problem, Severity};
 use zoho_sidecar::config::{Config, DEFAULTS, Loaded, Source, load, load_texts};
 use zoho_sidecar::zoho::data_center::{Environment, built_in};
 
+#[path = "config/callers.rs"]
+mod callers;
+
 /// A tenant with which nothing is wrong.
 const TENANT: &str = concat!(
     "[tenants.acme]\ndata_center = \"eu\"\nclient_id = \"1000.ABCDEFG\"\n",
@@ -272,6 +275,7 @@ fn a_mistake_in_the_defaults_for_all_is_told_once_and_where_it_stands() {
         ("[route_defaults]\nfresh_for = 5", "route_defaults.fresh_for"),
         ("[tenant_defaults]\nedition = \"gold\"", "tenant_defaults.edition"),
         ("[route_defaults]\ngroups = [\"nobody-forgets\"]", "route_defaults.groups"),
+        ("[route_defaults]\nvary_by = [1]", "route_defaults.vary_by"),
     ] {
         assert_eq!(the_problem(&[TENANT, text]).key, key);
     }

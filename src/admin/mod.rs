@@ -5,7 +5,7 @@
 //! | `GET /livez` | 200 while the process serves; depends on nothing else |
 //! | `GET /readyz` | 200, or 503 with the reasons as JSON |
 //! | `GET /metrics` | all metrics, in the text format of Prometheus and `OpenMetrics` |
-//! | `GET /status` | JSON: tenants, tokens, routes, cache |
+//! | `GET /status` | JSON: callers, tenants, tokens, routes, cache |
 //! | `POST /purge` | forgets what the JSON names, and says how many entries |
 //!
 //! Pages of browsers are kept out: a request with an `Origin`, or with a `Host` that is not this machine,

@@ -13,6 +13,7 @@ pub(super) fn status(admin: &Admin) -> Value {
         "uptime_seconds": (now - admin.started).as_secs(),
         "listeners": admin.listeners,
         "connections": admin.metrics.connections.get(),
+        "callers": callers(admin),
         "tenants": admin.tokens.iter().enumerate().map(|(n, tokens)| tenant(admin, n, tokens)).collect::<Vec<_>>(),
         "cache": { "entries": entries, "bytes": bytes },
         "routes": routes(admin),
@@ -24,6 +25,29 @@ pub(super) fn status(admin: &Admin) -> Value {
             })
         }).collect::<Vec<_>>(),
     })
+}
+
+/// Never how a caller could be mistaken for another: no hash, and of certificates and users only that they count.
+fn callers(admin: &Admin) -> Vec<Value> {
+    let texts = |all: &Vec<_>| all.iter().map(ToString::to_string).collect::<Vec<String>>();
+    let names = |all: &Vec<usize>| -> Vec<&str> {
+        all.iter().map(|number| admin.rules.tenants.tenant(*number).name.as_str()).collect()
+    };
+    let callers = admin.rules.callers.all().iter();
+    callers
+        .map(|caller| {
+            let policy = &caller.policy;
+            json!({
+                "name": caller.name,
+                "known_by": caller.credential.kinds(),
+                "mode": caller.mode.as_str(),
+                "tenants": policy.tenants.as_ref().map(names),
+                "methods": policy.methods.as_ref().map(|all| all.iter().map(http::Method::as_str).collect::<Vec<_>>()),
+                "paths": policy.paths.as_ref().map(texts),
+                "read_only": policy.read_only,
+            })
+        })
+        .collect()
 }
 
 fn tenant(admin: &Admin, number: usize, tokens: &Tokens) -> Value {

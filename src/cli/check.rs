@@ -4,9 +4,13 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use http::Method;
+
 use super::PROBLEM;
+use crate::callers::{Caller, Mode};
 use crate::config::problem::{Problem, Severity};
 use crate::config::{self, Config, Loaded};
+use crate::rulebook::Rulebook;
 
 pub(super) fn check(files: &[PathBuf]) -> ExitCode {
     let Loaded { config, problems } = config::load(files);
@@ -36,6 +40,29 @@ fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
+/// How a caller is known, and what it may use.
+fn described(caller: &Caller, rules: &Rulebook) -> String {
+    let (policy, mut parts) =
+        (&caller.policy, vec![format!("known by {}", caller.credential.kinds().join(", "))]);
+    if let Some(numbers) = &policy.tenants {
+        let names: Vec<&str> = numbers.iter().map(|n| rules.tenants.tenant(*n).name.as_str()).collect();
+        parts.push(format!("only {}", names.join(", ")));
+    }
+    if let Some(methods) = &policy.methods {
+        parts.push(format!("only {}", methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")));
+    }
+    if let Some(paths) = &policy.paths {
+        parts.push(format!("{} kinds of path", paths.len()));
+    }
+    if policy.read_only {
+        parts.push("read-only".to_owned());
+    }
+    if caller.mode == Mode::Shadow {
+        parts.push("shadow: only told, not refused".to_owned());
+    }
+    parts.join("; ")
+}
+
 /// What would be served.
 fn summary(config: &Config) -> String {
     let mut text = String::new();
@@ -52,6 +79,12 @@ fn summary(config: &Config) -> String {
     match &config.tokens.state_directory {
         Some(directory) => line("state", directory.display().to_string()),
         None => line("state", "none: every restart costs a mint".to_owned()),
+    }
+    for caller in config.rulebook.callers.all() {
+        line("caller", format!("{}: {}", caller.name, described(caller, &config.rulebook)));
+    }
+    if config.rulebook.callers.all().is_empty() {
+        line("callers", "everybody who can connect".to_owned());
     }
     for tenant in config.rulebook.tenants.all() {
         let edition = tenant.edition.map_or(String::new(), |edition| {

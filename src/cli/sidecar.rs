@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::net::tls::TlsError;
 use crate::oauth::SecretError;
 use crate::server::address::{BindError, Listener};
-use crate::server::{self, Bound, Ended};
+use crate::server::{self, Bound, CannotListen, Ended};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request_log::RequestLog;
 
@@ -26,6 +26,8 @@ pub(super) struct Sidecar {
 pub(super) enum ServeError {
     #[error(transparent)]
     Bind(#[from] BindError),
+    #[error(transparent)]
+    Listen(#[from] CannotListen),
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error("the admin token cannot be had")]
@@ -75,6 +77,7 @@ impl Sidecar {
             tokio::spawn(admin::serve(listener, pages.clone(), access)).abort_handle()
         });
         let renewals = app.start_renewals();
+        let callers_task = tokio::spawn(app.keep_callers_fresh());
         let stop = async {
             stop.await;
             pages.stop();
@@ -82,6 +85,7 @@ impl Sidecar {
         let (counts, proxies) = (app.counts(), app.proxies());
         let ended = bound.serve(counts, proxies, stop, hurry).await?;
         drop(renewals);
+        callers_task.abort();
         if let Some(task) = admin_task {
             task.abort();
         }

@@ -8,11 +8,15 @@
 //! - `section`: reading a table key by key
 //! - `rooms`: the sections that are one room's settings
 //! - `rules`: tenants, data centres, routes and writes
+//! - `callers`: who may ask for what
+//! - `tls`: how callers' connections are encrypted
 
+mod callers;
 pub mod problem;
 mod rooms;
 mod rules;
 mod section;
+mod tls;
 mod tree;
 mod units;
 
@@ -51,7 +55,7 @@ pub struct Config {
     pub admission: admission::Settings,
     /// `[cache]`
     pub cache: cache::Settings,
-    /// Tenants, routes and writes.
+    /// Callers, tenants, routes and writes.
     pub rulebook: Rulebook,
     /// What each tenant authenticates with, by tenant number.
     pub credentials: Vec<Credential>,
@@ -134,7 +138,7 @@ fn build(sources: &[Source], problems: Problems) -> Loaded {
 }
 
 /// All sections there are.
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 17] = [
     "presets",
     "server",
     "admin",
@@ -144,6 +148,8 @@ const SECTIONS: [&str; 15] = [
     "upstream",
     "admission",
     "cache",
+    "caller_defaults",
+    "callers",
     "tenant_defaults",
     "tenants",
     "data_centers",
@@ -153,17 +159,24 @@ const SECTIONS: [&str; 15] = [
 ];
 
 fn read_config(root: &Section<'_>) -> Config {
-    let (server, max_uri_bytes) = rooms::server(root.section("server"));
+    let rooms::Server { settings: mut server, max_uri_bytes, is_known_to_be_open } =
+        rooms::server(root.section("server"));
     let upstream = rooms::upstream(root.section("upstream"));
     rules::presets(root);
     let (tenants, credentials) = rules::tenants(root);
-    let rulebook = Rulebook { tenants, routes: rules::routes(root) };
+    let callers = callers::callers(root, &tenants, &server);
+    callers::check_listeners(root, &server, &callers, is_known_to_be_open);
+    let rulebook = Rulebook { callers, tenants, routes: rules::routes(root) };
     let state_directory = rooms::state(root.section("state"));
+    let tokens = rooms::tokens(root.section("tokens"), state_directory);
+    if let Some(tls) = &mut server.tls {
+        tls.poll = tokens.secret_poll;
+    }
     Config {
         server,
         admin: rooms::admin(root.section("admin")),
         log: rooms::log(root.section("log")),
-        tokens: rooms::tokens(root.section("tokens"), state_directory),
+        tokens,
         connections: upstream.connections,
         upstream: upstream.limits,
         proxy: proxy::Settings { replay_max_bytes: upstream.replay_max_bytes, max_uri_bytes },

@@ -13,21 +13,24 @@ use crate::{admission, cache, net, oauth, server, telemetry, upstream};
 /// More threads than this gain a guest on somebody else's machine nothing.
 const MOST_WORKERS_BY_DEFAULT: usize = 4;
 
-pub(super) fn server(section: Section<'_>) -> (server::Settings, usize) {
+/// What `[server]` says, by the room it is for.
+pub(super) struct Server {
+    pub(super) settings: server::Settings,
+    pub(super) max_uri_bytes: usize,
+    /// Whether it is meant that others than this machine can reach it.
+    pub(super) is_known_to_be_open: bool,
+}
+
+pub(super) fn server(section: Section<'_>) -> Server {
     let listen: Vec<Address> = section.list("listen", "\"127.0.0.1:8080\" or \"unix:/run/proxy.sock\"");
     if listen.is_empty() && section.has("listen") {
         section.wrong("listen", "there is nowhere to listen", "write [\"127.0.0.1:8080\"]");
     }
-    let open = section.flag("i_know_this_is_open");
-    if let Some(address) = listen.iter().find(|address| !address.is_local() && !open) {
-        section.wrong(
-            "listen",
-            format!("whoever reaches {address} would use your credentials"),
-            "listen on 127.0.0.1, [::1] or a unix socket, or set i_know_this_is_open = true",
-        );
-    }
+    let is_known_to_be_open = section.flag("i_know_this_is_open");
+    let speaks_tls = listen.iter().any(|address| matches!(address, Address::Tls(_)));
     let settings = server::Settings {
         listen,
+        tls: super::tls::tls(section.section("tls"), speaks_tls),
         workers: workers(&section),
         max_connections: section.number("max_connections", 1, 1_000_000),
         header_read_timeout: section.limit("header_read_timeout"),
@@ -40,7 +43,7 @@ pub(super) fn server(section: Section<'_>) -> (server::Settings, usize) {
     };
     let max_uri_bytes = section.memory_size("max_uri_bytes");
     section.finish();
-    (settings, max_uri_bytes)
+    Server { settings, max_uri_bytes, is_known_to_be_open }
 }
 
 fn workers(section: &Section<'_>) -> usize {
@@ -80,6 +83,10 @@ pub(super) fn admin(section: Section<'_>) -> Option<Admin> {
                 format!("\"{text}\" is not an address"),
                 "write \"127.0.0.1:9090\", \"unix:/run/admin.sock\" or \"none\"",
             );
+        }
+        if let Ok(Address::Tls(tls)) = address {
+            let plain = format!("write \"{tls}\", or keep it on a unix socket");
+            section.wrong("listen", "the admin listener does not speak TLS", plain);
         }
         address.ok()
     };

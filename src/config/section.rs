@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -90,7 +91,8 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn node(&self, key: &str) -> Option<&'a Node> {
+    /// What stands at a key, if anything.
+    pub(super) fn node(&self, key: &str) -> Option<&'a Node> {
         self.known.borrow_mut().insert(key.to_owned());
         self.table.and_then(|table| table.get(key)).or_else(|| self.below.and_then(|table| table.get(key)))
     }
@@ -111,15 +113,17 @@ impl<'a> Section<'a> {
 
     fn report(&self, severity: Severity, key: &str, what: String, remedy: String) {
         let node = self.table.and_then(|table| table.get(key));
-        if node.is_none() && self.is_no_table {
-            return;
-        }
-        if node.is_none() && self.below.is_some_and(|below| below.contains_key(key)) {
-            // It stands in the defaults for all, and is told there, once.
+        if node.is_none() && self.is_no_table || self.is_told_below(key) {
             return;
         }
         let place = node.map(|node| node.place.clone()).or_else(|| self.place.clone());
         self.problems.add(Problem { severity, place, key: self.name_of(key), what, remedy });
+    }
+
+    /// Whether a key stands in the defaults for all: what is wrong with it is told there, once.
+    fn is_told_below(&self, key: &str) -> bool {
+        let has = |table: Option<&Table>| table.is_some_and(|table| table.contains_key(key));
+        !has(self.table) && has(self.below)
     }
 
     fn value(&self, key: &str, wanted: &str) -> Option<&'a Value> {
@@ -244,6 +248,9 @@ impl<'a> Section<'a> {
             },
             other => format!("this is {}, not a text", other.kind()),
         };
+        if self.is_told_below(key) {
+            return None;
+        }
         self.problems.add(Problem {
             severity: Severity::Problem,
             place: Some(item.place.clone()),
@@ -282,6 +289,14 @@ impl<'a> Section<'a> {
     /// Whether the key's value is a text.
     pub(super) fn is_text(&self, key: &str) -> bool {
         matches!(self.node(key).map(|node| &node.value), Some(Value::Text(_)))
+    }
+
+    /// The file that a table of just `{ file = … }` names.
+    pub(super) fn file(&self, key: &str) -> Option<PathBuf> {
+        match reference(self.node(key).and_then(Node::table)?)? {
+            SecretSource::File(path) => Some(path),
+            SecretSource::Environment(_) | SecretSource::Literal(_) => None,
+        }
     }
 
     /// Where a secret comes from. Its value is never reported.

@@ -27,6 +27,16 @@ pub(super) enum Value {
     Other(&'static str),
 }
 
+impl Node {
+    /// The table, if it is one.
+    pub(super) fn table(&self) -> Option<&Table> {
+        match &self.value {
+            Value::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+}
+
 pub(super) type Table = BTreeMap<String, Node>;
 
 impl Value {

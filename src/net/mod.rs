@@ -6,6 +6,7 @@
 //! - [`headers`]: which headers belong to one hop only
 //! - [`http1`]: the framing of HTTP/1 requests, read strictly
 //! - [`origin`]: scheme, host and port of a server
+//! - [`peer`]: who is at the other end of a connection
 //! - [`paced`]: bodies held to time limits
 //! - [`transport`]: the one seam to the network
 //! - [`client`]: that seam over hyper's pooled client and rustls
@@ -21,5 +22,6 @@ pub mod http1;
 pub mod multipart;
 pub mod origin;
 pub mod paced;
+pub mod peer;
 pub mod tls;
 pub mod transport;

@@ -64,6 +64,7 @@ impl Counters {
 pub(super) struct Books {
     pub(super) log: RequestLog,
     pub(super) clock: Clock,
+    pub(super) caller_names: Vec<String>,
     pub(super) tenant_names: Vec<String>,
     pub(super) route_names: Vec<String>,
 }
@@ -94,6 +95,7 @@ pub(super) struct Facts<'a> {
     pub(super) request_id: Cow<'a, HeaderValue>,
     pub(super) method: Cow<'a, Method>,
     pub(super) path: Cow<'a, str>,
+    pub(super) caller: Option<usize>,
     pub(super) tenant: Option<usize>,
     pub(super) label: Label,
     pub(super) status: StatusCode,
@@ -127,6 +129,7 @@ impl Facts<'_> {
             path: Cow::Owned(self.path.into_owned()),
             arrived: self.arrived,
             arrived_wall: self.arrived_wall,
+            caller: self.caller,
             tenant: self.tenant,
             label: self.label,
             status: self.status,
@@ -142,6 +145,7 @@ pub(super) fn write(books: &Books, facts: &Facts<'_>, bytes: u64, cut_short: boo
     books.log.write(&Line {
         time: facts.arrived_wall,
         request_id: facts.request_id.to_str().unwrap_or_default(),
+        caller: facts.caller.map(|caller| books.caller_names[caller].as_str()),
         tenant: facts.tenant.map(|tenant| books.tenant_names[tenant].as_str()),
         method: &facts.method,
         path: &facts.path,

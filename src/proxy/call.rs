@@ -15,14 +15,18 @@ use super::refusal::Refusal;
 use crate::cache::entry::Entry;
 use crate::cache::key::{self, Key};
 use crate::cache::validator::http_date;
+use crate::callers::{CallerNumber, Identity};
 use crate::clock::Instant;
 use crate::routes::{Forgets, RouteNumber};
 use crate::rulebook::Rulebook;
+use crate::tenants::{self, NoTenant};
 use crate::upstream::outbound::{Audience, Outbound, Received};
 use crate::zoho::path::{Area, Destination, destination, is_of_accounts};
 
 /// A request, read but not copied.
 pub(super) struct Reading<'a> {
+    /// Who asks.
+    pub(super) caller: Identity,
     /// Whose it is.
     pub(super) tenant: usize,
     /// What Zoho is asked for.
@@ -44,9 +48,10 @@ pub(super) enum Plan {
     StandIn,
 }
 
-/// Reads a request: refuses what is ambiguous, chooses the tenant, finds the rule.
+/// Reads a request: refuses what is ambiguous and who is unknown, chooses the tenant, finds the rule.
 pub(super) fn read<'a, B: HttpBody>(
     rules: &Rulebook,
+    caller: Identity,
     max_uri_bytes: usize,
     request: &'a Request<B>,
 ) -> Result<Reading<'a>, Refusal> {
@@ -55,11 +60,31 @@ pub(super) fn read<'a, B: HttpBody>(
         return Err(Refusal::UriTooLong(max_uri_bytes));
     }
     inspect::check(request)?;
-    let choice = rules.tenants.choose(request.headers(), target)?;
+    let choice = choose(rules, caller, request.headers(), target)?;
     let path = choice.path_and_query.split_once('?').map_or(choice.path_and_query, |(path, _)| path);
     inspect::check_meaning(&rules.routes, request.method(), path)?;
     let plan = plan(rules, request, path);
-    Ok(Reading { tenant: choice.tenant, path_and_query: choice.path_and_query, path, plan })
+    if caller == Identity::Unknown && plan != Plan::StandIn {
+        return Err(Refusal::CallerUnknown);
+    }
+    Ok(Reading { caller, tenant: choice.tenant, path_and_query: choice.path_and_query, path, plan })
+}
+
+/// Chooses the tenant; where none is named, the only one that the caller may use. Who is unknown does not learn
+/// which there are.
+fn choose<'a>(
+    rules: &Rulebook,
+    caller: Identity,
+    headers: &HeaderMap,
+    target: &'a str,
+) -> Result<tenants::Choice<'a>, Refusal> {
+    let own = caller.number().and_then(|number| rules.callers.caller(number).policy.tenants());
+    match rules.tenants.choose_of(own, headers, target) {
+        Err(NoTenant::Missing(_) | NoTenant::Unknown(_)) if caller == Identity::Unknown => {
+            Err(Refusal::CallerUnknown)
+        }
+        choice => Ok(choice?),
+    }
 }
 
 fn plan<B: HttpBody>(rules: &Rulebook, request: &Request<B>, path: &str) -> Plan {
@@ -128,6 +153,8 @@ impl Reading<'_> {
 /// A request that goes on to Zoho, with all that is needed for it after the caller's request is taken apart.
 #[derive(Clone)]
 pub(super) struct Call {
+    /// Which configured caller asks.
+    pub(super) caller: Option<CallerNumber>,
     /// Whose it is.
     pub(super) tenant: usize,
     /// The caller's method; a shared fetch asks by GET even for a caller's HEAD.
@@ -189,6 +216,7 @@ impl Call {
             vary_by,
         );
         Ok(Self {
+            caller: reading.caller.number(),
             tenant: reading.tenant,
             forgets: rules.routes.forgotten_by(&method, reading.path),
             label: reading.label(),

@@ -17,6 +17,7 @@ use super::refusal::Refusal;
 use super::rest::{self, Rest};
 use super::{Arrival, Handling, Proxy};
 use crate::cache::entry::Entry;
+use crate::callers::Identity;
 use crate::net::body::Body;
 use crate::telemetry::outcome::Outcome;
 
@@ -74,12 +75,16 @@ impl Proxy {
         response
     }
 
-    /// Refuses a request of which only the head was looked at.
-    pub(super) fn turn_away<B>(&self, request: Request<B>, arrival: &Arrival, refusal: &Refusal) -> Handling
+    /// Sends the refusal of a request of which only the head was looked at.
+    pub(super) fn turn_away<B>(
+        &self,
+        request: Request<B>,
+        answer: Response<Body>,
+        refusal: &Refusal,
+    ) -> Handling
     where
         B: HttpBody + Into<Body>,
     {
-        let answer = self.refuse_unread(&request, arrival, refusal);
         if !rest::is_worth_reading(request.body(), request.headers(), refusal) {
             return Handling::now(answer);
         }
@@ -108,13 +113,23 @@ impl Proxy {
         answer
     }
 
-    fn refuse_unread<B>(&self, request: &Request<B>, arrival: &Arrival, refusal: &Refusal) -> Response<Body> {
+    pub(super) fn refuse_unread<B>(
+        &self,
+        request: &Request<B>,
+        caller: Identity,
+        arrival: &Arrival,
+        refusal: &Refusal,
+    ) -> Response<Body> {
+        if *refusal == Refusal::CallerUnknown {
+            self.count_unknown();
+        }
         let facts = Facts {
             arrived: arrival.at,
             arrived_wall: arrival.wall,
             request_id: Cow::Borrowed(&arrival.request_id),
             method: Cow::Borrowed(request.method()),
             path: Cow::Borrowed(request.uri().path()),
+            caller: caller.number(),
             tenant: None,
             label: Label::Unknown,
             status: refusal.status(),
@@ -123,6 +138,16 @@ impl Proxy {
             upstream: None,
         };
         self.answer_refusal(facts, request.headers(), refusal)
+    }
+
+    pub(super) fn refuse_read<B>(
+        &self,
+        request: &Request<B>,
+        reading: &Reading<'_>,
+        arrival: &Arrival,
+        refusal: &Refusal,
+    ) -> Response<Body> {
+        self.answer_refusal(Self::facts(request.method(), reading, arrival), request.headers(), refusal)
     }
 
     /// Answers in the place of the accounts server, counted and logged.
@@ -178,6 +203,7 @@ impl Proxy {
             request_id: Cow::Borrowed(&arrival.request_id),
             method: Cow::Borrowed(method),
             path: Cow::Borrowed(reading.path),
+            caller: reading.caller.number(),
             tenant: Some(reading.tenant),
             label: reading.label(),
             status: StatusCode::OK,
@@ -195,6 +221,7 @@ impl Proxy {
             request_id: Cow::Borrowed(&call.request_id),
             method: Cow::Borrowed(&call.method),
             path: Cow::Borrowed(call.target.path()),
+            caller: call.caller,
             tenant: Some(call.tenant),
             label: call.label,
             status: StatusCode::OK,

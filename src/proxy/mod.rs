@@ -11,6 +11,7 @@
 //! - [`delivery`]: the body on its way
 //! - [`ending`]: every answer counted, and its line in the log
 //! - `options`: what `OPTIONS` is told about the sidecar itself
+//! - `permission`: what a caller asks beyond what it may
 //! - [`refusal`]: every way a request ends badly
 //! - `rest`: what is left of a body when its request is refused
 //! - [`shared`]: what all workers share
@@ -29,6 +30,7 @@ mod fetch;
 mod fill;
 mod inspect;
 mod options;
+mod permission;
 pub mod refusal;
 mod request_id;
 mod rest;
@@ -45,7 +47,6 @@ use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use http::header::HeaderValue;
-use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, Request, Response};
 use http_body::Body as HttpBody;
 
@@ -57,7 +58,9 @@ use crate::cache::rule::Rule;
 use crate::cache::wishes::Wishes;
 use crate::clock::Instant;
 use crate::net::body::Body;
+use crate::net::peer::Peer;
 use crate::net::transport::BoxFuture;
+use crate::server::Greet;
 use crate::upstream::Upstream;
 
 use account::Facts;
@@ -69,11 +72,13 @@ use fill::Landed;
 use refusal::Refusal;
 use rest::Rest;
 
-/// Answers requests. Each worker has one, with connections of its own to Zoho.
+/// Answers requests. Each worker has one, with connections of its own to Zoho; each of its connections has a copy
+/// that knows who is at the other end.
 #[derive(Clone)]
 pub struct Proxy {
     shared: Arc<Shared>,
     upstream: Upstream,
+    peer: Arc<Peer>,
 }
 
 /// A request being handled: answered at once from the cache, or on its way.
@@ -95,9 +100,6 @@ impl Future for Handling {
     }
 }
 
-/// By which scheme callers reach the listeners.
-const SCHEME: Scheme = Scheme::HTTP;
-
 /// When a request came, and its id.
 #[derive(Clone)]
 struct Arrival {
@@ -109,7 +111,13 @@ struct Arrival {
 impl Proxy {
     /// A proxy that calls Zoho by `upstream`.
     pub fn new(shared: Arc<Shared>, upstream: Upstream) -> Self {
-        Self { shared, upstream }
+        Self { shared, upstream, peer: Arc::default() }
+    }
+
+    /// The same for requests of this peer.
+    #[must_use]
+    pub fn for_peer(self, peer: Peer) -> Self {
+        Self { peer: Arc::new(peer), ..self }
     }
 
     /// Handles a request.
@@ -122,18 +130,27 @@ impl Proxy {
             wall: self.shared.clock.wall(),
             request_id: request_id::of(request.headers()),
         };
+        let (rules, max_uri_bytes) = (&*self.shared.rules, self.shared.settings.max_uri_bytes);
+        let caller = rules.callers.identify(&self.peer, request.headers());
         if options::is_about_us(&request) {
-            return self.tell_options(request, &arrival);
+            return self.tell_options(request, caller, &arrival);
         }
-        let reading = match call::read(&self.shared.rules, self.shared.settings.max_uri_bytes, &request) {
+        let reading = match call::read(rules, caller, max_uri_bytes, &request) {
             Ok(reading) => reading,
-            Err(refusal) => return self.turn_away(request, &arrival, &refusal),
+            Err(refusal) => {
+                let answer = self.refuse_unread(&request, caller, &arrival, &refusal);
+                return self.turn_away(request, answer, &refusal);
+            }
         };
+        if let Err(refusal) = self.permit(&reading, &request, &arrival.request_id) {
+            let answer = self.refuse_read(&request, &reading, &arrival, &refusal);
+            return self.turn_away(request, answer, &refusal);
+        }
         let found = match reading.plan {
             Plan::Cached(route) => self.look_up(route, &reading, &request, &arrival),
             Plan::Pass(why, _) => Found::Pass(why),
             Plan::StandIn => {
-                let ask = Ask::read(&SCHEME, &request, &reading, &arrival);
+                let ask = Ask::read(self.peer.is_tls, &request, &reading, &arrival);
                 let (head, body) = request.into_parts();
                 return Handling::Later(Box::pin(self.clone().stand_in(ask, head.headers, body.into())));
             }
@@ -143,9 +160,12 @@ impl Proxy {
         }
         let is_shared = !matches!(found, Found::Pass(_));
         let request_id = arrival.request_id.clone();
-        let call = match Call::new(&self.shared.rules, &reading, &request, request_id, is_shared) {
+        let call = match Call::new(rules, &reading, &request, request_id, is_shared) {
             Ok(call) => Arc::new(call),
-            Err(refusal) => return self.turn_away(request, &arrival, &refusal),
+            Err(refusal) => {
+                let answer = self.refuse_read(&request, &reading, &arrival, &refusal);
+                return self.turn_away(request, answer, &refusal);
+            }
         };
         if let Found::AnswerAndRenew(answer, slot) = found {
             // The fetch goes on in its own task; nobody has to wait for it.
@@ -343,6 +363,14 @@ enum Found {
 impl Handling {
     fn now(answer: Response<Body>) -> Self {
         Self::Now(Some(answer))
+    }
+}
+
+impl Greet for Proxy {
+    type Handler = Self;
+
+    fn greet(&self, peer: Peer) -> Self {
+        self.clone().for_peer(peer)
     }
 }
 

@@ -7,7 +7,9 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 
 use super::account::{self, Facts, Label};
+use super::refusal::Refusal;
 use super::{Arrival, Handling, Proxy, answer, inspect};
+use crate::callers::Identity;
 use crate::net::body::Body;
 use crate::telemetry::outcome::Outcome;
 
@@ -24,12 +26,15 @@ pub(super) fn is_about_us<B>(request: &Request<B>) -> bool {
 
 impl Proxy {
     /// Says which methods pass.
-    pub(super) fn tell_options<B>(&self, request: Request<B>, arrival: &Arrival) -> Handling
+    pub(super) fn tell_options<B>(&self, request: Request<B>, caller: Identity, arrival: &Arrival) -> Handling
     where
         B: HttpBody + Into<Body>,
     {
-        if let Err(refusal) = inspect::check(&request) {
-            return self.turn_away(request, arrival, &refusal);
+        let is_known = caller != Identity::Unknown;
+        let checked = inspect::check(&request);
+        if let Err(refusal) = checked.and_then(|()| is_known.then_some(()).ok_or(Refusal::CallerUnknown)) {
+            let answer = self.refuse_unread(&request, caller, arrival, &refusal);
+            return self.turn_away(request, answer, &refusal);
         }
         let (shared, status, outcome) = (&*self.shared, StatusCode::NO_CONTENT, Outcome::StandIn);
         shared.counters.of(None, Label::Unknown).count(status, outcome);
@@ -40,6 +45,7 @@ impl Proxy {
                 request_id: Cow::Borrowed(&arrival.request_id),
                 method: Cow::Borrowed(request.method()),
                 path: Cow::Borrowed(request.uri().path()),
+                caller: caller.number(),
                 tenant: None,
                 label: Label::Unknown,
                 status,

@@ -55,6 +55,7 @@ impl Shared {
         let books = Books {
             log,
             clock: clock.clone(),
+            caller_names: rules.callers.all().iter().map(|caller| caller.name.clone()).collect(),
             tenant_names: names(rules.tenants.all()),
             route_names: rules.routes.all().iter().map(|route| route.name.clone()).collect(),
         };

@@ -102,6 +102,7 @@ impl Proxy {
             Prefix::Whole(bytes) => (composite::parts(call.target.path(), &bytes), Body::full(bytes)),
             Prefix::Partial(body) => (None, body),
         };
+        self.permit_parts(call, parts.as_deref())?;
         let forgets = match parts {
             Some(parts) => parts
                 .iter()

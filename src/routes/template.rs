@@ -16,7 +16,8 @@ pub struct Template {
     pub path: PathTemplate,
 }
 
-/// A path in which `{name}` stands for one segment, and `{version}` for an API version.
+/// A path in which `{name}` stands for one segment, `{version}` for an API version, and `**` at the end for
+/// whatever lies below.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathTemplate(Vec<Segment>);
 
@@ -29,6 +30,8 @@ pub(super) enum Segment {
     Version,
     /// Anything that is not empty, by this name.
     Any(String),
+    /// All that follows: one segment or more.
+    Rest,
 }
 
 /// Why a text is not a template. Each message says what would be right.
@@ -58,6 +61,9 @@ pub enum TemplateError {
     /// The same name twice.
     #[error("{{{0}}} stands in it twice")]
     Repeated(String),
+    /// `**` elsewhere than at the end.
+    #[error("** may only be the last segment")]
+    Rest,
 }
 
 impl Template {
@@ -85,6 +91,7 @@ impl PathTemplate {
         let mut expected = self.0.iter();
         for segment in path.split('/') {
             match expected.next() {
+                Some(Segment::Rest) => return true,
                 Some(template) if template.matches(&decoded(segment)) => {}
                 _ => return false,
             }
@@ -104,6 +111,7 @@ impl Segment {
             Self::Literal(_) => 0,
             Self::Version => 1,
             Self::Any(_) => 2,
+            Self::Rest => 3,
         }
     }
 
@@ -112,6 +120,7 @@ impl Segment {
             Self::Literal(text) => text == segment,
             Self::Version => is_version(segment),
             Self::Any(_) => !segment.is_empty(),
+            Self::Rest => true,
         }
     }
 }
@@ -145,6 +154,9 @@ impl FromStr for PathTemplate {
             {
                 return Err(TemplateError::Repeated(name.clone()));
             }
+            if *one == Segment::Rest && n + 1 < segments.len() {
+                return Err(TemplateError::Rest);
+            }
         }
         Ok(Self(segments))
     }
@@ -157,6 +169,7 @@ fn segment(text: &str) -> Result<Segment, TemplateError> {
     };
     match name {
         Some("version") => Ok(Segment::Version),
+        None if text == "**" => Ok(Segment::Rest),
         Some(name) if is_name(name) => Ok(Segment::Any(name.to_owned())),
         None if text.is_empty() => Err(TemplateError::EmptySegment),
         None if decoded(text) != text => Err(TemplateError::Encoded(text.to_owned())),
@@ -167,12 +180,18 @@ fn segment(text: &str) -> Result<Segment, TemplateError> {
 
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", self.method)?;
-        for segment in &self.path.0 {
+        write!(f, "{} {}", self.method, self.path)
+    }
+}
+
+impl fmt::Display for PathTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for segment in &self.0 {
             match segment {
                 Segment::Literal(text) => write!(f, "/{text}")?,
                 Segment::Version => f.write_str("/{version}")?,
                 Segment::Any(name) => write!(f, "/{{{name}}}")?,
+                Segment::Rest => f.write_str("/**")?,
             }
         }
         Ok(())
@@ -219,6 +238,18 @@ mod tests {
     }
 
     #[test]
+    fn two_stars_stand_for_all_that_lies_below() {
+        let settings: PathTemplate = "/crm/{version}/settings/**".parse().unwrap();
+        for path in ["/crm/v8/settings/roles", "/crm/v8/settings/roles/1/x", "/crm/v8/settings/"] {
+            assert!(settings.matches(path), "{path}");
+        }
+        for path in ["/crm/v8/settings", "/crm/v8/Leads/settings/roles", "/crm/vX/settings/roles"] {
+            assert!(!settings.matches(path), "{path}");
+        }
+        assert_eq!(settings.to_string(), "/crm/{version}/settings/**");
+    }
+
+    #[test]
     fn what_is_no_template_is_told_so() {
         for (text, error) in [
             ("/crm/{version}/users", TemplateError::Shape),
@@ -233,6 +264,7 @@ mod tests {
             ("GET /crm/{}", TemplateError::Braces("{}".into())),
             ("GET /crm/%75sers", TemplateError::Encoded("%75sers".into())),
             ("GET /{a}/{a}", TemplateError::Repeated("a".into())),
+            ("GET /crm/**/users", TemplateError::Rest),
         ] {
             assert_eq!(text.parse::<Template>(), Err(error), "{text}");
         }

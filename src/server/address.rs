@@ -1,4 +1,4 @@
-//! Where to listen: TCP addresses and unix sockets.
+//! Where to listen: TCP addresses, with TLS or without, and unix sockets.
 
 use std::fmt;
 use std::io;
@@ -9,11 +9,13 @@ use std::str::FromStr;
 
 use tokio::net::{TcpListener, UnixListener};
 
-/// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`, or `unix:/path/to/socket`.
+/// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`, `https://0.0.0.0:8443`, or `unix:/path/to/socket`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// A TCP address; port 0 asks for a free port.
     Tcp(SocketAddr),
+    /// The same, where TLS is spoken.
+    Tls(SocketAddr),
     /// A unix socket.
     Unix(PathBuf),
 }
@@ -38,7 +40,7 @@ impl Address {
     /// Whether only this machine can connect.
     pub fn is_local(&self) -> bool {
         match self {
-            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Tcp(address) | Self::Tls(address) => address.ip().is_loopback(),
             Self::Unix(_) => true,
         }
     }
@@ -51,7 +53,11 @@ impl FromStr for Address {
         if let Some(path) = text.strip_prefix("unix:") {
             return if path.is_empty() { Err(NotAnAddress) } else { Ok(Self::Unix(path.into())) };
         }
-        text.parse().map(Self::Tcp).map_err(|_| NotAnAddress)
+        let (text, kind): (_, fn(SocketAddr) -> Self) = match text.strip_prefix("https://") {
+            Some(text) => (text, Self::Tls),
+            None => (text, Self::Tcp),
+        };
+        text.parse().map(kind).map_err(|_| NotAnAddress)
     }
 }
 
@@ -59,6 +65,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "http://{address}"),
+            Self::Tls(address) => write!(f, "https://{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -68,6 +75,8 @@ impl fmt::Display for Address {
 pub enum Listener {
     /// On a TCP address.
     Tcp(TcpListener),
+    /// On a TCP address where TLS is spoken.
+    Tls(TcpListener),
     /// On a unix socket, with its file.
     Unix(UnixListener, PathBuf),
 }
@@ -84,12 +93,14 @@ impl Listener {
     /// Binds an address.
     pub fn bind(address: &Address) -> Result<Self, BindError> {
         let failed = |source| BindError { address: address.clone(), source };
+        let bind = |tcp: &SocketAddr| {
+            let listener = std::net::TcpListener::bind(tcp).map_err(failed)?;
+            listener.set_nonblocking(true).map_err(failed)?;
+            TcpListener::from_std(listener).map_err(failed)
+        };
         match address {
-            Address::Tcp(tcp) => {
-                let listener = std::net::TcpListener::bind(tcp).map_err(failed)?;
-                listener.set_nonblocking(true).map_err(failed)?;
-                Ok(Self::Tcp(TcpListener::from_std(listener).map_err(failed)?))
-            }
+            Address::Tcp(tcp) => bind(tcp).map(Self::Tcp),
+            Address::Tls(tcp) => bind(tcp).map(Self::Tls),
             Address::Unix(path) => {
                 remove_leftover(path).map_err(failed)?;
                 Ok(Self::Unix(UnixListener::bind(path).map_err(failed)?, path.clone()))
@@ -99,10 +110,10 @@ impl Listener {
 
     /// The address, with the port that was got.
     pub fn address(&self) -> Address {
+        let bound = |listener: &TcpListener| listener.local_addr().expect("a bound socket has an address");
         match self {
-            Self::Tcp(listener) => {
-                Address::Tcp(listener.local_addr().expect("a bound socket has an address"))
-            }
+            Self::Tcp(listener) => Address::Tcp(bound(listener)),
+            Self::Tls(listener) => Address::Tls(bound(listener)),
             Self::Unix(_, path) => Address::Unix(path.clone()),
         }
     }
@@ -110,7 +121,9 @@ impl Listener {
     /// Waits for a connection.
     pub async fn accept(&self) -> io::Result<Stream> {
         match self {
-            Self::Tcp(listener) => Ok(Stream::Tcp(listener.accept().await?.0.into_std()?)),
+            Self::Tcp(listener) | Self::Tls(listener) => {
+                Ok(Stream::Tcp(listener.accept().await?.0.into_std()?))
+            }
             Self::Unix(listener, _) => Ok(Stream::Unix(listener.accept().await?.0.into_std()?)),
         }
     }
@@ -144,8 +157,9 @@ mod tests {
     #[test]
     fn addresses_read_as_people_write_them() {
         assert_eq!("127.0.0.1:0".parse(), Ok(Address::Tcp(([127, 0, 0, 1], 0).into())));
+        assert_eq!("https://[::]:8443".parse(), Ok(Address::Tls("[::]:8443".parse().unwrap())));
         assert_eq!("unix:/run/x.sock".parse(), Ok(Address::Unix("/run/x.sock".into())));
-        for bad in ["", "8080", ":8080", "localhost:8080", "unix:", "http://127.0.0.1:80"] {
+        for bad in ["", "8080", ":8080", "localhost:8080", "unix:", "http://127.0.0.1:80", "https://a:1"] {
             assert_eq!(bad.parse::<Address>(), Err(NotAnAddress), "{bad}");
         }
     }

@@ -14,11 +14,13 @@ use tokio::sync::watch;
 
 use super::address::Stream;
 use super::patient::Patient;
-use super::shell::Shell;
+use super::shell::{self, Shell};
 use super::strict::Strict;
-use super::{Handler, Phase, Settings};
+use super::tls::{self, Tls};
+use super::{Greet, Handler, Phase, Settings};
 use crate::net::body::BoxError;
 use crate::net::http1::head;
+use crate::net::peer::Peer;
 
 /// The limits of a connection.
 #[derive(Clone)]
@@ -62,21 +64,44 @@ impl Limits {
     }
 }
 
-/// Serves a connection to its end.
-pub(super) async fn serve_stream<H: Handler>(
+/// Serves a connection to its end, by the handler that `host` makes for who is at the other end.
+pub(super) async fn serve_stream<G: Greet>(
     stream: Stream,
-    shell: Shell<H>,
+    tls: Option<&Tls>,
+    host: G,
     limits: &Limits,
-    phases: watch::Receiver<Phase>,
+    mut phases: watch::Receiver<Phase>,
 ) -> Result<(), BoxError> {
-    match stream {
+    let stream = match stream {
         Stream::Tcp(stream) => {
             // Answers are small and written whole; waiting for more to send would only delay them.
             stream.set_nodelay(true)?;
-            serve(tokio::net::TcpStream::from_std(stream)?, shell, limits, phases).await
+            tokio::net::TcpStream::from_std(stream)?
         }
-        Stream::Unix(stream) => serve(tokio::net::UnixStream::from_std(stream)?, shell, limits, phases).await,
-    }
+        Stream::Unix(stream) => {
+            let stream = tokio::net::UnixStream::from_std(stream)?;
+            let peer = Peer { uid: Some(stream.peer_cred()?.uid()), ..Peer::default() };
+            return serve(stream, shell::wrap(host.greet(peer)), limits, phases).await;
+        }
+    };
+    let Some(tls) = tls else {
+        return serve(stream, shell::wrap(host.greet(Peer::default())), limits, phases).await;
+    };
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(limits.first_request, tls.acceptor().accept(stream)) => shaken,
+        () = stopping(&mut phases) => return Ok(()),
+    };
+    let stream = shaken.map_err(io::Error::from).flatten().inspect_err(|_| {
+        tls.counts.failed.inc();
+    })?;
+    let peer = tls::peer(stream.get_ref().1);
+    serve(stream, shell::wrap(host.greet(peer)), limits, phases).await
+}
+
+/// Ends when the sidecar stops and a handshake that is under way has had its grace.
+async fn stopping(phases: &mut watch::Receiver<Phase>) {
+    let _ = phases.wait_for(|phase| *phase != Phase::Serving).await;
+    tokio::time::sleep(GRACE).await;
 }
 
 async fn serve<H: Handler>(

@@ -6,6 +6,7 @@
 //! - [`patient`]: callers that do not read their answers
 //! - [`shell`]: what every request gets alike
 //! - [`strict`]: HTTP/1 framing looked at before hyper reads it
+//! - [`tls`]: the certificate that is shown, and those that are asked for
 //!
 //! One single-threaded runtime per worker costs less per request than one runtime for all; new connections
 //! go to the worker that has the fewest.
@@ -15,6 +16,7 @@ mod connection;
 mod patient;
 mod shell;
 mod strict;
+pub mod tls;
 mod worker;
 
 use std::convert::Infallible;
@@ -30,7 +32,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::net::body::Body;
-use address::{Address, Listener};
+use crate::net::peer::Peer;
+use address::{Address, BindError, Listener};
+use tls::{Tls, TlsError};
 use worker::{Accepted, Workers};
 
 /// How callers are accepted.
@@ -38,6 +42,8 @@ use worker::{Accepted, Workers};
 pub struct Settings {
     /// Where to listen.
     pub listen: Vec<Address>,
+    /// How TLS is spoken where it is; needed only where it is.
+    pub tls: Option<tls::Settings>,
     /// How many threads serve connections.
     pub workers: usize,
     /// How many connections may be open; more are closed at once.
@@ -65,9 +71,11 @@ pub struct Counts {
     pub refused: Counter,
     /// Connections that ended in an error.
     pub errors: Counter,
+    /// What is counted of TLS.
+    pub tls: tls::Counts,
 }
 
-/// Handles requests; one is made per worker, on its thread.
+/// Handles the requests of a connection.
 pub trait Handler:
     tower_service::Service<
         Request<Incoming>,
@@ -92,6 +100,15 @@ impl<S> Handler for S where
 {
 }
 
+/// Makes the handler of each connection; one is made per worker, on its thread.
+pub trait Greet: Clone + Send + 'static {
+    /// What it makes.
+    type Handler: Handler;
+
+    /// The handler for who is at the other end of a connection.
+    fn greet(&self, peer: Peer) -> Self::Handler;
+}
+
 /// How far stopping has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -106,13 +123,26 @@ pub(crate) enum Phase {
 /// Listeners that are bound and accept nothing yet.
 pub struct Bound {
     listeners: Vec<Listener>,
+    tls: Option<Tls>,
     settings: Settings,
 }
 
+/// Why nothing can be served.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotListen {
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// TLS cannot be spoken.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
 /// Binds all listeners, or none.
-pub fn bind(settings: Settings) -> Result<Bound, address::BindError> {
+pub fn bind(settings: Settings) -> Result<Bound, CannotListen> {
+    let tls = settings.tls.clone().map(Tls::new).transpose()?;
     let listeners = settings.listen.iter().map(Listener::bind).collect::<Result<_, _>>()?;
-    Ok(Bound { listeners, settings })
+    Ok(Bound { listeners, tls, settings })
 }
 
 /// How serving ended.
@@ -131,14 +161,15 @@ impl Bound {
     }
 
     /// Serves until `stop` ends, then lets requests finish, until `hurry` ends or time is up.
-    pub async fn serve<H: Handler>(
+    pub async fn serve<G: Greet>(
         self,
         counts: Counts,
-        make: impl Fn() -> H + Clone + Send + 'static,
+        make: impl Fn() -> G + Clone + Send + 'static,
         stop: impl Future<Output = ()>,
         hurry: impl Future<Output = ()>,
     ) -> io::Result<Ended> {
-        let Self { listeners, settings } = self;
+        let Self { listeners, tls, settings } = self;
+        let tls = tls.map(|tls| Arc::new(tls.counting(counts.tls.clone())));
         let (phase, phases) = watch::channel(Phase::Serving);
         let workers = Arc::new(Workers::start(&settings, &counts, make, &phases)?);
         // One permit per connection: all of them free means that all connections have ended.
@@ -146,7 +177,11 @@ impl Bound {
 
         let mut accepting = JoinSet::new();
         for listener in listeners {
-            accepting.spawn(accept(listener, workers.clone(), places.clone(), counts.clone()));
+            let tls = tls.clone().filter(|_| matches!(listener, Listener::Tls(_)));
+            accepting.spawn(accept(listener, tls, workers.clone(), places.clone(), counts.clone()));
+        }
+        if let Some(tls) = tls {
+            accepting.spawn(tls.keep_fresh());
         }
         stop.await;
         // Dropping the listeners closes them; connections not yet accepted are refused by the system.
@@ -170,11 +205,17 @@ impl Bound {
 /// How long accepting rests when the process has no file descriptors left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-async fn accept(listener: Listener, workers: Arc<Workers>, places: Arc<Semaphore>, counts: Counts) {
+async fn accept(
+    listener: Listener,
+    tls: Option<Arc<Tls>>,
+    workers: Arc<Workers>,
+    places: Arc<Semaphore>,
+    counts: Counts,
+) {
     loop {
         match listener.accept().await {
             Ok(stream) => match places.clone().try_acquire_owned() {
-                Ok(place) => workers.hand_over(Accepted { stream, place }),
+                Ok(place) => workers.hand_over(Accepted { stream, tls: tls.clone(), place }),
                 Err(_) => {
                     counts.refused.inc();
                 }

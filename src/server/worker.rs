@@ -10,11 +10,14 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::address::Stream;
 use super::connection::{Limits, serve_stream};
-use super::{Counts, Handler, Phase, Settings, shell};
+use super::tls::Tls;
+use super::{Counts, Greet, Phase, Settings};
 
 /// A connection on its way to a worker, with its place among all connections.
 pub(super) struct Accepted {
     pub(super) stream: Stream,
+    /// Where TLS is spoken.
+    pub(super) tls: Option<Arc<Tls>>,
     pub(super) place: OwnedSemaphorePermit,
 }
 
@@ -29,10 +32,10 @@ struct Worker {
 }
 
 impl Workers {
-    pub(super) fn start<H: Handler>(
+    pub(super) fn start<G: Greet>(
         settings: &Settings,
         counts: &Counts,
-        make: impl Fn() -> H + Clone + Send + 'static,
+        make: impl Fn() -> G + Clone + Send + 'static,
         phases: &watch::Receiver<Phase>,
     ) -> io::Result<Self> {
         let limits = Limits::of(settings);
@@ -88,19 +91,18 @@ struct Work {
 }
 
 impl Work {
-    async fn run<H: Handler>(mut self, handler: H) {
-        let service = shell::wrap(handler);
+    async fn run<G: Greet>(mut self, host: G) {
         let mut phases = self.phases.clone();
         loop {
             let accepted = tokio::select! {
                 accepted = self.waiting.recv() => accepted,
                 _ = phases.wait_for(|phase| *phase == Phase::Over) => None,
             };
-            let Some(Accepted { stream, place }) = accepted else { break };
+            let Some(Accepted { stream, tls, place }) = accepted else { break };
             let guard = OpenConnection::new(&self.open, &self.counts, place);
-            let (limits, phases, service) = (self.limits.clone(), self.phases.clone(), service.clone());
+            let (limits, phases, host) = (self.limits.clone(), self.phases.clone(), host.clone());
             tokio::spawn(async move {
-                if serve_stream(stream, service, &limits, phases).await.is_err() {
+                if serve_stream(stream, tls.as_deref(), host, &limits, phases).await.is_err() {
                     guard.counts.errors.inc();
                 }
             });

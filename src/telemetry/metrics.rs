@@ -45,6 +45,10 @@ pub struct Metrics {
     pub connections_refused: Counter,
     /// Connections that ended by an error of HTTP itself, before a request could be answered.
     pub connection_errors: Counter,
+    caller_refusals: CounterFamily,
+    tls_reloads: CounterFamily,
+    /// Handshakes of callers that failed, or took too long.
+    pub tls_handshake_errors: Counter,
     /// Request lines that could not be written in time.
     pub log_lines_dropped: Counter,
 }
@@ -116,6 +120,21 @@ impl Metrics {
                 "connection_errors",
                 "Connections of callers that ended in an error of HTTP itself",
             ),
+            caller_refusals: add(
+                &mut registry,
+                "caller_refusals",
+                "Requests beyond what their caller may ask, by caller, reason and mode; in shadow mode they were served",
+            ),
+            tls_handshake_errors: add(
+                &mut registry,
+                "tls_handshake_errors",
+                "TLS handshakes of callers that failed or took too long",
+            ),
+            tls_reloads: add(
+                &mut registry,
+                "tls_reloads",
+                "Changes of the certificate files, by whether they could be used",
+            ),
             log_lines_dropped: add(
                 &mut registry,
                 "log_lines_dropped",
@@ -145,6 +164,18 @@ impl Metrics {
     /// Counts an answer that the sidecar made itself.
     pub fn count_refusal(&self, code: &'static str) {
         self.refusals.get_or_create(&vec![("code", code.to_owned())]).inc();
+    }
+
+    /// Counts a request beyond what its caller may ask.
+    pub fn count_caller_refusal(&self, caller: &str, reason: &'static str, mode: &'static str) {
+        let labels =
+            vec![("caller", caller.to_owned()), ("reason", reason.to_owned()), ("mode", mode.to_owned())];
+        self.caller_refusals.get_or_create(&labels).inc();
+    }
+
+    /// Counts changes of the certificate files that had this outcome.
+    pub fn tls_reloads(&self, outcome: &'static str) -> Counter {
+        self.tls_reloads.get_or_create_owned(&vec![("outcome", outcome.to_owned())])
     }
 
     /// Counts a group that a write made untrue.

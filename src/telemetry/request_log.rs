@@ -21,6 +21,8 @@ pub struct Line<'a> {
     pub time: SystemTime,
     /// Its `X-Request-Id`.
     pub request_id: &'a str,
+    /// Which configured caller asked.
+    pub caller: Option<&'a str>,
     /// Whose request, if that was found out.
     pub tenant: Option<&'a str>,
     /// Its method.
@@ -126,6 +128,10 @@ impl Line<'_> {
     fn json(&self, to: &mut Vec<u8>) {
         let _ = write!(to, r#"{{"time":"{}","request_id":""#, timestamp(self.time));
         escape(self.request_id, to);
+        if let Some(caller) = self.caller {
+            to.extend_from_slice(br#"","caller":""#);
+            escape(caller, to);
+        }
         if let Some(tenant) = self.tenant {
             to.extend_from_slice(br#"","tenant":""#);
             escape(tenant, to);
@@ -159,6 +165,10 @@ impl Line<'_> {
         escape(self.path, to);
         let _ = write!(to, " {} route=", self.cache.as_str());
         escape(self.route, to);
+        if let Some(caller) = self.caller {
+            to.extend_from_slice(b" caller=");
+            escape(caller, to);
+        }
         if let Some(tenant) = self.tenant {
             to.extend_from_slice(b" tenant=");
             escape(tenant, to);
@@ -223,6 +233,7 @@ mod tests {
         log.write(&Line {
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_250),
             request_id: "0123456789abcdef",
+            caller: Some("billing"),
             tenant: Some("acme"),
             method: &Method::GET,
             path,
@@ -248,6 +259,7 @@ mod tests {
         assert_eq!(line["path"], path);
         assert_eq!(line["time"], "2027-01-15T08:00:00.250000Z");
         assert_eq!(line["upstream_us"], 1200);
+        assert_eq!((&line["caller"], &line["tenant"]), (&"billing".into(), &"acme".into()));
     }
 
     #[test]
@@ -279,6 +291,7 @@ mod tests {
             log.write(&Line {
                 time: SystemTime::UNIX_EPOCH,
                 request_id: "",
+                caller: None,
                 tenant: None,
                 method: &Method::GET,
                 path: &path,

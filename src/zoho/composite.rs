@@ -3,8 +3,9 @@
 use http::Method;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
-use super::path::{decoded, has_dot_segment, is_version, lenient_reading};
+use super::path::{Area, decoded, has_dot_segment, is_version, lenient_reading};
 
 /// One of the calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,11 +14,14 @@ pub struct Part {
     pub method: Method,
     /// Its path, without the query, as it would be outside.
     pub path: String,
+    /// Whether that is certain: it says its whole path, borrows nothing of it from another call's answer
+    /// (`@{1:$.…}`), and no header of its own says that its method is another one.
+    pub is_plain: bool,
 }
 
-/// Whether a request is a composite one.
+/// Whether a request is a composite one, in whatever spelling of its path.
 pub fn is_composite(method: &Method, path: &str) -> bool {
-    *method == Method::POST && super::path::Area::of(path) == super::path::Area::Composite
+    *method == Method::POST && Area::of(&decoded(path).to_ascii_lowercase()) == Area::Composite
 }
 
 /// Reads the calls of a body; `None` if any of them cannot be read, since it could then be anything.
@@ -32,6 +36,7 @@ pub fn parts(outer: &str, body: &[u8]) -> Option<Vec<Part>> {
     struct Call {
         uri: String,
         method: Option<String>,
+        headers: Option<Map<String, Value>>,
     }
     // What is passed over is not looked at by the parser, so that this is left to do.
     let body = std::str::from_utf8(body).ok()?;
@@ -39,7 +44,12 @@ pub fn parts(outer: &str, body: &[u8]) -> Option<Vec<Part>> {
     let part = |call: &RawValue| {
         let call: Call = object(call.get())?;
         let method = call.method.as_deref().unwrap_or("GET").to_ascii_uppercase();
-        Some(Part { method: Method::from_bytes(method.as_bytes()).ok()?, path: path(outer, &call.uri)? })
+        let renames = |headers: &Map<String, Value>| headers.keys().any(|name| is_method_override(name));
+        let is_plain = call.uri.starts_with("/crm/")
+            && !call.uri.contains("@{")
+            && !call.headers.as_ref().is_some_and(renames);
+        let method = Method::from_bytes(method.as_bytes()).ok()?;
+        Some(Part { method, path: path(outer, &call.uri)?, is_plain })
     };
     composite.__composite_requests.into_iter().map(part).collect()
 }
@@ -47,6 +57,19 @@ pub fn parts(outer: &str, body: &[u8]) -> Option<Vec<Part>> {
 /// Reads an object. A list of the fields' values, which `serde` takes for one too, means nothing to Zoho.
 fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok())?
+}
+
+/// Whether a header makes some servers take a request for one of another method. Underscores stand for hyphens,
+/// since servers behind CGI-like gateways cannot tell them apart.
+pub fn is_method_override(name: &str) -> bool {
+    let is = |known: &str| {
+        name.len() == known.len()
+            && name
+                .bytes()
+                .zip(known.bytes())
+                .all(|(a, b)| a.eq_ignore_ascii_case(&b) || (a == b'_' && b == b'-'))
+    };
+    ["x-http-method-override", "x-method-override", "x-http-method"].into_iter().any(is)
 }
 
 /// `/crm/v8/users/1?x`, `crm/v8/users/1` and `v8/users/1` are all taken for the same path; an absolute URI
@@ -97,10 +120,41 @@ mod tests {
             let read = parts(OUTER, body.as_bytes());
             assert_eq!(
                 read,
-                Some(vec![Part { method: Method::PUT, path: "/crm/v8/users/1".into() }]),
+                Some(vec![Part {
+                    method: Method::PUT,
+                    path: "/crm/v8/users/1".into(),
+                    is_plain: uri.starts_with("/crm/"),
+                }]),
                 "{uri}"
             );
         }
+    }
+
+    #[test]
+    fn a_call_that_borrows_its_path_or_renames_its_method_is_not_plain() {
+        for item in [
+            r#"{"uri":"/crm/v8/@{1:$.data[0].id}"}"#,
+            r#"{"uri":"/crm/v8/users","headers":{"X_HTTP-Method-override":"DELETE"}}"#,
+            r#"{"uri":"https://www.zohoapis.com/crm/v8/users"}"#,
+        ] {
+            let body = format!(r#"{{"__composite_requests":[{item}]}}"#);
+            assert!(!parts(OUTER, body.as_bytes()).unwrap()[0].is_plain, "{item}");
+        }
+        let plain = r#"{"__composite_requests":[{"uri":"/crm/v8/users","headers":{"X-CRM-ORG":"1"}}]}"#;
+        assert!(parts(OUTER, plain.as_bytes()).unwrap()[0].is_plain);
+    }
+
+    #[test]
+    fn a_composite_request_is_known_in_every_spelling() {
+        for path in [
+            OUTER,
+            "/crm/v8/%5F_composite_requests",
+            "/crm/v8/__composite_requests/",
+            "/CRM/V8/__Composite_Requests",
+        ] {
+            assert!(is_composite(&Method::POST, path), "{path}");
+        }
+        assert!(!is_composite(&Method::GET, OUTER));
     }
 
     #[test]

@@ -3,11 +3,13 @@
 //! - [`composite`]: what a composite request does
 //! - [`data_center`]: which accounts, API and upload hosts belong together
 //! - [`edition`]: what an edition of the CRM allows
+//! - [`effect`]: which requests change nothing
 //! - [`fault`]: the error codes in Zoho's JSON
 //! - [`path`]: what a request path says about where it goes
 
 pub mod composite;
 pub mod data_center;
 pub mod edition;
+pub mod effect;
 pub mod fault;
 pub mod path;

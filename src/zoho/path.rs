@@ -44,7 +44,8 @@ pub fn is_version(segment: &str) -> bool {
     }
 }
 
-/// The text that a segment stands for (RFC 3986 section 2.1); what is no valid encoding stays as it is.
+/// The text that a path or a segment of one stands for (RFC 3986 section 2.1); what is no valid encoding stays as it
+/// is.
 pub fn decoded(segment: &str) -> Cow<'_, str> {
     if !segment.contains('%') {
         return Cow::Borrowed(segment);

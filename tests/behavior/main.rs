@@ -8,6 +8,7 @@ mod world;
 mod admin;
 mod admission;
 mod caching;
+mod callers;
 mod data_centers;
 mod decisions;
 mod headers;

@@ -11,11 +11,16 @@ use zoho_sidecar::emulator::{Fault, Target};
 
 use crate::world::{ASSOCIATED_USERS_COUNT, USERS, World, request, with_headers};
 
+/// What callers send as theirs is one caller's own: `printf %s callers-own-token | sha256sum`.
+const CALLER: &str =
+    "[callers.web]\ntoken = \"sha256:2dfb8c2858a5804c4f9382b0f4a2e68b91139ce8d11942faed0e5e870c4ade28\"\n";
+
 /// What no output may hold: the emulated organisation's credentials, and what callers send as theirs.
-const MARKS: [&str; 6] = [
+const MARKS: [&str; 7] = [
     "emulated-secret-acme",
     "emulated-refresh-acme",
     "callers-own-token",
+    "2dfb8c2858a5804c4f9382b0f4a2e68b91139ce8d11942faed0e5e870c4ade28",
     "callers-own-cookie",
     "query-secret",
     "body-secret",
@@ -94,7 +99,7 @@ async fn no_secret_comes_out_of_any_error_path() {
         Fault::LegacyExpiry,
     ];
     for fault in accounts {
-        let world = World::making().fault(Target::Accounts, fault).start().await;
+        let world = World::making().config(CALLER).fault(Target::Accounts, fault).start().await;
         tokens.extend(go_through_everything(&world, &everything).await);
         everything.note(&world.log());
     }
@@ -110,7 +115,7 @@ async fn no_secret_comes_out_of_any_error_path() {
         Fault::DelayBody(Duration::from_mins(5)),
     ];
     for fault in api {
-        let world = World::shipped().await;
+        let world = World::with(CALLER).await;
         world.zoho().script().always(Target::Api, fault);
         tokens.extend(go_through_everything(&world, &everything).await);
         everything.note(&world.log());
@@ -131,6 +136,7 @@ async fn go_through_everything(world: &World, everything: &Everything) -> Vec<St
         with_secrets(Method::PUT, "/crm/v8/users/1?x=query-secret"),
         with_secrets(Method::GET, "/crm/../x?x=query-secret"),
         with_headers(with_secrets(Method::GET, USERS), &[("accept", "application/problem+json")]),
+        with_headers(request(Method::GET, USERS, ""), &[("authorization", "Basic callers-own-token")]),
     ] {
         match world.try_send(asked).await {
             Ok(answer) => {

@@ -14,6 +14,7 @@ use zoho_sidecar::clock::Clock;
 use zoho_sidecar::config::{self, Source};
 use zoho_sidecar::emulator::{Emulator, Fault, Organisation, Scenario, Target};
 use zoho_sidecar::net::body::Body;
+use zoho_sidecar::net::peer::Peer;
 use zoho_sidecar::net::transport::Transport;
 use zoho_sidecar::oauth::RenewalTask;
 use zoho_sidecar::proxy::Proxy;
@@ -190,6 +191,11 @@ impl World {
         paper.text()
     }
 
+    /// Sends a request over a connection that shows this of its other end.
+    pub async fn send_from(&self, peer: Peer, request: Request<Body>) -> Answer {
+        try_read(self.proxy.clone().for_peer(peer).handle(request)).await.unwrap()
+    }
+
     pub fn app(&self) -> &App {
         &self.app
     }
@@ -263,6 +269,7 @@ impl Making {
         let zoho: Arc<dyn Transport> = Arc::new(emulator.clone());
         let app = App::new(config, Arc::new(move || zoho.clone()), metrics, log, clock.clone());
         let renewals = app.start_renewals();
+        tokio::spawn(app.keep_callers_fresh());
         let (proxy, admin) = (app.proxy(), app.admin(vec!["http://127.0.0.1:8080".to_owned()]));
         let world =
             World { emulator, app, proxy, admin, _renewals: renewals, paper, writer: Some(writer), clock };

@@ -24,7 +24,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    async fn read(response: Response<Incoming>) -> Self {
+    pub(crate) async fn read(response: Response<Incoming>) -> Self {
         let (head, body) = response.into_parts();
         let body = within("the body of an answer", body.collect()).await.unwrap().to_bytes();
         Self { status: head.status.as_u16(), headers: head.headers, body }

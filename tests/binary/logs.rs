@@ -7,9 +7,10 @@ use crate::sidecar::Sidecar;
 use crate::zoho::{COUNT, USERS, Zoho};
 
 /// Every field, and whether each line has it.
-const FIELDS: [(&str, bool); 13] = [
+const FIELDS: [(&str, bool); 14] = [
     ("time", true),
     ("request_id", true),
+    ("caller", false),
     ("tenant", false),
     ("method", true),
     ("path", true),

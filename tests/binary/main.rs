@@ -4,7 +4,8 @@
 //!
 //! - what tests are made of: `sidecar` (the process), `zoho` (what it talks to), `caller` and `frames` (who talks to it)
 //! - chapters: `starting`, `checking`, `emulating`, `stopping`, `leaving`, `state`, `connections`,
-//!   `hanging_up`, `http2`, `repeating`, `rfc`, `smuggling`, `streaming`, `admin`, `logs`, `demo`
+//!   `callers`, `tls`, `hanging_up`, `http2`, `repeating`, `rfc`, `smuggling`, `streaming`, `admin`, `logs`,
+//!   `demo`
 
 #![expect(clippy::unwrap_used, reason = "a test that meets a surprise fails")]
 
@@ -14,6 +15,7 @@ mod sidecar;
 mod zoho;
 
 mod admin;
+mod callers;
 mod checking;
 mod connections;
 mod demo;
@@ -29,6 +31,7 @@ mod starting;
 mod state;
 mod stopping;
 mod streaming;
+mod tls;
 
 use std::time::Duration;
 

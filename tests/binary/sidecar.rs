@@ -158,9 +158,18 @@ impl Sidecar {
         self.tcp("admin")
     }
 
+    /// Where callers connect by TLS.
+    pub(crate) fn encrypted(&self) -> SocketAddr {
+        self.at("proxy", "https://")
+    }
+
     fn tcp(&self, wanted: &str) -> SocketAddr {
+        self.at(wanted, "http://")
+    }
+
+    fn at(&self, wanted: &str, scheme: &str) -> SocketAddr {
         let mut of_kind = self.listeners.iter().filter(|(what, _)| what == wanted);
-        of_kind.find_map(|(_, address)| address.strip_prefix("http://")?.parse().ok()).unwrap()
+        of_kind.find_map(|(_, address)| address.strip_prefix(scheme)?.parse().ok()).unwrap()
     }
 
     pub(crate) fn process(&mut self) -> &mut Process {

@@ -1,8 +1,8 @@
 //! What the sidecar answers in the place of Zoho's accounts server.
 //!
 //! Zoho's SDKs insist on fetching a token themselves. Here they get one at once: a placeholder that is worth
-//! nothing elsewhere, since the sidecar puts its own token into their calls. What they send for it is neither
-//! kept nor compared nor sent on. Nothing here depends on Zoho, so it is answered also while Zoho is down; and
+//! nothing elsewhere, since the sidecar puts its own token into their calls; or, where callers are known by tokens,
+//! the caller's own, which it sends in the place of Zoho's. What they send for it is neither kept nor sent on. Nothing here depends on Zoho, so it is answered also while Zoho is down; and
 //! no path of the accounts server ever reaches an API host, which has no business with a client's secret.
 //!
 //! - [`base_url`]: the sidecar's own URL, as the caller sees it
@@ -21,6 +21,7 @@ use super::call::Reading;
 use super::ending::Unanswered;
 use super::refusal::Refusal;
 use super::{Arrival, Proxy};
+use crate::callers::Identity;
 use crate::net::body::{Body, Prefix};
 use crate::net::form::Form;
 
@@ -53,17 +54,19 @@ pub(super) struct Ask {
     query: String,
     /// `None` if the request does not say at which host it was made.
     base_url: Option<String>,
+    caller: Identity,
     facts: Facts<'static>,
 }
 
 impl Ask {
-    /// Reads the head of a request that came over `scheme`.
+    /// Reads the head of a request, which came by TLS or in the clear.
     pub(super) fn read<B>(
-        scheme: &Scheme,
+        is_tls: bool,
         request: &Request<B>,
         reading: &Reading<'_>,
         arrival: &Arrival,
     ) -> Self {
+        let scheme = if is_tls { Scheme::HTTPS } else { Scheme::HTTP };
         let target = request.uri().path_and_query().map_or("", PathAndQuery::as_str);
         // What Zoho's path was cut from is the base by which the tenant was chosen.
         let base_path = target.strip_suffix(reading.path_and_query).unwrap_or_default();
@@ -71,7 +74,8 @@ impl Ask {
         Self {
             question: Question::of(request.method(), reading.path),
             query: query.to_owned(),
-            base_url: base_url::of(scheme, request, base_path),
+            base_url: base_url::of(&scheme, request, base_path),
+            caller: reading.caller,
             facts: Proxy::facts(request.method(), reading, arrival).into_owned(),
         }
     }
@@ -100,9 +104,22 @@ impl Proxy {
                 let base_url = ask.base_url.as_deref().ok_or(Refusal::Ambiguous(
                     "its Host is not a plain host with or without a port, and the answer has to name it",
                 ))?;
-                Ok(token::answer(&form, base_url))
+                Ok(token::answer(&form, base_url, self.token_for(ask.caller, &form)))
             }
         }
+    }
+
+    /// The token to hand out: the caller's own, if it has sent it for a token of Zoho's, so that it comes with every
+    /// call from now on; else the placeholder, unless such a caller would be unknown with it.
+    fn token_for<'a>(&self, caller: Identity, form: &'a Form) -> Option<&'a str> {
+        let known = self.shared.rules.callers.tokens();
+        let sent = ["refresh_token", "code", "client_secret"].into_iter().filter_map(|name| form.value(name));
+        let own = sent.into_iter().find(|token| known.owner(token).is_some());
+        if own.is_none() && caller == Identity::Unknown {
+            self.count_unknown();
+            return None;
+        }
+        Some(own.unwrap_or(token::PLACEHOLDER))
     }
 
     /// The parameters of body and query; SDKs use the one, some clients the other.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::net::form::Form;
 
 /// A token that opens nothing and looks it. It is the same for all, so nothing has to be kept.
-const PLACEHOLDER: &str = "made-up-token-of-zoho-sidecar";
+pub(super) const PLACEHOLDER: &str = "made-up-token-of-zoho-sidecar";
 
 /// How long clients are told to keep it, in seconds: as long as one of Zoho's.
 const EXPIRES_IN: u32 = 3600;
@@ -34,11 +34,15 @@ impl Grant {
 ///
 /// Never in it: `expires_in_sec`, with which some clients take `expires_in` for milliseconds, and `scope`, of
 /// which the sidecar knows nothing. Mistakes are told with status 200, as Zoho does.
-pub(super) fn answer(form: &Form, base_url: &str) -> Value {
+///
+/// `token` is what is handed out; `None` to one who has not shown itself to be a caller.
+pub(super) fn answer(form: &Form, base_url: &str, token: Option<&str>) -> Value {
     let Some(grant) = Grant::of(form) else {
         return json!({ "error": "unsupported_grant_type" });
     };
-    let token = token_for(form);
+    let Some(token) = token else {
+        return json!({ "error": "invalid_code" });
+    };
     let mut answer = json!({
         "access_token": token,
         "api_domain": base_url,
@@ -51,17 +55,12 @@ pub(super) fn answer(form: &Form, base_url: &str) -> Value {
     answer
 }
 
-/// Which token to hand out.
-fn token_for(_form: &Form) -> &str {
-    PLACEHOLDER
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn answered(form: &str) -> String {
-        answer(&Form::urlencoded(form), "http://sidecar:8080").to_string()
+        answer(&Form::urlencoded(form), "http://sidecar:8080", Some(PLACEHOLDER)).to_string()
     }
 
     #[test]

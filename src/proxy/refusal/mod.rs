@@ -8,11 +8,12 @@ mod words;
 
 use std::time::Duration;
 
-use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::json;
 
 use crate::admission::Crowded;
+use crate::callers::policy::Excess;
 use crate::net::body::{Body, BoxError};
 use crate::net::headers::visible;
 use crate::net::http1::Fault;
@@ -37,6 +38,10 @@ pub enum Refusal {
     Expectation,
     /// A page of a browser asks.
     Browser,
+    /// Callers are configured, and this one has shown itself to be none of them.
+    CallerUnknown,
+    /// A configured caller asks for more than it may.
+    CallerForbidden(Box<Forbidden>),
     /// Several organisations, and none is named.
     TenantMissing(NoTenant),
     /// A path of Zoho's accounts server that the sidecar has no answer to.
@@ -75,6 +80,26 @@ pub enum Refusal {
     Internal,
 }
 
+/// What a caller may not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forbidden {
+    /// The caller's name.
+    pub caller: String,
+    /// By which rule.
+    pub excess: Excess,
+    /// Where it was found.
+    pub place: Place,
+}
+
+/// Where a request goes beyond what its caller may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the request itself.
+    Request,
+    /// In a call of a composite request.
+    Composite,
+}
+
 /// Status, code and RFC 9209 error type of a refusal.
 struct Kind(StatusCode, &'static str, &'static str);
 
@@ -90,6 +115,8 @@ impl Refusal {
                 Kind(S::EXPECTATION_FAILED, "SIDECAR_EXPECTATION_FAILED", "http_request_error")
             }
             Self::Browser => Kind(S::FORBIDDEN, "SIDECAR_BROWSER_REFUSED", "http_request_denied"),
+            Self::CallerUnknown => Kind(S::UNAUTHORIZED, "SIDECAR_CALLER_UNKNOWN", "http_request_denied"),
+            Self::CallerForbidden(_) => Kind(S::FORBIDDEN, "SIDECAR_CALLER_FORBIDDEN", "http_request_denied"),
             Self::TenantMissing(_) => Kind(S::BAD_REQUEST, "SIDECAR_TENANT_MISSING", "http_request_error"),
             Self::TenantUnknown(_) => Kind(S::NOT_FOUND, "SIDECAR_TENANT_UNKNOWN", "http_request_error"),
             Self::OfAccounts => Kind(S::NOT_FOUND, "SIDECAR_OAUTH_UNKNOWN", "http_request_denied"),
@@ -188,6 +215,9 @@ impl Refusal {
         if matches!(self, Self::Malformed(_)) {
             // What follows cannot be told from what was refused.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if matches!(self, Self::CallerUnknown) {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(wait) = self.retry_after() {
             // Rounded up: a second too early is a try too many.

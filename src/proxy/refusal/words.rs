@@ -1,6 +1,7 @@
 //! What a refusal says: what happened, and what the caller should do.
 
-use super::Refusal;
+use super::{Forbidden, Place, Refusal};
+use crate::callers::policy::Excess;
 use crate::net::http1::Fault;
 
 impl Refusal {
@@ -13,6 +14,8 @@ impl Refusal {
             Self::Method => "This method is not passed on to Zoho".to_owned(),
             Self::Expectation => "The request expects something that nobody here can promise".to_owned(),
             Self::Browser => "Pages of browsers may not use the sidecar's credentials".to_owned(),
+            Self::CallerUnknown => "The sidecar serves known callers only, and this is none of them".to_owned(),
+            Self::CallerForbidden(why) => why.message(),
             Self::TenantMissing(why) | Self::TenantUnknown(why) => sentence(&why.to_string()),
             Self::OfAccounts => "The sidecar does not answer this in the place of Zoho's accounts server, and passes nothing on to it".to_owned(),
             Self::FormTooLong(limit) => format!("The form in the body is longer than {limit} bytes"),
@@ -48,6 +51,12 @@ impl Refusal {
             Self::Method => "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS".to_owned(),
             Self::Expectation => "expect nothing but 100-continue".to_owned(),
             Self::Browser => "ask from a service; it sends neither Origin nor Sec-Fetch-Site".to_owned(),
+            Self::CallerUnknown => {
+                "show what the sidecar knows the caller by: Authorization: Bearer TOKEN, a certificate, or the user of its process on a unix socket".to_owned()
+            }
+            Self::CallerForbidden(why) => {
+                format!("ask for less, or have [callers.{}] of the sidecar's configuration allow it", why.caller)
+            }
             Self::TenantMissing(_) => {
                 "name one tenant: by the header X-Zoho-Tenant, or by a base URL that ends in /tenants/NAME".to_owned()
             }
@@ -73,6 +82,23 @@ impl Refusal {
             Self::NotCached => "leave out only-if-cached, so that Zoho is asked".to_owned(),
             Self::Internal => "report it with the request id; the log has the details".to_owned(),
         }
+    }
+}
+
+impl Forbidden {
+    fn message(&self) -> String {
+        let what = match self.excess {
+            Excess::Tenant => "use this tenant",
+            Excess::Method => "use this method",
+            Excess::Path => "ask for this path",
+            Excess::ReadOnly => "change anything: it is read-only",
+            Excess::Composite => "make a composite request that cannot be looked into",
+        };
+        let place = match self.place {
+            Place::Request => "",
+            Place::Composite => ", as a call in the composite request does",
+        };
+        format!("The caller \"{}\" may not {what}{place}", self.caller)
     }
 }
 

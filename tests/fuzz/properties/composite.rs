@@ -47,7 +47,16 @@ fn plain(item: &serde_json::Map<String, Value>) -> Option<Part> {
     let is_plain =
         path.starts_with("/crm/") && !is_spaced && !has_dot_segment(path) && lenient_reading(path).is_none();
     let method = Method::from_bytes(method.as_bytes()).ok()?;
-    (is_method && is_plain).then(|| Part { method, path: path.to_owned() })
+    let renames = |name: &String| {
+        let name = name.to_ascii_lowercase().replace('_', "-");
+        ["x-http-method-override", "x-method-override", "x-http-method"].contains(&name.as_str())
+    };
+    let is_renamed = match item.get("headers") {
+        None | Some(Value::Null) => false,
+        Some(headers) => headers.as_object()?.keys().any(renames),
+    };
+    let is_certain = !uri.contains("@{") && !is_renamed;
+    (is_method && is_plain).then(|| Part { method, path: path.to_owned(), is_plain: is_certain })
 }
 
 fn every_call_is_found(items: &[&serde_json::Map<String, Value>], read: &[Part]) {
