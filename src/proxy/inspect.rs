@@ -12,6 +12,7 @@ use crate::net::headers::ConnectionNamed;
 use crate::net::http1::Fault;
 use crate::net::origin::is_loopback;
 use crate::routes::{Forgets, Routes};
+use crate::zoho::composite::is_composite;
 use crate::zoho::path::{
     Destination, destination, has_dot_segment, has_encoded_control, is_of_accounts, lenient_reading,
 };
@@ -49,7 +50,8 @@ pub(super) fn check_meaning(routes: &Routes, method: &Method, path: &str) -> Res
     let meaning = |path: &str| -> (Option<usize>, Forgets, Destination, bool) {
         let destination = destination(method, path);
         let forgets = routes.forgotten_by(method, path);
-        (routes.route_of(method, path), forgets, destination, is_of_accounts(path))
+        let is_special = is_of_accounts(path) || is_composite(method, path);
+        (routes.route_of(method, path), forgets, destination, is_special)
     };
     if meaning(path) == meaning(&other) {
         Ok(())
@@ -224,6 +226,8 @@ mod tests {
         for path in ["/crm/v5/users%2F1", "/crm//v5/users/1", "/crm/v5%5cusers/1", "//oauth/v2/token"] {
             assert!(check_meaning(&routes, &Method::PUT, path).is_err(), "{path}");
         }
+        // What a composite request does would not be looked into.
+        assert!(check_meaning(&routes, &Method::POST, "/crm/v5//__composite_requests").is_err());
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! Method and path patterns: `GET /crm/{version}/settings/territories/{territory}/users`.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use http::Method;
 
-use crate::zoho::path::is_version;
+use crate::zoho::path::{decoded, is_version};
 
 /// A method and a path template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +52,9 @@ pub enum TemplateError {
     /// Braces that do not enclose exactly a name.
     #[error("\"{0}\" is neither text nor a {{name}} in braces")]
     Braces(String),
+    /// A percent-encoding. Paths are compared decoded, so it would never match.
+    #[error("\"{0}\" is percent-encoded; write what it stands for, or a {{name}}")]
+    Encoded(String),
     /// The same name twice.
     #[error("{{{0}}} stands in it twice")]
     Repeated(String),
@@ -114,29 +116,6 @@ impl Segment {
     }
 }
 
-/// The text that a segment stands for (RFC 3986 section 2.1); what is no valid encoding stays as it is.
-fn decoded(segment: &str) -> Cow<'_, str> {
-    if !segment.contains('%') {
-        return Cow::Borrowed(segment);
-    }
-    let bytes = segment.as_bytes();
-    let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
-    let (mut text, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while at < bytes.len() {
-        match (bytes[at], digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                text.push(u8::try_from(high * 16 + low).expect("two hexadecimal digits make a byte"));
-                at += 3;
-            }
-            (byte, ..) => {
-                text.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8(text).map_or(Cow::Borrowed(segment), Cow::Owned)
-}
-
 impl FromStr for Template {
     type Err = TemplateError;
 
@@ -180,6 +159,7 @@ fn segment(text: &str) -> Result<Segment, TemplateError> {
         Some("version") => Ok(Segment::Version),
         Some(name) if is_name(name) => Ok(Segment::Any(name.to_owned())),
         None if text.is_empty() => Err(TemplateError::EmptySegment),
+        None if decoded(text) != text => Err(TemplateError::Encoded(text.to_owned())),
         None if !text.contains(['{', '}', ' ']) => Ok(Segment::Literal(text.to_owned())),
         _ => Err(TemplateError::Braces(text.to_owned())),
     }
@@ -251,6 +231,7 @@ mod tests {
             ("GET /crm/{version", TemplateError::Braces("{version".into())),
             ("GET /crm/v{version}", TemplateError::Braces("v{version}".into())),
             ("GET /crm/{}", TemplateError::Braces("{}".into())),
+            ("GET /crm/%75sers", TemplateError::Encoded("%75sers".into())),
             ("GET /{a}/{a}", TemplateError::Repeated("a".into())),
         ] {
             assert_eq!(text.parse::<Template>(), Err(error), "{text}");

@@ -1,6 +1,6 @@
 //! The head of a request: its first line and its headers, and how its body will be framed.
 
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 
 use super::Fault;
 
@@ -117,10 +117,10 @@ impl Head {
             return Err(Fault::TooManyHeaders(self.limits.headers));
         }
         let (name, value) = field(line)?;
-        if name.eq_ignore_ascii_case(b"content-length") {
-            self.take_length(value)?;
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            self.take_coding(value, version)?;
+        match name.len() {
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.take_length(value)?,
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.take_coding(value, version)?,
+            _ => {}
         }
         Ok(false)
     }
@@ -153,20 +153,19 @@ impl Head {
 
 /// Method, target and version with one space between each (RFC 9112 section 3).
 fn request_line(line: &[u8]) -> Result<Version, Fault> {
-    let mut parts = line.split(|byte| *byte == b' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
+    let (Some(first), Some(last)) = (memchr(b' ', line), memrchr(b' ', line)) else {
         return Err(Fault::RequestLine);
     };
-    if !is_token(method) || target.is_empty() {
+    let (method, version) = (&line[..first], &line[last + 1..]);
+    let target = line.get(first + 1..last).unwrap_or_default();
+    if !is_token(method) || target.is_empty() || memchr(b' ', target).is_some() {
         return Err(Fault::RequestLine);
     }
     if target.len() > MOST_TARGET_BYTES {
         return Err(Fault::HeadTooLong(MOST_TARGET_BYTES));
     }
     // A fragment is never sent (RFC 9112 section 3.2); taken for one, the rest of the query would be lost.
-    if !target.iter().all(|byte| matches!(byte, 0x21..=0x7e | 0x80..) && *byte != b'#') {
+    if memchr(b'#', target).is_some() || (!is_plain(target) && target.iter().any(u8::is_ascii_control)) {
         return Err(Fault::Target);
     }
     match version {
@@ -182,21 +181,33 @@ pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err(Fault::FoldedLine);
     }
-    let colon = memchr(b':', line).ok_or(Fault::Name)?;
-    let (name, value) = (&line[..colon], &line[colon + 1..]);
-    if !is_token(name) {
-        let is_spaced = matches!(name.last(), Some(b' ' | b'\t'));
-        return Err(if is_spaced { Fault::SpaceBeforeColon } else { Fault::Name });
-    }
-    if value.iter().any(|byte| is_control(*byte)) {
+    let end = line.iter().position(|byte| !TOKEN[usize::from(*byte)]).unwrap_or(line.len());
+    let (name, rest) = line.split_at(end);
+    let value = match rest.split_first() {
+        Some((b':', value)) if !name.is_empty() => value,
+        Some((b' ' | b'\t', _)) if rest.trim_ascii_start().starts_with(b":") => {
+            return Err(Fault::SpaceBeforeColon);
+        }
+        _ => return Err(Fault::Name),
+    };
+    if !is_plain(value) && value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
         return Err(Fault::ControlByte);
     }
     Ok((name, value.trim_ascii()))
 }
 
-/// A control byte that stands in no value (RFC 9110 section 5.5); a tab may.
-fn is_control(byte: u8) -> bool {
-    (byte < 0x20 && byte != b'\t') || byte == 0x7f
+/// Whether there is no control byte, looking at eight bytes at once.
+fn is_plain(bytes: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = ONES << 7;
+    // A byte below n has its high bit set after n was taken off it, and did not have it before.
+    let has_below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word & HIGH != 0;
+    let (words, rest) = bytes.as_chunks();
+    let is_plain = |word: &[u8; 8]| {
+        let word = u64::from_ne_bytes(*word);
+        !has_below(word, 0x20) && !has_below(word ^ (ONES * 0x7f), 1)
+    };
+    words.iter().all(is_plain) && !rest.iter().any(u8::is_ascii_control)
 }
 
 /// Whether this is a `token` (RFC 9110 section 5.6.2).
@@ -226,6 +237,19 @@ mod tests {
 
     fn with(lines: &str) -> Result<Option<Framing>, Fault> {
         read(&format!("POST / HTTP/1.1\r\nhost: a\r\n{lines}\r\n\r\n"))
+    }
+
+    #[test]
+    fn control_bytes_are_found_wherever_they_are() {
+        for length in 0..20 {
+            let plain = vec![b'x'; length];
+            assert!(is_plain(&plain));
+            for (at, byte) in (0..length).flat_map(|at| (0..=255).map(move |byte| (at, byte))) {
+                let mut bytes = plain.clone();
+                bytes[at] = byte;
+                assert_eq!(is_plain(&bytes), !byte.is_ascii_control(), "{byte} at {at} of {length}");
+            }
+        }
     }
 
     #[test]
