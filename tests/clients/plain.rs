@@ -1,4 +1,4 @@
-//! Clients that know nothing of Zoho's SDKs.
+//! Clients that are not Zoho's.
 
 use crate::client::{curl, node, python};
 use crate::sidecar::Sidecar;
@@ -32,6 +32,13 @@ async fn httpx_converses() {
 #[tokio::test]
 async fn httpx_converses_over_http2() {
     python_converses("httpx-h2").await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_not_zohos_renews_by_query() {
+    let (zoho, sidecar) = stage().await;
+    python("independent.py").at(&sidecar, "").does(&[]).await;
+    assert_eq!((zoho.calls_of(COUNT), zoho.mint_attempts()), (1, 1));
 }
 
 #[tokio::test]
