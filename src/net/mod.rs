@@ -8,6 +8,7 @@
 //! - [`client`]: that seam over hyper's pooled client and rustls
 //! - [`connector`]: how a connection is made: egress proxy, deadline
 //! - [`tls`]: whom we trust
+//! - [`whole`]: bodies of HTTP/2 that come whole or not at all
 
 pub mod body;
 pub mod client;
@@ -17,3 +18,4 @@ pub mod origin;
 pub mod paced;
 pub mod tls;
 pub mod transport;
+pub mod whole;

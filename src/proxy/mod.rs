@@ -51,6 +51,7 @@ use crate::cache::wishes::Wishes;
 use crate::clock::Instant;
 use crate::net::body::Body;
 use crate::net::transport::BoxFuture;
+use crate::net::whole::whole;
 use crate::upstream::Upstream;
 
 use account::Facts;
@@ -133,7 +134,7 @@ impl Proxy {
             return Handling::now(answer);
         }
         let (proxy, (head, body)) = (self.clone(), request.into_parts());
-        let body: Body = body.into();
+        let body = whole(head.version, body.into());
         Handling::Later(Box::pin(async move {
             let unanswered = Unanswered::new(&proxy, &call, &arrival);
             let answered = match found {

@@ -71,7 +71,7 @@ pub(super) async fn serve_stream<H: Handler>(
     }
 }
 
-async fn serve<H: Handler>(
+pub(super) async fn serve<H: Handler>(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     shell: Shell<H>,
     limits: &Limits,

@@ -24,11 +24,13 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::net::body::Body;
+use crate::net::body::{Body, BoxError};
 use address::{Address, Listener};
+use connection::Limits;
 use worker::{Accepted, Workers};
 
 /// How callers are accepted.
@@ -163,6 +165,16 @@ impl Bound {
         tokio::task::spawn_blocking(move || workers.join()).await?;
         Ok(if drained { Ended::Drained } else { Ended::Cut(open) })
     }
+}
+
+/// Serves one connection that came by no listener, to its end.
+pub async fn serve_connection<H: Handler>(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    handler: H,
+    settings: &Settings,
+) -> Result<(), BoxError> {
+    let (_phase, phases) = watch::channel(Phase::Serving);
+    connection::serve(io, shell::wrap(handler), &Limits::of(settings), phases).await
 }
 
 /// How long accepting rests when the process has no file descriptors left.

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "a test ends where its world does not hold")]
 
+mod wire;
 mod world;
 
 mod admin;
@@ -11,6 +12,9 @@ mod caching;
 mod data_centers;
 mod decisions;
 mod headers;
+mod hostile_accounts;
+mod hostile_callers;
+mod hostile_zoho;
 mod invalid_token;
 mod invalidation;
 mod origin;

@@ -1,0 +1,1 @@
+//! Whatever callers do.
