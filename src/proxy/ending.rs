@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::header::{CONTENT_LENGTH, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 
 use super::account::{self, Account, Facts, Label};
@@ -15,6 +15,7 @@ use super::refusal::Refusal;
 use super::{Arrival, Proxy};
 use crate::cache::entry::Entry;
 use crate::net::body::Body;
+use crate::net::unread::given_up_when_unread;
 use crate::telemetry::outcome::Outcome;
 
 impl Proxy {
@@ -43,6 +44,12 @@ impl Proxy {
             (true, _) => Body::stream(Delivery::new(Body::empty(), account)),
             (false, true) => Body::stream(Delivery::new(body, account)),
             (false, false) => Body::stream(body),
+        };
+        let body = if call.version == Version::HTTP_2 {
+            // One answer of several on a connection; an only one is watched by the server.
+            given_up_when_unread(body, self.shared.settings.unread_timeout)
+        } else {
+            body
         };
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
