@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::address::Stream;
 use super::patient::Patient;
+use super::severable::{Severable, Severed};
 use super::shell::Shell;
 use super::{Handler, Phase, Settings};
 use crate::net::body::BoxError;
@@ -65,9 +66,14 @@ pub(super) async fn serve_stream<H: Handler>(
         Stream::Tcp(stream) => {
             // Answers are small and written whole; waiting for more to send would only delay them.
             stream.set_nodelay(true)?;
-            serve(tokio::net::TcpStream::from_std(stream)?, shell, limits, phases).await
+            let severed = Severed::default();
+            let stream = Severable::new(tokio::net::TcpStream::from_std(stream)?, severed.clone());
+            serve(stream, shell, limits, phases, &severed).await
         }
-        Stream::Unix(stream) => serve(tokio::net::UnixStream::from_std(stream)?, shell, limits, phases).await,
+        Stream::Unix(stream) => {
+            let stream = tokio::net::UnixStream::from_std(stream)?;
+            serve(stream, shell, limits, phases, &Severed::default()).await
+        }
     }
 }
 
@@ -76,12 +82,16 @@ pub(super) async fn serve<H: Handler>(
     shell: Shell<H>,
     limits: &Limits,
     mut phases: watch::Receiver<Phase>,
+    severed: &Severed,
 ) -> Result<(), BoxError> {
-    let seen = Arc::new(AtomicBool::new(false));
+    let (seen, is_old) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let service = hyper::service::service_fn({
-        let seen = seen.clone();
+        let (seen, is_old) = (seen.clone(), is_old.clone());
         move |request: Request<Incoming>| {
             seen.store(true, Ordering::Relaxed);
+            if request.version() == Version::HTTP_10 {
+                is_old.store(true, Ordering::Relaxed);
+            }
             shell.answer(request)
         }
     });
@@ -95,7 +105,12 @@ pub(super) async fn serve<H: Handler>(
     let mut draining = false;
     loop {
         tokio::select! {
-            ended = connection.as_mut() => return ended,
+            ended = connection.as_mut() => {
+                if ended.is_err() && is_old.load(Ordering::Relaxed) {
+                    severed.sever();
+                }
+                return ended;
+            }
             () = silence.as_mut(), if !silence.is_elapsed() => {
                 if !seen.load(Ordering::Relaxed) {
                     if draining {
@@ -115,7 +130,12 @@ pub(super) async fn serve<H: Handler>(
                             silence.as_mut().reset(crate::clock::Clock::system().now() + GRACE);
                         }
                     }
-                    _ => return Ok(()),
+                    _ => {
+                        if is_old.load(Ordering::Relaxed) {
+                            severed.sever();
+                        }
+                        return Ok(());
+                    }
                 }
             }
         }

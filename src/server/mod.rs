@@ -3,7 +3,9 @@
 //! - [`address`]: where to listen
 //! - [`worker`]: threads that serve connections, each with a runtime of its own
 //! - [`connection`]: one connection and its limits
-//! - [`patient`]: callers that do not read their answers
+//! - [`descriptors`]: how many connections the system admits
+//! - [`patient`]: callers that do not read what is written to them
+//! - [`severable`]: connections that can be severed
 //! - [`shell`]: what every request gets alike
 //!
 //! One single-threaded runtime per worker costs less per request than one runtime for all; new connections
@@ -11,7 +13,9 @@
 
 pub mod address;
 mod connection;
+mod descriptors;
 mod patient;
+mod severable;
 mod shell;
 mod worker;
 
@@ -31,6 +35,7 @@ use tokio::task::JoinSet;
 use crate::net::body::{Body, BoxError};
 use address::{Address, Listener};
 use connection::Limits;
+use severable::Severed;
 use worker::{Accepted, Workers};
 
 /// How callers are accepted.
@@ -40,7 +45,8 @@ pub struct Settings {
     pub listen: Vec<Address>,
     /// How many threads serve connections.
     pub workers: usize,
-    /// How many connections may be open; more are closed at once.
+    /// How many connections may be open, as far as the system has file descriptors for them; more are closed at
+    /// once.
     pub max_connections: usize,
     /// How long a connection may take for a request's head, or stay without one.
     pub header_read_timeout: Duration,
@@ -138,7 +144,8 @@ impl Bound {
         stop: impl Future<Output = ()>,
         hurry: impl Future<Output = ()>,
     ) -> io::Result<Ended> {
-        let Self { listeners, settings } = self;
+        let Self { listeners, mut settings } = self;
+        settings.max_connections = descriptors::connections(settings.max_connections);
         let (phase, phases) = watch::channel(Phase::Serving);
         let workers = Arc::new(Workers::start(&settings, &counts, make, &phases)?);
         // One permit per connection: all of them free means that all connections have ended.
@@ -174,7 +181,8 @@ pub async fn serve_connection<H: Handler>(
     settings: &Settings,
 ) -> Result<(), BoxError> {
     let (_phase, phases) = watch::channel(Phase::Serving);
-    connection::serve(io, shell::wrap(handler), &Limits::of(settings), phases).await
+    let (shell, limits) = (shell::wrap(handler), Limits::of(settings));
+    connection::serve(io, shell, &limits, phases, &Severed::default()).await
 }
 
 /// How long accepting rests when the process has no file descriptors left.
