@@ -12,6 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// How calls wait.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// How many calls of a tenant may be under way that has no limit of its own.
+    pub max_calls: usize,
     /// How many calls of a tenant may wait.
     pub queue: usize,
     /// For how long.
@@ -21,7 +23,7 @@ pub struct Settings {
 /// Holds tenants to their limits.
 #[derive(Debug)]
 pub struct Admission {
-    gates: Vec<Option<Gate>>,
+    gates: Vec<Gate>,
     settings: Settings,
 }
 
@@ -47,19 +49,18 @@ pub enum Crowded {
 }
 
 impl Admission {
-    /// For each tenant by its number, how many calls it may have under way; `None` for any number.
+    /// For each tenant by its number, how many calls Zoho lets it have under way, if that is known.
     pub fn new(limits: &[Option<usize>], settings: Settings) -> Self {
         let gate = |limit: &Option<usize>| {
-            limit.map(|limit| Gate { permits: Arc::new(Semaphore::new(limit)), waiting: AtomicUsize::new(0) })
+            let permits = Arc::new(Semaphore::new(limit.unwrap_or(settings.max_calls)));
+            Gate { permits, waiting: AtomicUsize::new(0) }
         };
         Self { gates: limits.iter().map(gate).collect(), settings }
     }
 
     /// Waits for leave to make one call.
     pub async fn enter(&self, tenant: usize) -> Result<Permit, Crowded> {
-        let Some(gate) = &self.gates[tenant] else {
-            return Ok(Permit::default());
-        };
+        let gate = &self.gates[tenant];
         if let Ok(permit) = gate.permits.clone().try_acquire_owned() {
             return Ok(Permit(Some(permit)));
         }
@@ -95,7 +96,7 @@ mod tests {
     use super::*;
 
     fn admission(limit: Option<usize>, queue: usize) -> Arc<Admission> {
-        let settings = Settings { queue, queue_timeout: Duration::from_secs(5) };
+        let settings = Settings { max_calls: 2, queue, queue_timeout: Duration::from_secs(5) };
         Arc::new(Admission::new(&[limit], settings))
     }
 
@@ -123,9 +124,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_tenant_without_a_limit_never_waits() {
+    async fn a_tenant_without_a_limit_of_its_own_has_the_one_of_all() {
         let admission = admission(None, 0);
-        let held: Vec<_> = [admission.enter(0).await, admission.enter(0).await].into();
+        let held = [admission.enter(0).await, admission.enter(0).await];
         assert!(held.iter().all(Result::is_ok));
+        assert_eq!(admission.enter(0).await.unwrap_err(), Crowded::QueueFull);
     }
 }

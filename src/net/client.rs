@@ -24,6 +24,8 @@ use super::whole::whole;
 pub struct Settings {
     /// Limit for name look-up, TCP, proxy and TLS together.
     pub connect_timeout: Duration,
+    /// How many connections there may be, those that are being made included.
+    pub max_connections: usize,
     /// How long an unused connection is kept.
     pub pool_idle_timeout: Duration,
     /// How many unused connections are kept per host and worker.
@@ -73,7 +75,7 @@ where
             .pool_max_idle_per_host(settings.pool_max_idle_per_host)
             .http2_keep_alive_interval(HTTP2_PING_INTERVAL)
             .http2_adaptive_window(true)
-            .build(Bounded::new(connector, settings.connect_timeout));
+            .build(Bounded::new(connector, settings.connect_timeout, settings.max_connections));
         Self { client }
     }
 }

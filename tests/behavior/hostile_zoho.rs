@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::Method;
 use http_body_util::BodyExt;
 
+use crate::frames::*;
 use crate::wire::{Peer, Script};
 use crate::world::{ASSOCIATED_USERS_COUNT, USERS, World, request};
 
@@ -142,9 +143,9 @@ async fn an_answer_that_breaks_off_is_broken_off_towards_a_caller_of_http1() {
 
         let heard = world.heard_by("HTTP/1.1", USERS).await;
 
-        let (head, body) = heard.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{what}: {heard:?}"));
-        assert!(head.starts_with("HTTP/1.1 200"), "{what}: {head}");
-        if head.contains("content-length: 10") {
+        let (headers, body) = heard.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{what}: {heard:?}"));
+        assert!(headers.starts_with("HTTP/1.1 200"), "{what}: {headers}");
+        if headers.contains("content-length: 10") {
             assert_eq!(body, "half", "{what}");
         } else {
             assert!(
@@ -228,8 +229,8 @@ async fn chunks_count_where_a_length_contradicts_them() {
         "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
     let world = World::making().api(saying_at_first(said, true)).await_first_token().await;
     let heard = world.heard_by("HTTP/1.1", USERS).await;
-    let (head, body) = heard.split_once("\r\n\r\n").unwrap();
-    assert!(!head.contains("content-length"), "{head}");
+    let (headers, body) = heard.split_once("\r\n\r\n").unwrap();
+    assert!(!headers.contains("content-length"), "{headers}");
     assert_eq!(body, "2\r\n{}\r\n0\r\n\r\n");
 }
 
@@ -276,12 +277,6 @@ async fn a_drip_that_is_passed_on_ends_with_the_call() {
     assert!(heard.ends_with(&format!("\r\n\r\n{}", "x".repeat(31))), "{heard}");
 }
 
-/// A frame of HTTP/2 (RFC 9113 section 4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
 /// An answer of HTTP/2 to the first request on a connection: status 200, these bytes of body, and then this.
 fn answering_by_http2(body: &'static str, flags: u8, then: Vec<u8>) -> impl Script {
     let then = Arc::new(then);
@@ -301,17 +296,6 @@ fn answering_by_http2(body: &'static str, flags: u8, then: Vec<u8>) -> impl Scri
     }
 }
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-const NO_ERROR: [u8; 4] = [0; 4];
-const INTERNAL_ERROR: [u8; 4] = [0, 0, 0, 2];
-const CANCEL: [u8; 4] = [0, 0, 0, 8];
-
 #[tokio::test(start_paused = true)]
 async fn a_stream_of_http2_that_is_closed_before_its_end_is_no_whole_answer() {
     let goaway = |reason: [u8; 4]| frame(GOAWAY, 0, 0, &[[0; 4], reason].concat());
@@ -321,7 +305,7 @@ async fn a_stream_of_http2_that_is_closed_before_its_end_is_no_whole_answer() {
         ("RST_STREAM, INTERNAL_ERROR", frame(RST_STREAM, 0, 1, &INTERNAL_ERROR)),
         ("GOAWAY, NO_ERROR", goaway(NO_ERROR)),
         ("GOAWAY, INTERNAL_ERROR", goaway(INTERNAL_ERROR)),
-        ("a frame too long", frame(DATA, 0, 1, &[0; 1 << 20])),
+        ("a frame too long", frame(DATA, 0, 1, &vec![0; 1 << 20])),
     ] {
         let half =
             || World::making().config(LIMITS).api_by_http2(answering_by_http2("half", 0, then.clone()));

@@ -60,7 +60,7 @@ impl Peer {
     /// Says nothing more, and stays.
     pub async fn stays(mut self) {
         let _ = self.rest().await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
@@ -118,6 +118,7 @@ impl Making {
         });
         let settings = Settings {
             connect_timeout: Duration::from_secs(5),
+            max_connections: 100,
             pool_idle_timeout: Duration::from_secs(25),
             pool_max_idle_per_host: 32,
             ca_file: None,

@@ -4,7 +4,7 @@
 //!
 //! - what tests are made of: `sidecar` (the process), `zoho` (what it talks to), `caller` (who talks to it)
 //! - chapters: `starting`, `checking`, `emulating`, `stopping`, `leaving`, `state`, `connections`,
-//!   `hanging_up`, `repeating`, `streaming`, `admin`, `logs`, `demo`
+//!   `hanging_up`, `hostile`, `repeating`, `streaming`, `admin`, `logs`, `demo`
 
 #![expect(clippy::unwrap_used, reason = "a test that meets a surprise fails")]
 
@@ -18,6 +18,7 @@ mod connections;
 mod demo;
 mod emulating;
 mod hanging_up;
+mod hostile;
 mod leaving;
 mod logs;
 mod repeating;

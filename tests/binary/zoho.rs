@@ -150,6 +150,11 @@ impl HeldCall {
         self.head.split(' ').nth(1).unwrap()
     }
 
+    /// Says this, and closes the connection.
+    pub(crate) async fn say(mut self, bytes: &str) {
+        self.stream.write_all(bytes.as_bytes()).await.unwrap();
+    }
+
     /// Answers 200.
     pub(crate) async fn answer(mut self, body: &str) {
         let length = body.len();

@@ -1,6 +1,7 @@
 //! What a refusal says: what happened, and what the caller should do.
 
 use super::Refusal;
+use crate::net::paced::BrokenOff;
 
 impl Refusal {
     /// What happened.
@@ -12,7 +13,15 @@ impl Refusal {
             Self::Browser => "Pages of browsers may not use the sidecar's credentials".to_owned(),
             Self::TenantMissing(why) | Self::TenantUnknown(why) => sentence(&why.to_string()),
             Self::RequestBroken => "The body of the request broke off".to_owned(),
-            Self::RequestStalled(limit) => format!("Nothing more of the request's body came for {limit:?}"),
+            Self::RequestStalled(BrokenOff::Idle(limit)) => {
+                format!("Nothing more of the request's body came for {limit:?}")
+            }
+            Self::RequestStalled(BrokenOff::Slow(rate)) => {
+                format!("The request's body came more slowly than {rate} bytes a second")
+            }
+            Self::RequestStalled(BrokenOff::Total(limit)) => {
+                format!("The request's body took longer than {limit:?}")
+            }
             Self::TokenUnavailable(why) => sentence(&why.to_string()),
             Self::TokenRejected(_) => "Zoho refuses an access token that was just minted".to_owned(),
             Self::SendAgain => {
@@ -41,7 +50,7 @@ impl Refusal {
                 "name one tenant: by the header X-Zoho-Tenant, or by a base URL that ends in /tenants/NAME".to_owned()
             }
             Self::TenantUnknown(_) => "check the tenant's name against the sidecar's configuration".to_owned(),
-            Self::RequestBroken | Self::RequestStalled(_) => "send the whole body".to_owned(),
+            Self::RequestBroken | Self::RequestStalled(_) => "send the whole body, without long pauses".to_owned(),
             Self::TokenUnavailable(why) => why.health.remedy(),
             Self::TokenRejected(_) => crate::oauth::Health::TokenRejected.remedy(),
             Self::SendAgain => "send the request again; a new access token is there".to_owned(),
