@@ -12,6 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// How calls wait.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// How many requests of all tenants may wait for an answer.
+    pub max_requests: usize,
     /// How many calls of a tenant may be under way that has no limit of its own.
     pub max_calls: usize,
     /// How many calls of a tenant may wait.
@@ -24,6 +26,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Admission {
     gates: Vec<Gate>,
+    places: Arc<Semaphore>,
     settings: Settings,
 }
 
@@ -33,13 +36,16 @@ struct Gate {
     waiting: AtomicUsize,
 }
 
-/// Leave to make one call. Given back on drop, so it travels with the answer's body.
+/// Leave to make one call, or to wait. Given back on drop; that of a call travels with the answer's body.
 #[derive(Debug, Default)]
 pub struct Permit(#[expect(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>);
 
 /// No leave was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Crowded {
+    /// Too many requests of all tenants wait.
+    #[error("too many requests wait for an answer")]
+    Full,
     /// The queue is full.
     #[error("too many calls wait already")]
     QueueFull,
@@ -55,7 +61,14 @@ impl Admission {
             let permits = Arc::new(Semaphore::new(limit.unwrap_or(settings.max_calls)));
             Gate { permits, waiting: AtomicUsize::new(0) }
         };
-        Self { gates: limits.iter().map(gate).collect(), settings }
+        let places = Arc::new(Semaphore::new(settings.max_requests));
+        Self { gates: limits.iter().map(gate).collect(), places, settings }
+    }
+
+    /// A place for a request that cannot be answered at once, until it is. Whatever it waits for has a limit of
+    /// time; this is the one of their number, since one connection of HTTP/2 brings many.
+    pub fn admit(&self) -> Result<Permit, Crowded> {
+        self.places.clone().try_acquire_owned().map(|place| Permit(Some(place))).map_err(|_| Crowded::Full)
     }
 
     /// Waits for leave to make one call.
@@ -96,7 +109,8 @@ mod tests {
     use super::*;
 
     fn admission(limit: Option<usize>, queue: usize) -> Arc<Admission> {
-        let settings = Settings { max_calls: 2, queue, queue_timeout: Duration::from_secs(5) };
+        let settings =
+            Settings { max_requests: 2, max_calls: 2, queue, queue_timeout: Duration::from_secs(5) };
         Arc::new(Admission::new(&[limit], settings))
     }
 
@@ -121,6 +135,15 @@ mod tests {
         let (one, other) = tokio::join!(admission.enter(0), admission.enter(0));
         assert_eq!(one.unwrap_err(), Crowded::TooLong(Duration::from_secs(5)));
         assert_eq!(other.unwrap_err(), Crowded::QueueFull);
+    }
+
+    #[test]
+    fn no_more_requests_wait_than_may() {
+        let admission = admission(None, 0);
+        let held = [admission.admit().unwrap(), admission.admit().unwrap()];
+        assert_eq!(admission.admit().unwrap_err(), Crowded::Full);
+        drop(held);
+        assert!(admission.admit().is_ok());
     }
 
     #[tokio::test]

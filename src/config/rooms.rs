@@ -219,6 +219,7 @@ fn egress_proxy(section: &Section<'_>) -> EgressProxy {
 
 pub(super) fn admission(section: Section<'_>) -> admission::Settings {
     let settings = admission::Settings {
+        max_requests: section.number("max_requests", 1, 1_000_000),
         max_calls: section.number("max_calls", 1, 1_000_000),
         queue: section.number("queue", 0, 1_000_000),
         queue_timeout: section.duration("queue_timeout"),

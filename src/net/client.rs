@@ -39,6 +39,10 @@ pub struct Settings {
 /// How often HTTP/2 asks a silent server whether it is still there.
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 
+/// How much of an answer is read ahead on a connection of HTTP/1.1, and how long its head may be. hyper would take some
+/// 400 KiB, for each of many answers that nobody may be reading.
+const READ_BUFFER: usize = 64 * 1024;
+
 /// Sends over connections that are kept: sockets, unless another connector is given. Cheap to clone; clones share
 /// the pool.
 #[derive(Clone)]
@@ -73,6 +77,7 @@ where
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(settings.pool_idle_timeout)
             .pool_max_idle_per_host(settings.pool_max_idle_per_host)
+            .http1_max_buf_size(READ_BUFFER)
             .http2_keep_alive_interval(HTTP2_PING_INTERVAL)
             .http2_adaptive_window(true)
             .build(Bounded::new(connector, settings.connect_timeout, settings.max_connections));

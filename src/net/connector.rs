@@ -211,3 +211,27 @@ impl<T: Write + Unpin> Write for Tagged<T> {
         Pin::new(&mut self.io).poll_write_vectored(cx, buffers)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    #[tokio::test(start_paused = true)]
+    async fn there_are_never_more_connections_than_may_be() {
+        let connecting = tower::service_fn(|_: Uri| async { Ok::<_, Infallible>(()) });
+        let mut bounded = Bounded::new(connecting, LIMIT, 2);
+        let mut connect = || bounded.call(Uri::from_static("https://www.zohoapis.eu"));
+        let (first, _second) = (connect().await.unwrap(), connect().await.unwrap());
+
+        let too_late = connect().await.err().unwrap();
+        assert!(too_late.is::<ConnectDeadline>(), "{too_late}");
+
+        let third = tokio::spawn(connect());
+        tokio::time::sleep(LIMIT / 2).await;
+        drop(first);
+        assert!(third.await.unwrap().is_ok());
+    }
+}

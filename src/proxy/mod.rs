@@ -133,6 +133,12 @@ impl Proxy {
             drop(self.begin_fetch(&call, slot));
             return Handling::now(answer);
         }
+        let place = match self.shared.admission.admit() {
+            Ok(place) => place,
+            Err(crowded) => {
+                return Handling::now(self.refuse(&call, request.headers(), &arrival, &crowded.into()));
+            }
+        };
         let (proxy, (head, body)) = (self.clone(), request.into_parts());
         let body = whole(head.version, body.into());
         Handling::Later(Box::pin(async move {
@@ -145,6 +151,7 @@ impl Proxy {
                 Found::Answer(answer) | Found::AnswerAndRenew(answer, _) => Ok(answer),
             };
             unanswered.answered();
+            drop(place);
             answered.unwrap_or_else(|refusal| proxy.refuse(&call, &head.headers, &arrival, &refusal))
         }))
     }

@@ -34,6 +34,10 @@ const GRACE: Duration = Duration::from_millis(250);
 /// again without an answer.
 const HTTP2_PING: Duration = Duration::from_secs(30);
 
+/// What lies written and unread per stream of HTTP/2. hyper would take some 400 KiB, for each of the many streams of a
+/// caller that promises to read and does not.
+const HTTP2_SEND_BUFFER: usize = 64 * 1024;
+
 impl Limits {
     pub(super) fn of(settings: &Settings) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -49,6 +53,7 @@ impl Limits {
             .timer(TokioTimer::new())
             .max_concurrent_streams(settings.max_concurrent_streams)
             .max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX))
+            .max_send_buf_size(HTTP2_SEND_BUFFER)
             .keep_alive_interval(HTTP2_PING)
             .keep_alive_timeout(HTTP2_PING);
         Self { builder, first_request: settings.header_read_timeout, write_timeout: settings.write_timeout }

@@ -354,3 +354,20 @@ async fn five_hundred_cold_keys_are_no_more_calls_than_may_be_under_way() {
     assert_eq!(refused, 450);
     assert_eq!(world.acme().peak_concurrency(), 20);
 }
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_wait_for_one_fetch_are_bounded_too_and_hits_are_not_among_them() {
+    let world = World::with("[admission]\nmax_requests = 30\n").await;
+    world.get(ASSOCIATED_USERS_COUNT).await.assert_status(200);
+    world.zoho_takes(Duration::from_secs(1));
+    let cold = format!("{ASSOCIATED_USERS_COUNT}?cold=1");
+    let (answers, hit) = tokio::join!(world.get_at_once(&cold, 100), async {
+        world.settles().await;
+        world.get(ASSOCIATED_USERS_COUNT).await
+    });
+    hit.assert_cache("zoho-sidecar; hit; ttl=300");
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 429).collect();
+    assert_eq!(refused.len(), 70);
+    assert_eq!(refused[0].json()["message"], "Too many requests wait for an answer");
+    world.get(&cold).await.assert_status(200);
+}

@@ -1,6 +1,7 @@
 //! What a refusal says: what happened, and what the caller should do.
 
 use super::Refusal;
+use crate::admission::Crowded;
 use crate::net::paced::BrokenOff;
 
 impl Refusal {
@@ -27,6 +28,7 @@ impl Refusal {
             Self::SendAgain => {
                 "The access token was withdrawn, and the request's body is too long to be kept and sent again; Zoho has not executed it".to_owned()
             }
+            Self::Crowded(why @ Crowded::Full) => sentence(&why.to_string()),
             Self::Crowded(why) => format!("The organisation's limit of concurrent calls is reached: {why}"),
             Self::Unreachable => "Zoho cannot be reached; the request was not sent".to_owned(),
             Self::ConnectTimeout => "Connecting to Zoho took too long; the request was not sent".to_owned(),
