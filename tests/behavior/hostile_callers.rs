@@ -231,6 +231,19 @@ async fn a_caller_that_closes_its_side_has_left() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_caller_that_vanished_without_a_word_is_let_go_after_its_answer() {
+    let world = World::shipped().await;
+    world.zoho_takes(Duration::from_secs(30));
+    // In memory a caller that vanished is one that neither reads nor closes.
+    let mut vanished = world.connect();
+    vanished.say(format!("GET {USERS} HTTP/1.1\r\nhost: sidecar\r\n\r\n")).await;
+    world.passes(Duration::from_secs(30 + 74)).await;
+    assert!(vanished.say("\r\n").await, "server.header_read_timeout is not over");
+    world.passes(Duration::from_secs(2)).await;
+    assert!(!vanished.say("\r\n").await, "the connection is closed");
+}
+
+#[tokio::test(start_paused = true)]
 async fn streams_that_are_opened_and_reset_hold_nothing() {
     let world = World::with(FIVE_CALLS).await;
     world.zoho_takes(Duration::from_secs(1));

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use http::Method;
 use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use zoho_sidecar::net::transport::BoxFuture;
 
 use crate::frames::*;
 use crate::wire::{Peer, Script};
@@ -328,4 +330,36 @@ async fn a_stream_of_http2_that_is_closed_after_its_end_is_a_whole_answer() {
     let world = World::making().config(LIMITS).api_by_http2(script).await_first_token().await;
     let answer = world.get(USERS).await;
     assert_eq!((answer.status.as_u16(), answer.text()), (200, "whole"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_of_http2_without_end_are_no_answer() {
+    let floods = [
+        ("CONTINUATION", frame(HEADERS, 0, 1, &[0x88]), frame(CONTINUATION, 0, 1, &header("x-more", "1"))),
+        ("interim answers", Vec::new(), frame(HEADERS, END_HEADERS, 1, &header(":status", "103"))),
+        ("SETTINGS", Vec::new(), frame(SETTINGS, 0, 0, &[])),
+        ("PING", Vec::new(), frame(PING, 0, 0, &[0; 8])),
+        ("nothing", Vec::new(), Vec::new()),
+    ];
+    for (what, first, again) in floods {
+        let again = Arc::new(again);
+        let script = move |_, mut peer: Peer| -> BoxFuture<()> {
+            let (first, again) = (first.clone(), again.clone());
+            Box::pin(async move {
+                peer.say([frame(SETTINGS, 0, 0, &[]), first].concat()).await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let (mut hears, mut says) = tokio::io::split(peer.0);
+                let reading = tokio::spawn(async move { hears.read_to_end(&mut Vec::new()).await });
+                while !again.is_empty() && says.write_all(&again).await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                let _ = reading.await;
+            })
+        };
+        let world = World::making().config(LIMITS).api_by_http2(script).await_first_token().await;
+        let began = world.now();
+        let refused = world.get(USERS).await;
+        assert!(matches!(refused.status.as_u16(), 502 | 504), "{what}: {refused:?}");
+        assert!((world.now() - began).as_secs() <= 5, "{what}");
+    }
 }
