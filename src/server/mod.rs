@@ -14,7 +14,7 @@
 pub mod address;
 mod connection;
 mod descriptors;
-mod patient;
+pub mod patient;
 mod severable;
 mod shell;
 mod worker;

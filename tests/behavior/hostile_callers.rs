@@ -384,3 +384,13 @@ async fn requests_that_wait_for_one_fetch_are_bounded_too_and_hits_are_not_among
     assert_eq!(refused[0].json()["message"], "Too many requests wait for an answer");
     world.get(&cold).await.assert_status(200);
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_the_admin_listener_and_does_not_read_is_let_go_too() {
+    let world = World::shipped().await;
+    let mut asker = world.connect_to_admin();
+    let asking = async {
+        while asker.say("GET /metrics HTTP/1.1\r\nhost: 127.0.0.1:9090\r\n\r\n".repeat(100)).await {}
+    };
+    assert!(tokio::time::timeout(frames::LONG, asking).await.is_ok(), "the connection is closed");
+}

@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tower_service::Service;
+use zoho_sidecar::admin::Access;
 use zoho_sidecar::emulator::Emulator;
 use zoho_sidecar::net::body::Body;
 use zoho_sidecar::net::client::{HttpClient, Settings};
@@ -71,6 +72,14 @@ impl World {
         let (handler, settings) = (self.handler(), self.server().clone());
         tokio::spawn(async move { zoho_sidecar::server::serve_connection(ours, handler, &settings).await });
         Peer(caller)
+    }
+
+    /// A connection to the admin listener.
+    pub fn connect_to_admin(&self) -> Peer {
+        let (asker, ours) = duplex(BUFFER);
+        let access = Access { token: None, is_local: true };
+        tokio::spawn(zoho_sidecar::admin::serve_connection(ours, self.admin(), access));
+        Peer(asker)
     }
 
     /// A connection of a caller over HTTP/2.

@@ -205,6 +205,11 @@ impl World {
         self.proxy.clone()
     }
 
+    /// What serves a connection to the admin listener.
+    pub fn admin(&self) -> Arc<Admin> {
+        self.admin.clone()
+    }
+
     /// How connections of callers are served.
     pub fn server(&self) -> &zoho_sidecar::server::Settings {
         &self.server
