@@ -20,7 +20,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_rustls::TlsAcceptor;
@@ -203,6 +203,34 @@ async fn a_body_that_breaks_off_is_an_error_of_the_body() {
 }
 
 #[tokio::test]
+async fn an_answer_that_ends_with_its_connection_is_whole_only_if_tls_says_so() {
+    for says_so in [true, false] {
+        let (config, ca) = certified(&[]);
+        let files = tempfile::tempdir().unwrap();
+        let ca_file = files.path().join("ca.pem");
+        std::fs::write(&ca_file, ca).unwrap();
+        let listener = TcpListener::bind(ANY_PORT).await.unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await.unwrap();
+            read_head(&mut stream).await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nall of it?").await.unwrap();
+            stream.flush().await.unwrap();
+            if says_so {
+                stream.shutdown().await.unwrap();
+            }
+        });
+        let client = client(&Settings { ca_file: Some(ca_file), ..direct() });
+
+        let body = soon(get(&client, &url).await.unwrap().into_body().collect()).await;
+
+        // RFC 9112 section 9.8: without a closure alert it is incomplete.
+        assert_eq!(body.is_ok_and(|body| body.to_bytes() == "all of it?"), says_so);
+    }
+}
+
+#[tokio::test]
 async fn where_no_proxy_is_wanted_the_environments_is_not_asked() {
     for (wanted, is_asked) in [("environment", true), ("none", false)] {
         let server = TlsServer::start(&["http/1.1"]).await;
@@ -252,6 +280,7 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 fn direct() -> Settings {
     Settings {
         connect_timeout: PATIENCE,
+        max_connections: 100,
         pool_idle_timeout: PATIENCE,
         pool_max_idle_per_host: 4,
         ca_file: None,
@@ -390,7 +419,7 @@ async fn scripted(answers: &[&str]) -> (SocketAddr, UnboundedReceiver<String>) {
 }
 
 /// Reads up to the empty line after a head, and not a byte further.
-async fn read_head(stream: &mut TcpStream) -> Option<String> {
+async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);

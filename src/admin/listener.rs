@@ -19,6 +19,7 @@ use tower_http::timeout::TimeoutLayer;
 use super::{Access, Admin};
 use crate::net::body::{Body, BoxError};
 use crate::server::address::{Listener, Stream};
+use crate::server::patient::Patient;
 
 /// Longer than any page takes.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,17 +55,18 @@ async fn answer(stream: Stream, admin: Arc<Admin>, access: Access) {
     // A connection that breaks is the asker's trouble.
     let _ = match stream {
         Stream::Tcp(stream) => match tokio::net::TcpStream::from_std(stream) {
-            Ok(stream) => connection(stream, admin, access).await,
+            Ok(stream) => serve_connection(stream, admin, access).await,
             Err(error) => Err(error.into()),
         },
         Stream::Unix(stream) => match tokio::net::UnixStream::from_std(stream) {
-            Ok(stream) => connection(stream, admin, access).await,
+            Ok(stream) => serve_connection(stream, admin, access).await,
             Err(error) => Err(error.into()),
         },
     };
 }
 
-async fn connection(
+/// Serves one connection to its end.
+pub async fn serve_connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     admin: Arc<Admin>,
     access: Access,
@@ -85,7 +87,10 @@ async fn connection(
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(into_incoming(service)))
+        .serve_connection(
+            TokioIo::new(Patient::new(stream, TIMEOUT)),
+            TowerToHyperService::new(into_incoming(service)),
+        )
         .await?;
     Ok(())
 }

@@ -32,7 +32,7 @@ use crate::oauth::{SecretSource, Tokens};
 use crate::rulebook::Rulebook;
 use crate::telemetry::metrics::Metrics;
 
-pub use listener::serve;
+pub use listener::{serve, serve_connection};
 
 /// What the admin listener tells of.
 pub struct Admin {

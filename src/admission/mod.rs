@@ -12,6 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// How calls wait.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// How many requests of all tenants may wait for an answer.
+    pub max_requests: usize,
+    /// How many calls of a tenant may be under way that has no limit of its own.
+    pub max_calls: usize,
     /// How many calls of a tenant may wait.
     pub queue: usize,
     /// For how long.
@@ -21,7 +25,8 @@ pub struct Settings {
 /// Holds tenants to their limits.
 #[derive(Debug)]
 pub struct Admission {
-    gates: Vec<Option<Gate>>,
+    gates: Vec<Gate>,
+    places: Arc<Semaphore>,
     settings: Settings,
 }
 
@@ -31,13 +36,16 @@ struct Gate {
     waiting: AtomicUsize,
 }
 
-/// Leave to make one call. Given back on drop, so it travels with the answer's body.
+/// Leave to make one call, or to wait. Given back on drop; that of a call travels with the answer's body.
 #[derive(Debug, Default)]
 pub struct Permit(#[expect(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>);
 
 /// No leave was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Crowded {
+    /// Too many requests of all tenants wait.
+    #[error("too many requests wait for an answer")]
+    Full,
     /// The queue is full.
     #[error("too many calls wait already")]
     QueueFull,
@@ -47,19 +55,25 @@ pub enum Crowded {
 }
 
 impl Admission {
-    /// For each tenant by its number, how many calls it may have under way; `None` for any number.
+    /// For each tenant by its number, how many calls Zoho lets it have under way, if that is known.
     pub fn new(limits: &[Option<usize>], settings: Settings) -> Self {
         let gate = |limit: &Option<usize>| {
-            limit.map(|limit| Gate { permits: Arc::new(Semaphore::new(limit)), waiting: AtomicUsize::new(0) })
+            let permits = Arc::new(Semaphore::new(limit.unwrap_or(settings.max_calls)));
+            Gate { permits, waiting: AtomicUsize::new(0) }
         };
-        Self { gates: limits.iter().map(gate).collect(), settings }
+        let places = Arc::new(Semaphore::new(settings.max_requests));
+        Self { gates: limits.iter().map(gate).collect(), places, settings }
+    }
+
+    /// A place for a request that cannot be answered at once, until it is. Whatever it waits for has a limit of
+    /// time; this is the one of their number, since one connection of HTTP/2 brings many.
+    pub fn admit(&self) -> Result<Permit, Crowded> {
+        self.places.clone().try_acquire_owned().map(|place| Permit(Some(place))).map_err(|_| Crowded::Full)
     }
 
     /// Waits for leave to make one call.
     pub async fn enter(&self, tenant: usize) -> Result<Permit, Crowded> {
-        let Some(gate) = &self.gates[tenant] else {
-            return Ok(Permit::default());
-        };
+        let gate = &self.gates[tenant];
         if let Ok(permit) = gate.permits.clone().try_acquire_owned() {
             return Ok(Permit(Some(permit)));
         }
@@ -95,7 +109,8 @@ mod tests {
     use super::*;
 
     fn admission(limit: Option<usize>, queue: usize) -> Arc<Admission> {
-        let settings = Settings { queue, queue_timeout: Duration::from_secs(5) };
+        let settings =
+            Settings { max_requests: 2, max_calls: 2, queue, queue_timeout: Duration::from_secs(5) };
         Arc::new(Admission::new(&[limit], settings))
     }
 
@@ -122,10 +137,20 @@ mod tests {
         assert_eq!(other.unwrap_err(), Crowded::QueueFull);
     }
 
-    #[tokio::test]
-    async fn a_tenant_without_a_limit_never_waits() {
+    #[test]
+    fn no_more_requests_wait_than_may() {
         let admission = admission(None, 0);
-        let held: Vec<_> = [admission.enter(0).await, admission.enter(0).await].into();
+        let held = [admission.admit().unwrap(), admission.admit().unwrap()];
+        assert_eq!(admission.admit().unwrap_err(), Crowded::Full);
+        drop(held);
+        assert!(admission.admit().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_tenant_without_a_limit_of_its_own_has_the_one_of_all() {
+        let admission = admission(None, 0);
+        let held = [admission.enter(0).await, admission.enter(0).await];
         assert!(held.iter().all(Result::is_ok));
+        assert_eq!(admission.enter(0).await.unwrap_err(), Crowded::QueueFull);
     }
 }

@@ -173,13 +173,17 @@ fn read_config(root: &Section<'_>) -> Config {
         tls.poll = tokens.secret_poll;
     }
     Config {
+        proxy: proxy::Settings {
+            replay_max_bytes: upstream.replay_max_bytes,
+            max_uri_bytes,
+            unread_timeout: server.write_timeout,
+        },
         server,
         admin: rooms::admin(root.section("admin")),
         log: rooms::log(root.section("log")),
         tokens,
         connections: upstream.connections,
         upstream: upstream.limits,
-        proxy: proxy::Settings { replay_max_bytes: upstream.replay_max_bytes, max_uri_bytes },
         admission: rooms::admission(root.section("admission")),
         cache: rooms::cache(root.section("cache")),
         rulebook,

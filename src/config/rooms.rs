@@ -185,6 +185,7 @@ pub(super) fn upstream(section: Section<'_>) -> Upstream {
     let upstream = Upstream {
         connections: net::client::Settings {
             connect_timeout: section.limit("connect_timeout"),
+            max_connections: section.number("max_connections", 1, 1_000_000),
             pool_idle_timeout: section.duration("pool_idle_timeout"),
             pool_max_idle_per_host: section.number("pool_max_idle_per_host", 0, 10_000),
             ca_file,
@@ -194,6 +195,7 @@ pub(super) fn upstream(section: Section<'_>) -> Upstream {
             first_byte_timeout: section.limit("first_byte_timeout"),
             idle_timeout: section.limit("idle_timeout"),
             total_timeout: section.limit("total_timeout"),
+            min_body_rate: section.size("min_body_rate"),
         },
         replay_max_bytes: section.memory_size("replay_max_bytes"),
     };
@@ -224,6 +226,8 @@ fn egress_proxy(section: &Section<'_>) -> EgressProxy {
 
 pub(super) fn admission(section: Section<'_>) -> admission::Settings {
     let settings = admission::Settings {
+        max_requests: section.number("max_requests", 1, 1_000_000),
+        max_calls: section.number("max_calls", 1, 1_000_000),
         queue: section.number("queue", 0, 1_000_000),
         queue_timeout: section.duration("queue_timeout"),
     };

@@ -11,6 +11,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::client::proxy::matcher::Matcher;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 
 use super::body::BoxError;
@@ -87,11 +88,14 @@ impl Service<Uri> for MaybeTunnel {
 }
 
 /// One deadline over name look-up, TCP, `CONNECT` and TLS together: none of the parts has one for the
-/// whole. Connections come out tagged with a [`Use`].
+/// whole. And a bound for how many connections there are: a connection goes on being made when the request it was
+/// for is gone, so that callers who come and go would make any number of them. Connections come out tagged with a
+/// [`Use`].
 #[derive(Clone)]
 pub struct Bounded<C> {
     inner: C,
     limit: Duration,
+    places: Arc<Semaphore>,
 }
 
 /// The connection was not there in time.
@@ -100,17 +104,18 @@ pub struct Bounded<C> {
 pub struct ConnectDeadline(pub Duration);
 
 impl<C> Bounded<C> {
-    /// Bounds `inner` by `limit`.
-    pub fn new(inner: C, limit: Duration) -> Self {
-        Self { inner, limit }
+    /// Bounds `inner`: each connection is made within `limit`, and there are never more than `most`, those that
+    /// are kept or being made included.
+    pub fn new(inner: C, limit: Duration, most: usize) -> Self {
+        Self { inner, limit, places: Arc::new(Semaphore::new(most)) }
     }
 }
 
 impl<C> Service<Uri> for Bounded<C>
 where
-    C: Service<Uri>,
+    C: Service<Uri> + Clone + Send + 'static,
     C::Error: Into<BoxError>,
-    C::Future: Send + 'static,
+    C::Future: Send,
     C::Response: Send,
 {
     type Response = Tagged<C::Response>;
@@ -122,13 +127,17 @@ where
     }
 
     fn call(&mut self, destination: Uri) -> Self::Future {
-        let (connecting, limit) = (self.inner.call(destination), self.limit);
+        let (limit, places) = (self.limit, self.places.clone());
+        // The one that was asked whether it is ready goes, its copy stays.
+        let copy = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, copy);
         Box::pin(async move {
-            let io = tokio::time::timeout(limit, connecting)
-                .await
-                .map_err(|_| ConnectDeadline(limit))?
-                .map_err(Into::into)?;
-            Ok(Tagged { io, uses: Use::default() })
+            let connecting = async {
+                let place = places.acquire_owned().await.expect("the semaphore is never closed");
+                let io = inner.call(destination).await.map_err(Into::into)?;
+                Ok::<_, BoxError>(Tagged { io, uses: Use::default(), _place: place })
+            };
+            tokio::time::timeout(limit, connecting).await.map_err(|_| ConnectDeadline(limit))?
         })
     }
 }
@@ -150,10 +159,11 @@ impl Use {
     }
 }
 
-/// A connection with its [`Use`].
+/// A connection with its [`Use`], and its place among all.
 pub struct Tagged<T> {
     io: T,
     uses: Use,
+    _place: OwnedSemaphorePermit,
 }
 
 impl<T: Connection> Connection for Tagged<T> {
@@ -199,5 +209,29 @@ impl<T: Write + Unpin> Write for Tagged<T> {
         buffers: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.io).poll_write_vectored(cx, buffers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    #[tokio::test(start_paused = true)]
+    async fn there_are_never_more_connections_than_may_be() {
+        let connecting = tower::service_fn(|_: Uri| async { Ok::<_, Infallible>(()) });
+        let mut bounded = Bounded::new(connecting, LIMIT, 2);
+        let mut connect = || bounded.call(Uri::from_static("https://www.zohoapis.eu"));
+        let (first, _second) = (connect().await.unwrap(), connect().await.unwrap());
+
+        let too_late = connect().await.err().unwrap();
+        assert!(too_late.is::<ConnectDeadline>(), "{too_late}");
+
+        let third = tokio::spawn(connect());
+        tokio::time::sleep(LIMIT / 2).await;
+        drop(first);
+        assert!(third.await.unwrap().is_ok());
     }
 }

@@ -12,6 +12,8 @@
 //! - [`client`]: that seam over hyper's pooled client and rustls
 //! - [`connector`]: how a connection is made: egress proxy, deadline
 //! - [`tls`]: whom we trust
+//! - [`unread`]: answers that their caller does not read
+//! - [`whole`]: bodies of HTTP/2 that come whole or not at all
 
 pub mod body;
 pub mod client;
@@ -25,3 +27,5 @@ pub mod paced;
 pub mod peer;
 pub mod tls;
 pub mod transport;
+pub mod unread;
+pub mod whole;

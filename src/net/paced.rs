@@ -17,6 +17,9 @@ pub enum BrokenOff {
     /// Nothing came for too long.
     #[error("the body stopped coming for {0:?}")]
     Idle(Duration),
+    /// It came, but with so few bytes a second that it might never have ended.
+    #[error("the body came more slowly than {0} bytes a second")]
+    Slow(u64),
     /// The call as a whole took too long.
     #[error("the call took longer than {0:?}")]
     Total(Duration),
@@ -27,6 +30,9 @@ pub enum BrokenOff {
 pub struct Pace {
     /// How long nothing may come.
     pub idle: Duration,
+    /// How many bytes a second must come, beyond the first `idle` of waiting; 0 for any. Only time in which the
+    /// body was waited for counts, so that it is not blamed for a slow reader.
+    pub least_rate: u64,
     /// How long the whole may take, for messages.
     pub total: Duration,
     /// When that time is up.
@@ -39,28 +45,64 @@ pub struct Paced<G> {
     body: Body,
     pace: Pace,
     clock: Clock,
-    timer: Option<Pin<Box<Sleep>>>,
+    /// The wait for the next piece; `None` while the body flows, which needs no timer at all.
+    wait: Option<Wait>,
+    /// How many bytes have come, and how long they were waited for.
+    came: u64,
+    waited: Duration,
     _guard: G,
+}
+
+struct Wait {
+    since: Instant,
+    timer: Pin<Box<Sleep>>,
 }
 
 impl<G> Paced<G> {
     /// Holds `body` to `pace`; `guard` is dropped with it.
     pub fn new(body: Body, pace: Pace, clock: Clock, guard: G) -> Self {
-        Self { body, pace, clock, timer: None, _guard: guard }
+        Self { body, pace, clock, wait: None, came: 0, waited: Duration::ZERO, _guard: guard }
+    }
+
+    /// How long may be waited for the next piece.
+    fn patience(&self) -> Duration {
+        let Pace { idle, least_rate, .. } = self.pace;
+        match self.came.checked_div(least_rate) {
+            Some(worth) => (idle + Duration::from_secs(worth)).saturating_sub(self.waited).min(idle),
+            None => idle,
+        }
     }
 
     fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<BrokenOff> {
-        let now = self.clock.now();
-        let until = (now + self.pace.idle).min(self.pace.deadline);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
-        if timer.as_mut().poll(cx).is_pending() {
+        let (now, patience, deadline) = (self.clock.now(), self.patience(), self.pace.deadline);
+        let wait = self.wait.get_or_insert_with(|| Wait {
+            since: now,
+            timer: Box::pin(sleep_until((now + patience).min(deadline))),
+        });
+        if wait.timer.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        Poll::Ready(if now >= self.pace.deadline {
+        Poll::Ready(if now >= deadline {
             BrokenOff::Total(self.pace.total)
-        } else {
+        } else if now >= wait.since + self.pace.idle {
             BrokenOff::Idle(self.pace.idle)
+        } else {
+            BrokenOff::Slow(self.pace.least_rate)
         })
+    }
+
+    /// Notes a piece that came. One that comes after its time, with more to follow, is one too many: a body that
+    /// flows and never ends is bounded too.
+    fn note(&mut self, data: &Bytes) -> Result<(), BrokenOff> {
+        let now = self.clock.now();
+        if let Some(wait) = self.wait.take() {
+            self.waited += now.saturating_duration_since(wait.since);
+        }
+        self.came += data.len() as u64;
+        if now >= self.pace.deadline && !self.body.is_end_stream() {
+            return Err(BrokenOff::Total(self.pace.total));
+        }
+        Ok(())
     }
 }
 
@@ -74,8 +116,9 @@ impl<G: Unpin> HttpBody for Paced<G> {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(frame) => {
-                // The idle time starts anew with the next wait; a body that flows needs no timer at all.
-                self.timer = None;
+                if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+                    self.note(data)?;
+                }
                 Poll::Ready(frame)
             }
             Poll::Pending => self.poll_limits(cx).map(|broken| Some(Err(broken.into()))),

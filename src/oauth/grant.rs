@@ -74,9 +74,6 @@ impl Grant {
                 source => MintError::Unreachable { accounts: self.accounts.clone(), source },
             },
             (RequestTokenError::Request(ExchangeError::Body(_)), _) | (_, None) => self.fate_unknown(),
-            (RequestTokenError::Request(ExchangeError::TooLong), Some(seen)) => {
-                MintError::Nonsense { status: seen.status, what: "a body far too long for a token" }
-            }
             // Neither this error nor its body is ever printed: a body that lacks only one field holds a token.
             (_, Some(seen)) => seen.into_error(),
         }
@@ -245,6 +242,7 @@ mod tests {
     async fn a_body_of_ten_megabytes_is_not_read() {
         let long: &'static str = Box::leak("x".repeat(10 << 20).into_boxed_str());
         assert!(matches!(exchange(200, long).await, Err(MintError::Nonsense { .. })));
+        assert!(matches!(exchange(503, long).await, Err(MintError::ServerError { .. })));
     }
 
     #[tokio::test]

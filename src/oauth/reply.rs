@@ -94,6 +94,7 @@ enum Verdict {
     Error { code: String, failure: bool },
     OtherJson,
     NotJson { empty: bool },
+    TooLong,
 }
 
 impl Seen {
@@ -120,7 +121,7 @@ impl Seen {
 
     /// One whose body was too long to be read.
     pub(super) fn too_long(status: StatusCode) -> Self {
-        Self { status, verdict: Verdict::OtherJson }
+        Self { status, verdict: Verdict::TooLong }
     }
 
     /// The status that RFC 6749 wants for such a body (sections 5.1 and 5.2); `oauth2` goes by it, and looks for
@@ -154,6 +155,7 @@ impl Seen {
             _ if status == StatusCode::TOO_MANY_REQUESTS => MintError::Throttled { status },
             _ if status.is_redirection() => nonsense("a redirect, which is never followed"),
             Verdict::Token => nonsense("a token answer without a usable token"),
+            Verdict::TooLong => nonsense("a body far too long for a token"),
             Verdict::OtherJson => nonsense("JSON with neither access_token nor error"),
             Verdict::NotJson { empty: true } => nonsense("an empty body"),
             Verdict::NotJson { empty: false } => nonsense("something that is not JSON"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::header::{HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method, Request, Version};
 use http_body::Body as HttpBody;
 
 use super::account::Label;
@@ -169,6 +169,8 @@ pub(super) struct Call {
     pub(super) forgets: Forgets,
     /// The caller's headers, for a rule by which the answer says which of them it depends on.
     pub(super) asked: Option<HeaderMap>,
+    /// How the caller speaks.
+    pub(super) version: Version,
     /// The request as it goes out.
     pub(super) outbound: Outbound,
 }
@@ -223,6 +225,7 @@ impl Call {
             method,
             target,
             request_id,
+            version: request.version(),
             asked: (is_shared && obeys_origin).then(|| request.headers().clone()),
             outbound,
         })

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 use serde_json::Value;
 
@@ -19,6 +19,7 @@ use super::{Arrival, Handling, Proxy};
 use crate::cache::entry::Entry;
 use crate::callers::Identity;
 use crate::net::body::Body;
+use crate::net::unread::given_up_when_unread;
 use crate::telemetry::outcome::Outcome;
 
 impl Proxy {
@@ -47,6 +48,12 @@ impl Proxy {
             (true, _) => Body::stream(Delivery::new(Body::empty(), account)),
             (false, true) => Body::stream(Delivery::new(body, account)),
             (false, false) => Body::stream(body),
+        };
+        let body = if call.version == Version::HTTP_2 {
+            // One answer of several on a connection; an only one is watched by the server.
+            given_up_when_unread(body, self.shared.settings.unread_timeout)
+        } else {
+            body
         };
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
@@ -88,7 +95,7 @@ impl Proxy {
         if !rest::is_worth_reading(request.body(), request.headers(), refusal) {
             return Handling::now(answer);
         }
-        let rest = self.upstream.paced(request.into_body().into(), self.upstream.deadline(), ());
+        let rest = self.upstream.paced_request(request.into_body().into(), self.upstream.deadline());
         Handling::Later(Box::pin(async move {
             rest::discard(rest).await;
             answer
@@ -108,7 +115,7 @@ impl Proxy {
         if let Some(body) = rest.and_then(|rest| rest.take())
             && rest::is_worth_reading(&body, headers, refusal)
         {
-            rest::discard(self.upstream.paced(body, self.upstream.deadline(), ())).await;
+            rest::discard(self.upstream.paced_request(body, self.upstream.deadline())).await;
         }
         answer
     }

@@ -140,9 +140,9 @@ impl Proxy {
             return Ok(Outgoing::Kept(bytes::Bytes::new()));
         }
         if body.size_hint().lower() > most as u64 {
-            return Ok(Outgoing::Streaming(Some(body)));
+            return Ok(Outgoing::Streaming(Some(self.upstream.paced_request(body, deadline))));
         }
-        match self.upstream.paced(body, deadline, ()).read_up_to(most).await {
+        match self.upstream.paced_request(body, deadline).read_up_to(most).await {
             Ok(Prefix::Whole(bytes)) => Ok(Outgoing::Kept(bytes)),
             Ok(Prefix::Partial(body)) => Ok(Outgoing::Streaming(Some(body))),
             Err(error) => Err(Refusal::of_request_body(&error)),

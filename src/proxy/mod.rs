@@ -10,6 +10,7 @@
 //! - [`answer`]: an answer, and what it says about where it came from
 //! - [`delivery`]: the body on its way
 //! - [`ending`]: every answer counted, and its line in the log
+//! - [`handling`]: how the server has a request handled
 //! - `options`: what `OPTIONS` is told about the sidecar itself
 //! - `permission`: what a caller asks beyond what it may
 //! - [`refusal`]: every way a request ends badly
@@ -28,6 +29,7 @@ mod ending;
 mod fate;
 mod fetch;
 mod fill;
+mod handling;
 mod inspect;
 mod options;
 mod permission;
@@ -37,13 +39,11 @@ mod rest;
 mod shared;
 mod write;
 
+pub use handling::Handling;
 pub use shared::{Settings, Shared};
 
 use std::borrow::Cow;
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use http::header::HeaderValue;
@@ -59,8 +59,7 @@ use crate::cache::wishes::Wishes;
 use crate::clock::Instant;
 use crate::net::body::Body;
 use crate::net::peer::Peer;
-use crate::net::transport::BoxFuture;
-use crate::server::Greet;
+use crate::net::whole::whole;
 use crate::upstream::Upstream;
 
 use account::Facts;
@@ -79,25 +78,6 @@ pub struct Proxy {
     shared: Arc<Shared>,
     upstream: Upstream,
     peer: Arc<Peer>,
-}
-
-/// A request being handled: answered at once from the cache, or on its way.
-pub enum Handling {
-    /// The answer; `None` once it was taken.
-    Now(Option<Response<Body>>),
-    /// Everything that has to wait. Boxed, so that a connection does not carry the longest story around.
-    Later(BoxFuture<Response<Body>>),
-}
-
-impl Future for Handling {
-    type Output = Result<Response<Body>, Infallible>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut *self {
-            Self::Now(answer) => Poll::Ready(Ok(answer.take().expect("a future is polled to its end once"))),
-            Self::Later(answer) => answer.as_mut().poll(cx).map(Ok),
-        }
-    }
 }
 
 /// When a request came, and its id.
@@ -172,8 +152,15 @@ impl Proxy {
             drop(self.begin_fetch(&call, slot));
             return Handling::now(answer);
         }
+        let place = match self.shared.admission.admit() {
+            Ok(place) => place,
+            // Whoever is one too many does not stay for the rest of its body either.
+            Err(crowded) => {
+                return Handling::now(self.refuse_read(&request, &reading, &arrival, &crowded.into()));
+            }
+        };
         let (proxy, (head, body)) = (self.clone(), request.into_parts());
-        let (body, rest) = self.keep_hold_of(body.into());
+        let (body, rest) = self.keep_hold_of(whole(head.version, body.into()));
         Handling::Later(Box::pin(async move {
             let facts = Self::facts_of(&call, &arrival);
             let unanswered = Unanswered::new(&proxy, &facts);
@@ -185,6 +172,7 @@ impl Proxy {
                 Found::Answer(answer) | Found::AnswerAndRenew(answer, _) => Ok(answer),
             };
             unanswered.answered();
+            drop(place);
             match answered {
                 Ok(answer) => answer,
                 Err(refusal) => proxy.refuse(&call, &head.headers, rest, &arrival, &refusal).await,
@@ -358,35 +346,4 @@ enum Found {
     AnswerAndRenew(Response<Body>, CacheSlot),
     Fetch(CacheSlot, WhyFetch, Option<Fallback>),
     Pass(WhyPassed),
-}
-
-impl Handling {
-    fn now(answer: Response<Body>) -> Self {
-        Self::Now(Some(answer))
-    }
-}
-
-impl Greet for Proxy {
-    type Handler = Self;
-
-    fn greet(&self, peer: Peer) -> Self {
-        self.clone().for_peer(peer)
-    }
-}
-
-impl<B> tower_service::Service<Request<B>> for Proxy
-where
-    B: HttpBody + Into<Body>,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Handling;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Handling {
-        self.handle(request)
-    }
 }

@@ -1,6 +1,7 @@
 //! What all workers share: the rules, the cache, the tokens, the books.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::account::{Books, Counters};
 use super::fill::Landed;
@@ -22,6 +23,8 @@ pub struct Settings {
     pub replay_max_bytes: usize,
     /// A longer path with its query is refused.
     pub max_uri_bytes: usize,
+    /// How long a caller may leave one of several answers on its connection unread.
+    pub unread_timeout: Duration,
 }
 
 /// What all workers share.

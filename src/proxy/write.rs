@@ -94,7 +94,7 @@ impl Proxy {
 
     /// What the calls in a composite request make untrue; everything, if they cannot be read.
     async fn look_into(&self, call: &Call, body: Body) -> Result<(Forgets, Body), Refusal> {
-        let body = self.upstream.paced(body, self.upstream.deadline(), ());
+        let body = self.upstream.paced_request(body, self.upstream.deadline());
         let routes = &self.shared.rules.routes;
         let read =
             body.read_up_to(COMPOSITE_LIMIT).await.map_err(|error| Refusal::of_request_body(&error))?;

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, UnixListener};
 
 /// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`, `https://0.0.0.0:8443`, or `unix:/path/to/socket`.
@@ -96,6 +98,7 @@ impl Listener {
         let bind = |tcp: &SocketAddr| {
             let listener = std::net::TcpListener::bind(tcp).map_err(failed)?;
             listener.set_nonblocking(true).map_err(failed)?;
+            keep_alive(&listener).map_err(failed)?;
             TcpListener::from_std(listener).map_err(failed)
         };
         match address {
@@ -127,6 +130,16 @@ impl Listener {
             Self::Unix(listener, _) => Ok(Stream::Unix(listener.accept().await?.0.into_std()?)),
         }
     }
+}
+
+/// Lets the system ask silent callers whether they are still there, so that one that vanished while its answer is
+/// being waited for is found out in two minutes. Accepted connections inherit it from the listener.
+fn keep_alive(listener: &std::net::TcpListener) -> io::Result<()> {
+    let probes = TcpKeepalive::new()
+        .with_time(Duration::from_mins(1))
+        .with_interval(Duration::from_secs(15))
+        .with_retries(4);
+    SockRef::from(listener).set_tcp_keepalive(&probes)
 }
 
 /// Removes a socket that a killed process left behind, but neither a file of another kind nor a socket that

@@ -2,10 +2,10 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::address::Stream;
 use super::patient::Patient;
+use super::severable::{Severable, Severed};
 use super::shell::{self, Shell};
 use super::strict::Strict;
 use super::tls::{self, Tls};
@@ -38,6 +39,10 @@ const GRACE: Duration = Duration::from_millis(250);
 /// again without an answer.
 const HTTP2_PING: Duration = Duration::from_secs(30);
 
+/// What lies written and unread per stream of HTTP/2. hyper would take some 400 KiB, for each of the many streams of a
+/// caller that promises to read and does not.
+const HTTP2_SEND_BUFFER: usize = 64 * 1024;
+
 impl Limits {
     pub(super) fn of(settings: &Settings) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -53,6 +58,7 @@ impl Limits {
             .timer(TokioTimer::new())
             .max_concurrent_streams(settings.max_concurrent_streams)
             .max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX))
+            .max_send_buf_size(HTTP2_SEND_BUFFER)
             .keep_alive_interval(HTTP2_PING)
             .keep_alive_timeout(HTTP2_PING);
         Self {
@@ -81,11 +87,13 @@ pub(super) async fn serve_stream<G: Greet>(
         Stream::Unix(stream) => {
             let stream = tokio::net::UnixStream::from_std(stream)?;
             let peer = Peer { uid: Some(stream.peer_cred()?.uid()), ..Peer::default() };
-            return serve(stream, shell::wrap(host.greet(peer)), limits, phases).await;
+            return serve(stream, shell::wrap(host.greet(peer)), limits, phases, &Severed::default()).await;
         }
     };
+    let severed = Severed::default();
+    let stream = Severable::new(stream, severed.clone());
     let Some(tls) = tls else {
-        return serve(stream, shell::wrap(host.greet(Peer::default())), limits, phases).await;
+        return serve(stream, shell::wrap(host.greet(Peer::default())), limits, phases, &severed).await;
     };
     let shaken = tokio::select! {
         shaken = tokio::time::timeout(limits.first_request, tls.acceptor().accept(stream)) => shaken,
@@ -95,7 +103,7 @@ pub(super) async fn serve_stream<G: Greet>(
         tls.counts.failed.inc();
     })?;
     let peer = tls::peer(stream.get_ref().1);
-    serve(stream, shell::wrap(host.greet(peer)), limits, phases).await
+    serve(stream, shell::wrap(host.greet(peer)), limits, phases, &severed).await
 }
 
 /// Ends when the sidecar stops and a handshake that is under way has had its grace.
@@ -104,20 +112,24 @@ async fn stopping(phases: &mut watch::Receiver<Phase>) {
     tokio::time::sleep(GRACE).await;
 }
 
-async fn serve<H: Handler>(
+pub(super) async fn serve<H: Handler>(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     shell: Shell<H>,
     limits: &Limits,
     mut phases: watch::Receiver<Phase>,
+    severed: &Severed,
 ) -> Result<(), BoxError> {
     let io = Strict::new(Patient::new(io, limits.write_timeout), limits.head);
-    let requests = Arc::new(AtomicU64::new(0));
+    let (requests, is_old) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let service = hyper::service::service_fn({
-        let (requests, finding) = (requests.clone(), io.finding());
+        let (requests, is_old, finding) = (requests.clone(), is_old.clone(), io.finding());
         move |mut request: Request<Incoming>| {
             let number = requests.fetch_add(1, Ordering::Relaxed) + 1;
             if let Some(fault) = finding.of(number) {
                 request.extensions_mut().insert(fault);
+            }
+            if request.version() == Version::HTTP_10 {
+                is_old.store(true, Ordering::Relaxed);
             }
             shell.answer(request)
         }
@@ -132,7 +144,12 @@ async fn serve<H: Handler>(
     let mut draining = false;
     loop {
         tokio::select! {
-            ended = connection.as_mut() => return ended,
+            ended = connection.as_mut() => {
+                if ended.is_err() && is_old.load(Ordering::Relaxed) {
+                    severed.sever();
+                }
+                return ended;
+            }
             () = silence.as_mut(), if !silence.is_elapsed() => {
                 if !has_asked() {
                     if draining {
@@ -152,7 +169,12 @@ async fn serve<H: Handler>(
                             silence.as_mut().reset(crate::clock::Clock::system().now() + GRACE);
                         }
                     }
-                    _ => return Ok(()),
+                    _ => {
+                        if is_old.load(Ordering::Relaxed) {
+                            severed.sever();
+                        }
+                        return Ok(());
+                    }
                 }
             }
         }

@@ -3,7 +3,9 @@
 //! - [`address`]: where to listen
 //! - [`worker`]: threads that serve connections, each with a runtime of its own
 //! - [`connection`]: one connection and its limits
-//! - [`patient`]: callers that do not read their answers
+//! - [`descriptors`]: how many connections the system admits
+//! - [`patient`]: callers that do not read what is written to them
+//! - [`severable`]: connections that can be severed
 //! - [`shell`]: what every request gets alike
 //! - [`strict`]: HTTP/1 framing looked at before hyper reads it
 //! - [`tls`]: the certificate that is shown, and those that are asked for
@@ -13,7 +15,9 @@
 
 pub mod address;
 mod connection;
-mod patient;
+mod descriptors;
+pub mod patient;
+mod severable;
 mod shell;
 mod strict;
 pub mod tls;
@@ -28,12 +32,15 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::net::body::Body;
+use crate::net::body::{Body, BoxError};
 use crate::net::peer::Peer;
 use address::{Address, BindError, Listener};
+use connection::Limits;
+use severable::Severed;
 use tls::{Tls, TlsError};
 use worker::{Accepted, Workers};
 
@@ -46,7 +53,8 @@ pub struct Settings {
     pub tls: Option<tls::Settings>,
     /// How many threads serve connections.
     pub workers: usize,
-    /// How many connections may be open; more are closed at once.
+    /// How many connections may be open, as far as the system has file descriptors for them; more are closed at
+    /// once.
     pub max_connections: usize,
     /// How long a connection may take for a request's head, or stay without one.
     pub header_read_timeout: Duration,
@@ -168,7 +176,8 @@ impl Bound {
         stop: impl Future<Output = ()>,
         hurry: impl Future<Output = ()>,
     ) -> io::Result<Ended> {
-        let Self { listeners, tls, settings } = self;
+        let Self { listeners, tls, mut settings } = self;
+        settings.max_connections = descriptors::connections(settings.max_connections);
         let tls = tls.map(|tls| Arc::new(tls.counting(counts.tls.clone())));
         let (phase, phases) = watch::channel(Phase::Serving);
         let workers = Arc::new(Workers::start(&settings, &counts, make, &phases)?);
@@ -200,6 +209,17 @@ impl Bound {
         tokio::task::spawn_blocking(move || workers.join()).await?;
         Ok(if drained { Ended::Drained } else { Ended::Cut(open) })
     }
+}
+
+/// Serves one connection that came by no listener, to its end.
+pub async fn serve_connection<H: Handler>(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    handler: H,
+    settings: &Settings,
+) -> Result<(), BoxError> {
+    let (_phase, phases) = watch::channel(Phase::Serving);
+    let (shell, limits) = (shell::wrap(handler), Limits::of(settings));
+    connection::serve(io, shell, &limits, phases, &Severed::default()).await
 }
 
 /// How long accepting rests when the process has no file descriptors left.

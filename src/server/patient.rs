@@ -11,14 +11,15 @@ use tokio::time::{Sleep, sleep};
 /// Ends a connection on which nothing could be written for a while. Without it a caller that never reads its
 /// answer would hold the answer, its place among connections and a call to Zoho for ever: hyper asks a body
 /// for more only once there is room, and so never learns that its time is up.
-pub(super) struct Patient<T> {
+pub struct Patient<T> {
     io: T,
     limit: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl<T> Patient<T> {
-    pub(super) fn new(io: T, limit: Duration) -> Self {
+    /// Lets each write wait for at most `limit`.
+    pub fn new(io: T, limit: Duration) -> Self {
         Self { io, limit, waiting: None }
     }
 

@@ -18,7 +18,7 @@ use http::{Request, Response};
 use crate::clock::{Clock, Instant};
 use crate::net::body::Body;
 use crate::net::http1::Fault;
-use crate::net::paced::{Pace, Paced};
+use crate::net::paced::{BrokenOff, Pace, Paced};
 use crate::net::transport::{Transport, TransportError};
 use paced::{BrokenBy, Progress};
 
@@ -29,6 +29,8 @@ pub struct Settings {
     pub first_byte_timeout: Duration,
     /// Between two pieces of a body, in either direction.
     pub idle_timeout: Duration,
+    /// How many bytes a second of a request's body must come, once it was waited for that long; 0 for any.
+    pub min_body_rate: u64,
     /// For the whole call, from its start to the answer's last byte.
     pub total_timeout: Duration,
 }
@@ -42,9 +44,9 @@ pub enum CallError {
     /// Zoho has the whole request and does not answer.
     #[error("no answer within {0:?} after the request was sent")]
     FirstByteTimeout(Duration),
-    /// The caller stopped sending the body of its request.
-    #[error("the caller sent nothing more of its request for {0:?}")]
-    CallerStalled(Duration),
+    /// The caller stopped sending the body of its request, or as good as stopped.
+    #[error("the caller does not send its request")]
+    CallerStalled(#[source] BrokenOff),
     /// The body of the caller's request broke off.
     #[error("the body of the caller's request broke off")]
     CallerBroke,
@@ -102,10 +104,21 @@ impl Upstream {
         self.clock.now() + self.settings.total_timeout
     }
 
-    /// Holds a body to the limits of a call that must end by `deadline`; `guard` is dropped with it.
+    /// Holds an answer's body to the limits of a call that must end by `deadline`; `guard` is dropped with it.
     pub fn paced(&self, body: Body, deadline: Instant, guard: impl Unpin + Send + 'static) -> Body {
+        Body::stream(Paced::new(body, self.pace(deadline, 0), self.clock.clone(), guard))
+    }
+
+    /// Holds a request's body to the limits of a call that must end by `deadline`. A caller holds a call, of which
+    /// an organisation has few, for as long as it sends, and so must send at some rate.
+    pub fn paced_request(&self, body: Body, deadline: Instant) -> Body {
+        let pace = self.pace(deadline, self.settings.min_body_rate);
+        Body::stream(Paced::new(body, pace, self.clock.clone(), ()))
+    }
+
+    fn pace(&self, deadline: Instant, least_rate: u64) -> Pace {
         let Settings { idle_timeout: idle, total_timeout: total, .. } = self.settings;
-        Body::stream(Paced::new(body, Pace { idle, total, deadline }, self.clock.clone(), guard))
+        Pace { idle, least_rate, total, deadline }
     }
 
     /// Sends a request and waits for the head of its answer, until `deadline` at the latest.
@@ -133,7 +146,7 @@ impl Upstream {
             }
             if progress.last() + patience <= now {
                 return Err(if progress.awaits_caller() {
-                    CallError::CallerStalled(patience)
+                    CallError::CallerStalled(BrokenOff::Idle(patience))
                 } else {
                     CallError::FirstByteTimeout(patience)
                 });
@@ -145,7 +158,7 @@ impl Upstream {
 /// A connection to Zoho that broke because the caller's body did is the caller's doing.
 fn blame(error: TransportError, progress: &Progress) -> CallError {
     match progress.broken() {
-        Some(BrokenBy::Stalling(limit)) => CallError::CallerStalled(limit),
+        Some(BrokenBy::Stalling(why)) => CallError::CallerStalled(why),
         Some(BrokenBy::Error) => CallError::CallerBroke,
         Some(BrokenBy::Fault(fault)) => CallError::CallerMalformed(fault),
         None => CallError::Transport(error),

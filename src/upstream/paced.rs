@@ -29,8 +29,8 @@ struct Marks {
 /// Why the body of a request did not come whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BrokenBy {
-    /// The caller stopped sending.
-    Stalling(Duration),
+    /// The caller stopped sending, or as good as stopped.
+    Stalling(BrokenOff),
     /// The caller's connection broke.
     Error,
     /// The caller sent what is no body.
@@ -79,7 +79,7 @@ impl Progress {
 
     fn note(&self, error: &BoxError) {
         let by = match error.downcast_ref::<BrokenOff>() {
-            Some(BrokenOff::Idle(limit) | BrokenOff::Total(limit)) => BrokenBy::Stalling(*limit),
+            Some(why) => BrokenBy::Stalling(*why),
             None => Fault::behind(&**error).map_or(BrokenBy::Error, BrokenBy::Fault),
         };
         let _ = self.0.broken.set(by);

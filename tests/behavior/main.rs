@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "a test ends where its world does not hold")]
 
+mod frames;
+mod wire;
 mod world;
 
 mod admin;
@@ -12,6 +14,9 @@ mod callers;
 mod data_centers;
 mod decisions;
 mod headers;
+mod hostile_accounts;
+mod hostile_callers;
+mod hostile_zoho;
 mod invalid_token;
 mod invalidation;
 mod origin;

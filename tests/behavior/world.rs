@@ -36,8 +36,12 @@ pub struct World {
     _renewals: Vec<RenewalTask>,
     paper: Paper,
     writer: Option<Writer>,
+    server: zoho_sidecar::server::Settings,
     clock: Clock,
 }
+
+/// Makes what is sent through of the emulator.
+type Network = Box<dyn FnOnce(Emulator) -> Arc<dyn Transport>>;
 
 /// Built step by step.
 pub struct Making {
@@ -48,6 +52,7 @@ pub struct Making {
     emulator: Option<Emulator>,
     clock: Option<Clock>,
     settled: bool,
+    network: Network,
 }
 
 impl World {
@@ -70,6 +75,7 @@ impl World {
             emulator: None,
             clock: None,
             settled: true,
+            network: Box::new(|emulator| Arc::new(emulator)),
         }
     }
 
@@ -200,6 +206,21 @@ impl World {
         &self.app
     }
 
+    /// What serves a connection of callers.
+    pub fn handler(&self) -> Proxy {
+        self.proxy.clone()
+    }
+
+    /// What serves a connection to the admin listener.
+    pub fn admin(&self) -> Arc<Admin> {
+        self.admin.clone()
+    }
+
+    /// How connections of callers are served.
+    pub fn server(&self) -> &zoho_sidecar::server::Settings {
+        &self.server
+    }
+
     pub fn stop(&self) {
         self.admin.stop();
     }
@@ -230,6 +251,12 @@ impl Making {
     /// Goes on with the Zoho and the time of a world that crashed.
     pub fn after(mut self, (emulator, clock): (Emulator, Clock)) -> Self {
         (self.emulator, self.clock) = (Some(emulator), Some(clock));
+        self
+    }
+
+    /// Puts something between the sidecar and the emulator.
+    pub fn around(mut self, network: impl FnOnce(Emulator) -> Arc<dyn Transport> + 'static) -> Self {
+        self.network = Box::new(network);
         self
     }
 
@@ -266,13 +293,23 @@ impl Making {
         let metrics = Arc::new(Metrics::new());
         let dropped = metrics.log_lines_dropped.clone();
         let (log, writer) = RequestLog::new(Format::Json, 100_000, dropped, paper.clone()).unwrap();
-        let zoho: Arc<dyn Transport> = Arc::new(emulator.clone());
+        let zoho = (self.network)(emulator.clone());
+        let server = config.server.clone();
         let app = App::new(config, Arc::new(move || zoho.clone()), metrics, log, clock.clone());
         let renewals = app.start_renewals();
         tokio::spawn(app.keep_callers_fresh());
         let (proxy, admin) = (app.proxy(), app.admin(vec!["http://127.0.0.1:8080".to_owned()]));
-        let world =
-            World { emulator, app, proxy, admin, _renewals: renewals, paper, writer: Some(writer), clock };
+        let world = World {
+            emulator,
+            app,
+            proxy,
+            admin,
+            _renewals: renewals,
+            paper,
+            writer: Some(writer),
+            server,
+            clock,
+        };
         if self.settled {
             // Long enough for a first mint through real files, which wake the runtime from other threads.
             while world.ask_admin("/readyz").text.contains("starting") {

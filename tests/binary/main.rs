@@ -4,8 +4,8 @@
 //!
 //! - what tests are made of: `sidecar` (the process), `zoho` (what it talks to), `caller` and `frames` (who talks to it)
 //! - chapters: `starting`, `checking`, `emulating`, `stopping`, `leaving`, `state`, `connections`,
-//!   `callers`, `tls`, `hanging_up`, `http2`, `repeating`, `rfc`, `smuggling`, `streaming`, `admin`, `logs`,
-//!   `demo`
+//!   `callers`, `tls`, `hanging_up`, `hostile`, `http2`, `repeating`, `rfc`, `smuggling`, `streaming`, `admin`,
+//!   `logs`, `demo`
 
 #![expect(clippy::unwrap_used, reason = "a test that meets a surprise fails")]
 
@@ -21,6 +21,7 @@ mod connections;
 mod demo;
 mod emulating;
 mod hanging_up;
+mod hostile;
 mod http2;
 mod leaving;
 mod logs;

@@ -6,9 +6,10 @@ use std::process::Stdio;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{Receiver, channel};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::caller::{self, Answer};
@@ -27,6 +28,7 @@ pub(crate) struct Process {
     child: Child,
     lines: Receiver<String>,
     errors: JoinHandle<String>,
+    errors_so_far: watch::Receiver<String>,
 }
 
 /// How a process ended.
@@ -68,7 +70,7 @@ impl Process {
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut stderr = child.stderr.take().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
         // The pipe is read as far as the test asks for lines, and closes when it wants no more.
         let (said, lines) = channel(1);
         tokio::spawn(async move {
@@ -76,12 +78,14 @@ impl Process {
                 && said.send(line).await.is_ok()
             {}
         });
+        let (heard, errors_so_far) = watch::channel(String::new());
         let errors = tokio::spawn(async move {
-            let mut errors = String::new();
-            let _ = stderr.read_to_string(&mut errors).await;
-            errors
+            while let Ok(Some(line)) = stderr.next_line().await {
+                heard.send_modify(|errors| errors.extend([line.as_str(), "\n"]));
+            }
+            heard.borrow().clone()
         });
-        Self { child, lines, errors }
+        Self { child, lines, errors, errors_so_far }
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -91,6 +95,11 @@ impl Process {
     /// The next line on standard output; `None` at the end.
     pub(crate) async fn line(&mut self) -> Option<String> {
         within("a line on standard output", self.lines.recv()).await
+    }
+
+    /// Waits until this stands in standard error.
+    pub(crate) async fn complains(&mut self, what: &str) {
+        within(what, self.errors_so_far.wait_for(|errors| errors.contains(what))).await.unwrap();
     }
 
     /// Closes standard output.
@@ -131,6 +140,11 @@ impl Sidecar {
     pub(crate) async fn with_files(texts: &[&str]) -> Self {
         let files = tempfile::tempdir().unwrap();
         let process = Process::start(&mut command(with_files("run", files.path(), texts)));
+        Self::listening(process, files).await
+    }
+
+    /// Waits until a process listens that was started with these files.
+    pub(crate) async fn listening(process: Process, files: TempDir) -> Self {
         let mut sidecar = Self { process, listeners: Vec::new(), _files: files };
         while !sidecar.listeners.iter().any(|(what, _)| what == "admin") {
             let Some(line) = sidecar.process.line().await else {

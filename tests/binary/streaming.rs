@@ -31,12 +31,21 @@ fn peak_memory(process: u32) -> usize {
 
 /// Does something and checks that the sidecar has grown little.
 async fn growing_little<T>(sidecar: &mut Sidecar, work: impl AsyncFnOnce(&Sidecar) -> T) -> T {
+    growing_by_less_than(MOST_GROWTH, sidecar, work).await
+}
+
+/// Does something and checks that the sidecar has grown by less than this.
+pub(crate) async fn growing_by_less_than<T>(
+    most: usize,
+    sidecar: &mut Sidecar,
+    work: impl AsyncFnOnce(&Sidecar) -> T,
+) -> T {
     assert_eq!(sidecar.get(USERS).await.status, 200);
     let process = sidecar.process().id();
     let before = peak_memory(process);
     let done = work(sidecar).await;
     let growth = peak_memory(process) - before;
-    assert!(growth < MOST_GROWTH, "grew by {} MiB", growth / MIB);
+    assert!(growth < most, "grew by {} MiB", growth / MIB);
     done
 }
 

@@ -180,6 +180,11 @@ impl HeldCall {
         Self::read(self.stream).await
     }
 
+    /// Sends these bytes, and closes the connection.
+    pub(crate) async fn say_last(mut self, bytes: &str) {
+        self.say(bytes).await;
+    }
+
     /// Answers 200.
     pub(crate) async fn answer(mut self, body: &str) {
         let length = body.len();

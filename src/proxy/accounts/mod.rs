@@ -124,7 +124,7 @@ impl Proxy {
 
     /// The parameters of body and query; SDKs use the one, some clients the other.
     async fn read_form(&self, query: &str, headers: &HeaderMap, body: Body) -> Result<Form, Refusal> {
-        let body = self.upstream.paced(body, self.upstream.deadline(), ());
+        let body = self.upstream.paced_request(body, self.upstream.deadline());
         let bytes = match body.read_up_to(FORM_LIMIT).await {
             Ok(Prefix::Whole(bytes)) => bytes,
             Ok(Prefix::Partial(_)) => return Err(Refusal::FormTooLong(FORM_LIMIT)),

@@ -52,8 +52,8 @@ pub enum Refusal {
     TenantUnknown(NoTenant),
     /// The request's body broke off.
     RequestBroken,
-    /// The caller stopped sending the request's body.
-    RequestStalled(Duration),
+    /// The caller stopped sending the request's body, or as good as stopped.
+    RequestStalled(BrokenOff),
     /// There is no living access token.
     TokenUnavailable(Box<Unavailable>),
     /// Zoho refuses a token that was just minted.
@@ -253,7 +253,7 @@ impl Refusal {
     /// What a request's body that did not come whole means.
     pub(super) fn of_request_body(error: &BoxError) -> Self {
         match error.downcast_ref::<BrokenOff>() {
-            Some(BrokenOff::Idle(limit) | BrokenOff::Total(limit)) => Self::RequestStalled(*limit),
+            Some(why) => Self::RequestStalled(*why),
             None => Fault::behind(&**error).map_or(Self::RequestBroken, Self::Malformed),
         }
     }
@@ -265,7 +265,8 @@ impl Refusal {
         match error.downcast_ref::<BrokenOff>() {
             Some(BrokenOff::Idle(limit)) => Self::IdleTimeout(*limit),
             Some(BrokenOff::Total(limit)) => Self::TotalTimeout(*limit),
-            None => Self::UpstreamBroken,
+            // No rate is asked of answers.
+            Some(BrokenOff::Slow(_)) | None => Self::UpstreamBroken,
         }
     }
 }
@@ -303,7 +304,7 @@ impl From<&CallError> for Refusal {
                 Self::UpstreamBroken
             }
             CallError::FirstByteTimeout(limit) => Self::FirstByteTimeout(*limit),
-            CallError::CallerStalled(limit) => Self::RequestStalled(*limit),
+            CallError::CallerStalled(why) => Self::RequestStalled(*why),
             CallError::CallerBroke => Self::RequestBroken,
             CallError::CallerMalformed(fault) => Self::Malformed(*fault),
             CallError::TotalTimeout(limit) => Self::TotalTimeout(*limit),

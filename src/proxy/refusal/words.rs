@@ -1,8 +1,10 @@
 //! What a refusal says: what happened, and what the caller should do.
 
 use super::{Forbidden, Place, Refusal};
+use crate::admission::Crowded;
 use crate::callers::policy::Excess;
 use crate::net::http1::Fault;
+use crate::net::paced::BrokenOff;
 
 impl Refusal {
     /// What happened.
@@ -20,12 +22,21 @@ impl Refusal {
             Self::OfAccounts => "The sidecar does not answer this in the place of Zoho's accounts server, and passes nothing on to it".to_owned(),
             Self::FormTooLong(limit) => format!("The form in the body is longer than {limit} bytes"),
             Self::RequestBroken => "The body of the request broke off".to_owned(),
-            Self::RequestStalled(limit) => format!("Nothing more of the request's body came for {limit:?}"),
+            Self::RequestStalled(BrokenOff::Idle(limit)) => {
+                format!("Nothing more of the request's body came for {limit:?}")
+            }
+            Self::RequestStalled(BrokenOff::Slow(rate)) => {
+                format!("The request's body came more slowly than {rate} bytes a second")
+            }
+            Self::RequestStalled(BrokenOff::Total(limit)) => {
+                format!("The request's body took longer than {limit:?}")
+            }
             Self::TokenUnavailable(why) => sentence(&why.to_string()),
             Self::TokenRejected(_) => "Zoho refuses an access token that was just minted".to_owned(),
             Self::SendAgain => {
                 "The access token was withdrawn, and the request's body is too long to be kept and sent again; Zoho has not executed it".to_owned()
             }
+            Self::Crowded(why @ Crowded::Full) => sentence(&why.to_string()),
             Self::Crowded(why) => format!("The organisation's limit of concurrent calls is reached: {why}"),
             Self::Unreachable => "Zoho cannot be reached; the request was not sent".to_owned(),
             Self::ConnectTimeout => "Connecting to Zoho took too long; the request was not sent".to_owned(),
@@ -65,7 +76,7 @@ impl Refusal {
                 "only POST /oauth/v2/token and POST /oauth/v2/token/revoke are answered here; a new refresh token comes from Zoho itself".to_owned()
             }
             Self::FormTooLong(_) => "send grant_type and what belongs to it, and nothing else".to_owned(),
-            Self::RequestBroken | Self::RequestStalled(_) => "send the whole body".to_owned(),
+            Self::RequestBroken | Self::RequestStalled(_) => "send the whole body, without long pauses".to_owned(),
             Self::TokenUnavailable(why) => why.health.remedy(),
             Self::TokenRejected(_) => crate::oauth::Health::TokenRejected.remedy(),
             Self::SendAgain => "send the request again; a new access token is there".to_owned(),

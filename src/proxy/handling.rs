@@ -1,0 +1,64 @@
+//! How the server has a request handled: by a copy of the proxy for each connection, at once or later.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use http_body::Body as HttpBody;
+
+use super::Proxy;
+use crate::net::body::Body;
+use crate::net::peer::Peer;
+use crate::net::transport::BoxFuture;
+use crate::server::Greet;
+
+/// A request being handled: answered at once from the cache, or on its way.
+pub enum Handling {
+    /// The answer; `None` once it was taken.
+    Now(Option<Response<Body>>),
+    /// Everything that has to wait. Boxed, so that a connection does not carry the longest story around.
+    Later(BoxFuture<Response<Body>>),
+}
+
+impl Future for Handling {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Now(answer) => Poll::Ready(Ok(answer.take().expect("a future is polled to its end once"))),
+            Self::Later(answer) => answer.as_mut().poll(cx).map(Ok),
+        }
+    }
+}
+
+impl Handling {
+    pub(super) fn now(answer: Response<Body>) -> Self {
+        Self::Now(Some(answer))
+    }
+}
+
+impl Greet for Proxy {
+    type Handler = Self;
+
+    fn greet(&self, peer: Peer) -> Self {
+        self.clone().for_peer(peer)
+    }
+}
+
+impl<B> tower_service::Service<Request<B>> for Proxy
+where
+    B: HttpBody + Into<Body>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Handling;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Handling {
+        self.handle(request)
+    }
+}

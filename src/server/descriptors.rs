@@ -1,0 +1,42 @@
+//! File descriptors: as many as the system admits, and some kept back.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// For listeners, runtimes, the log, and files of state and secrets.
+const KEPT_BACK: u64 = 64;
+
+/// How many connections of callers may be open: as many as wanted, unless the descriptors would not suffice. The
+/// process's soft limit is raised to the hard one, since the usual 1024 is meant for programs that use `select`.
+pub(super) fn connections(wanted: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let most = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    let admitted = most.map_or(wanted, |most| wanted.min(affordable(most)));
+    if admitted < wanted {
+        tracing::warn!(
+            descriptors = most,
+            wanted,
+            admitted,
+            "the system's limit of open files leaves room for fewer connections than server.max_connections"
+        );
+    }
+    admitted
+}
+
+/// A call needs a connection on either side. If callers could take them all, nothing could be fetched for those
+/// who are connected.
+fn affordable(descriptors: u64) -> usize {
+    let half = descriptors.saturating_sub(KEPT_BACK) / 2;
+    usize::try_from(half).unwrap_or(usize::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn for_every_connection_of_a_caller_there_is_room_for_one_to_zoho() {
+        assert_eq!(affordable(1024), 480);
+        assert_eq!(affordable(0), 1);
+    }
+}

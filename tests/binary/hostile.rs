@@ -1,0 +1,233 @@
+//! Floods, vanished callers, and connections that are cut: what only real sockets show.
+
+use std::net::SocketAddr;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::caller::{self, Http2, Wire};
+use crate::sidecar::{Process, Sidecar, with_files};
+use crate::streaming::growing_by_less_than;
+use crate::zoho::{COUNT, HeldApi, USERS, Zoho};
+use crate::{until, within};
+
+/// As many connections at once as the tests here make, on both of their sides.
+fn many_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
+}
+
+/// Connections that say this and nothing more.
+async fn connections(address: SocketAddr, number: usize, said: &str) -> Vec<TcpStream> {
+    let mut open = Vec::new();
+    for _ in 0..number {
+        let mut stream = caller::tcp(address).await;
+        // One that was closed at once does not take it.
+        let _ = stream.write_all(said.as_bytes()).await;
+        open.push(stream);
+    }
+    open
+}
+
+/// What a connection may cost that does not come to the point: hyper's two buffers of 8 KiB, and what is known of
+/// the request.
+const COST_OF_ONE: usize = 32 * 1024;
+
+#[tokio::test]
+async fn a_thousand_slow_connections_cost_little_memory_and_nobody_else_waits() {
+    many_descriptors();
+    let zoho = Zoho::start().await;
+    for said in [
+        "GET / HTTP/1.1\r\nx-slow: ",
+        "POST /crm/v8/__echo HTTP/1.1\r\nhost: a\r\ncontent-length: 60000\r\n\r\nx",
+    ] {
+        let mut sidecar = Sidecar::run(&zoho, "").await;
+        growing_by_less_than(1000 * COST_OF_ONE, &mut sidecar, async |sidecar| {
+            let open = connections(sidecar.proxy(), 1000, said).await;
+            until("all of them", async || sidecar.metric("zoho_sidecar_connections ").await >= 1000.0).await;
+            assert_eq!(sidecar.get(USERS).await.status, 200);
+            assert_eq!(sidecar.get(COUNT).await.status, 200);
+            drop(open);
+            until("the end of all", async || sidecar.metric("zoho_sidecar_connections ").await < 5.0).await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_connections_is_turned_away_and_counted_and_those_that_are_open_are_served() {
+    many_descriptors();
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "server.max_connections = 100").await;
+    let mut served = Http2::connect(sidecar.proxy()).await;
+    assert_eq!(served.get(USERS).await.status, 200);
+
+    let flood = connections(sidecar.proxy(), 500, "GET ").await;
+    until("those too many", async || {
+        sidecar.metric("zoho_sidecar_connections_refused_total ").await >= 401.0
+    })
+    .await;
+    assert!(sidecar.metric("zoho_sidecar_connections ").await < 100.5);
+    assert_eq!(served.get(USERS).await.status, 200);
+
+    drop(flood);
+    until("room", async || sidecar.metric("zoho_sidecar_connections ").await < 100.0).await;
+    assert_eq!(sidecar.get(USERS).await.status, 200);
+}
+
+#[tokio::test]
+async fn where_the_system_admits_few_open_files_some_are_left_for_calls_to_zoho() {
+    let zoho = Zoho::start().await;
+    let files = tempfile::tempdir().unwrap();
+    let arguments = with_files("run", files.path(), &[&zoho.config()]);
+    let limited = format!("ulimit -n 128; exec \"$0\" {}", arguments.join(" "));
+    let executable = env!("CARGO_BIN_EXE_zoho-sidecar");
+    let mut shell = tokio::process::Command::new("sh");
+    shell.args(["-c", &limited, executable]).env_clear().kill_on_drop(true);
+    shell.stdin(std::process::Stdio::null());
+    shell.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let sidecar = Sidecar::listening(Process::start(&mut shell), files).await;
+    let mut served = Http2::connect(sidecar.proxy()).await;
+
+    // Half of what is not kept back is 32.
+    let flood = connections(sidecar.proxy(), 200, "GET ").await;
+    until("those too many", async || {
+        sidecar.metric("zoho_sidecar_connections_refused_total ").await >= 169.0
+    })
+    .await;
+
+    assert_eq!(served.get(USERS).await.status, 200);
+    drop((flood, served));
+    until("room", async || sidecar.metric("zoho_sidecar_connections ").await < 1.0).await;
+    assert_eq!(sidecar.get(USERS).await.status, 200);
+    let ended = sidecar.stop().await;
+    assert!(ended.errors.contains("leaves room for fewer connections"), "{}", ended.errors);
+}
+
+#[tokio::test]
+async fn accepting_rests_while_there_are_no_descriptors_and_then_goes_on() {
+    let zoho = Zoho::start().await;
+    let mut sidecar = Sidecar::run(&zoho, "").await;
+    sidecar.ready().await;
+    let mut open = Http2::connect(sidecar.proxy()).await;
+    assert_eq!(open.get(USERS).await.status, 200);
+    let process = rustix::process::Pid::from_raw(sidecar.process().id().try_into().unwrap());
+    let before = rustix::process::prlimit(process, Resource::Nofile, few()).unwrap();
+
+    let mut waiting = Wire::asking(sidecar.proxy(), USERS).await;
+    sidecar.process().complains("connections cannot be accepted").await;
+    // Whoever is connected is served all the same.
+    assert_eq!(open.get(COUNT).await.status, 200);
+    rustix::process::prlimit(process, Resource::Nofile, before).unwrap();
+
+    assert!(waiting.hear("\r\n").await.starts_with("HTTP/1.1 200"));
+}
+
+/// No further file can be opened.
+fn few() -> Rlimit {
+    Rlimit { current: Some(0), maximum: getrlimit(Resource::Nofile).maximum }
+}
+
+#[tokio::test]
+async fn half_an_answer_without_a_length_does_not_end_like_a_whole_one_for_http10() {
+    let mut api = HeldApi::start().await;
+    let zoho = Zoho::with_api(&api).await;
+    let sidecar = Sidecar::run(&zoho, "").await;
+    for whole in [true, false] {
+        let mut stream = caller::tcp(sidecar.proxy()).await;
+        stream.write_all(format!("GET {USERS} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
+        let last = if whole { "0\r\n\r\n" } else { "" };
+        api.call()
+            .await
+            .say_last(&format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n{last}"))
+            .await;
+
+        let mut heard = Vec::new();
+        let ended = within("the end", stream.read_to_end(&mut heard)).await;
+
+        match ended {
+            Ok(_) => assert!(whole && heard.ends_with(b"\r\n\r\nhalf"), "half an answer ended properly"),
+            Err(error) => assert!(!whole && error.kind() == std::io::ErrorKind::ConnectionReset, "{error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn callers_whose_connections_are_reset_take_nobody_down() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "").await;
+    let mut served = Http2::connect(sidecar.proxy()).await;
+    let said = [
+        "GET /crm/v8/us".to_owned(),
+        format!("GET {USERS} HTTP/1.1\r\nhost: localhost\r\n\r\n"),
+        "POST /crm/v8/__echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\r\nx".to_owned(),
+        "GET /crm/v8/__bytes?size=67108864 HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(),
+    ];
+    for said in said {
+        for stream in connections(sidecar.proxy(), 50, &said).await {
+            stream.set_zero_linger().unwrap();
+        }
+        assert_eq!(served.get(USERS).await.status, 200);
+    }
+    until("their end", async || sidecar.metric("zoho_sidecar_connections ").await < 2.0).await;
+}
+
+#[tokio::test]
+async fn the_system_asks_callers_that_say_nothing_whether_they_are_still_there() {
+    let zoho = Zoho::start().await;
+    let mut sidecar = Sidecar::run(&zoho, "").await;
+    let caller = caller::tcp(sidecar.proxy()).await;
+    until("the connection", async || sidecar.metric("zoho_sidecar_connections ").await >= 1.0).await;
+    let port = |address: SocketAddr| format!("0100007F:{:04X}", address.port());
+    let (ours, callers) = (port(sidecar.proxy()), port(caller.local_addr().unwrap()));
+    let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", sidecar.process().id())).unwrap();
+    let line = table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .find(|fields| fields.get(1) == Some(&ours.as_str()) && fields.get(2) == Some(&callers.as_str()));
+    // The kernel's proc_net_tcp.txt: timer 2 is "another timer (e.g. delayed ack or keepalive) is pending".
+    assert!(line.unwrap()[5].starts_with("02:"), "{table}");
+    drop(caller);
+}
+
+/// A frame of HTTP/2 (RFC 9113 section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+#[tokio::test]
+async fn two_hundred_long_answers_that_are_never_read_on_one_connection_fill_no_memory() {
+    const WIDEST: u32 = (1 << 31) - 1;
+    let zoho = Zoho::start().await;
+    let mut sidecar = Sidecar::run(&zoho, "").await;
+    // Of every call what was read ahead from Zoho, and of every stream what was written and not read.
+    growing_by_less_than(200 * 384 * 1024, &mut sidecar, async |sidecar| {
+        let mut caller = caller::tcp(sidecar.proxy()).await;
+        let settings = [&4_u16.to_be_bytes()[..], &WIDEST.to_be_bytes()].concat();
+        let mut said = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        said.extend(frame(4, 0, 0, &settings));
+        said.extend(frame(8, 0, 0, &(WIDEST - 65_535).to_be_bytes()));
+        for stream in (1..400).step_by(2) {
+            let pairs = [
+                (":method", "GET"),
+                (":scheme", "http"),
+                (":path", "/crm/v8/__bytes?size=67108864"),
+                (":authority", "a"),
+            ];
+            let block = pairs.iter().flat_map(|(name, value)| {
+                let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+                [vec![0], text(name), text(value)].concat()
+            });
+            said.extend(frame(1, 5, stream, &block.collect::<Vec<u8>>()));
+        }
+        caller.write_all(&said).await.unwrap();
+        until("all calls", async || zoho.calls() >= 200).await;
+        for _ in 0..50 {
+            assert_eq!(sidecar.get(USERS).await.status, 200);
+        }
+        drop(caller);
+    })
+    .await;
+}
