@@ -8,7 +8,7 @@ use super::model::Record;
 use super::records;
 
 /// What a record has to fulfil.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Criteria {
     All(Vec<Criteria>),
     Any(Vec<Criteria>),
@@ -32,6 +32,8 @@ pub(super) enum Comparator {
     EndsWith,
     Between,
     NotBetween,
+    IsNull,
+    IsNotNull,
 }
 
 impl Comparator {
@@ -82,6 +84,8 @@ impl Comparator {
             Self::EndsWith => text.ends_with(&part),
             Self::Between => between(),
             Self::NotBetween => !between(),
+            Self::IsNull => text.is_empty(),
+            Self::IsNotNull => !text.is_empty(),
         }
     }
 }

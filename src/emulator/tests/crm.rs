@@ -46,7 +46,7 @@ async fn if_modified_since_answers_304_when_nothing_changed() {
 #[tokio::test]
 async fn unknown_paths_and_methods_are_refused_in_zohos_words() {
     let program = Program::shipped().await;
-    for path in ["/crm/v8/a/b/c", "/crm/Leads", "/", "/crm/vx/Leads"] {
+    for path in ["/crm/v8/a/b/c/d/e", "/crm/Leads", "/", "/crm/vx/Leads"] {
         let answer = program.get(path).await;
         assert_eq!(
             (answer.status, &answer.json()["code"]),
