@@ -16,6 +16,12 @@ async fn records_are_created_read_changed_found_and_deleted() {
     program.call("PUT", &path, json!({ "data": [{ "Last_Name": "Roe" }] })).await;
     let found = program.get("/crm/v8/Leads/search?criteria=((Last_Name:equals:Roe))").await;
     assert_eq!(found.json()["data"][0]["id"], json!(id));
+    let both = "/crm/v8/Leads/search?criteria=((Last_Name:starts_with:R)and(Email:ends_with:example.com))";
+    assert_eq!(program.get(both).await.json()["info"]["count"], 1);
+    assert_eq!(
+        program.get("/crm/v8/Leads/search?criteria=(Last_Name)").await.json()["code"],
+        "INVALID_QUERY"
+    );
     program.call("POST", "/crm/v8/Leads/upsert", lead).await;
     assert_eq!(program.get("/crm/v8/Leads/actions/count").await.json()["count"], 1);
     assert_eq!(program.call("DELETE", &path, Value::Null).await.status, StatusCode::OK);

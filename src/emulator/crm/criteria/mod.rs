@@ -1,5 +1,7 @@
 //! What records are picked by: in bulk reads, queries and searches.
 
+mod searched;
+
 use std::cmp::Ordering;
 
 use serde_json::Value;
@@ -107,6 +109,11 @@ impl Criteria {
             comparator: Comparator::named(json.get("comparator").and_then(Value::as_str)?)?,
             value: json.get("value").cloned()?,
         })
+    }
+
+    /// Reads what a search has: `((Field:equals:value)and(…))`.
+    pub(super) fn of_search(text: &str) -> Option<Self> {
+        searched::read(text)
     }
 
     pub(super) fn holds(&self, id: &str, record: &Record) -> bool {
