@@ -7,7 +7,7 @@ use super::items::{self, missing, text, unknown_id};
 use super::metadata::unknown_module;
 use super::state::MOST;
 use super::territories::duplicate;
-use super::{Ask, Crm};
+use super::{Ask, Crm, criteria};
 use crate::emulator::replies::{self, Reply, success};
 
 const KEY: &str = "tags";
@@ -99,7 +99,7 @@ pub(super) fn on_records(crm: &mut Crm, ask: &Ask<'_>, name: &str, id: Option<&s
     if names.is_empty() {
         return items::refused(&missing(KEY));
     }
-    let mut ids: Vec<String> = listed("ids").iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let mut ids: Vec<String> = listed("ids").iter().map(criteria::text).collect();
     ids.extend(ask.query.list("ids").into_iter().map(str::to_owned));
     let ids = id.map_or(ids, |id| vec![id.to_owned()]);
     if ids.len() > RECORDS {
@@ -133,9 +133,8 @@ fn mark(
     let is_named = |tag: &Value| names.iter().any(|name| tag["name"] == name.as_str());
     let mut tags: Vec<Value> = before.into_iter().filter(|tag| !over_write && !is_named(tag)).collect();
     tags.extend(shown);
-    let told: Vec<Value> = tags.iter().map(|tag| tag["name"].clone()).collect();
-    values.insert(FIELD.to_owned(), Value::from(tags));
-    Ok(success(json!({ "id": id, "tags": told }), "tags updated successfully"))
+    values.insert(FIELD.to_owned(), Value::from(tags.clone()));
+    Ok(success(json!({ "id": id, "tags": tags }), "tags updated successfully"))
 }
 
 /// The tag of a name, made if there is none; `None` if there are too many.

@@ -31,6 +31,20 @@ async fn records_are_created_read_changed_found_and_deleted() {
 }
 
 #[tokio::test]
+async fn ids_may_be_numbers_as_the_python_sdk_sends_them() {
+    let program = Program::shipped().await;
+    let lead = program.create("Leads", json!({ "Last_Name": "Doe" })).await;
+    let number: u64 = lead.parse().unwrap();
+    let change = json!({ "data": [{ "id": number, "Last_Name": "Roe" }] });
+    assert_eq!(program.call("PUT", "/crm/v8/Leads", change).await.status, StatusCode::OK);
+    let parent = json!({ "id": number });
+    program.create("Notes", json!({ "Parent_Id": parent, "$se_module": "Leads", "Note_Content": "x" })).await;
+    let tag = json!({ "tags": [{ "name": "hot" }], "ids": [number] });
+    assert_eq!(program.call("POST", "/crm/v8/Leads/actions/add_tags", tag).await.status, StatusCode::OK);
+    assert_eq!(program.get(&format!("/crm/v8/Leads/{lead}/Notes")).await.json()["info"]["count"], 1);
+}
+
+#[tokio::test]
 async fn if_modified_since_answers_304_when_nothing_changed() {
     let program = Program::shipped().await;
     program.call("POST", "/crm/v8/Leads", json!({ "data": [{ "Last_Name": "Doe" }] })).await;

@@ -69,10 +69,9 @@ async fn tags_are_put_on_records_counted_and_taken_off() {
     let tags = |names: &[&str]| names.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>();
     let add = json!({ "tags": tags(&["hot", "cold"]), "ids": [lead] });
     let added = program.call("POST", "/crm/v8/Leads/actions/add_tags", add).await.json();
-    assert_eq!(
-        (&added["success_count"], &added["data"][0]["details"]["tags"]),
-        (&json!("1"), &json!(["hot", "cold"]))
-    );
+    assert_eq!(added["success_count"], "1");
+    let told = added["data"][0]["details"]["tags"].as_array().unwrap();
+    assert_eq!(told.iter().map(|tag| tag["name"].as_str().unwrap()).collect::<Vec<_>>(), ["hot", "cold"]);
     program
         .call("POST", &format!("/crm/v2/Leads/{lead}/actions/remove_tags?tag_names=cold"), Value::Null)
         .await;
