@@ -16,9 +16,6 @@ use crate::net::transport::TransportError;
 /// The most bytes of a body that is not streamed.
 const LIMIT: usize = 8 * 1024 * 1024;
 
-/// Where Zoho keeps the results of bulk writes.
-const DOWNLOADS: &str = "https://download-accl.zoho.com";
-
 /// Who calls, as far as the token tells.
 pub(super) struct Caller<'w> {
     token: Option<String>,
@@ -180,7 +177,7 @@ async fn perform(world: &World, state: &State, call: Call<'_>, token: &str) -> R
         query: &call.query,
         headers: &head.headers,
         body,
-        home: call.visit.place.local.as_deref().unwrap_or(DOWNLOADS),
+        home: call.visit.place.local.as_deref(),
         wall: world.clock.wall(),
         now: world.clock.now(),
     };

@@ -10,7 +10,9 @@
 //! Where Zoho does not tell how it behaves, the emulator assumes: mints that are denied do not count; a
 //! refresh token may be revoked by whoever knows it; a user made inactive no longer counts in a territory;
 //! a new manager does not become a member; a page beyond the last is answered with 204; a date that is not
-//! ISO 8601 in `If-Modified-Since` is refused with 400; calls that fail before they are done cost nothing.
+//! ISO 8601 in `If-Modified-Since` is refused with 400; calls that fail before they are done cost nothing; the
+//! CSV file of a bulk read begins with the id; a module's records can be related to those of every other module.
+//! It calls nobody: no callback of a bulk job, no notification of a watch.
 
 mod accounts;
 mod api;

@@ -44,7 +44,8 @@ pub(crate) async fn growing_by_less_than<T>(
     let process = sidecar.process().id();
     let before = peak_memory(process);
     let done = work(sidecar).await;
-    let growth = peak_memory(process) - before;
+    // Linux counts pages per processor and adds them up loosely, so that even a peak may read a little lower later.
+    let growth = peak_memory(process).saturating_sub(before);
     assert!(growth < most, "grew by {} MiB", growth / MIB);
     done
 }
@@ -129,7 +130,7 @@ async fn an_upload_that_zoho_does_not_take_fills_no_memory_and_waits() {
         assert_eq!(caller::get(address, "/tenants/none").await.status, 404);
     }
     assert!(!uploading.is_finished());
-    let growth = peak_memory(process) - before;
+    let growth = peak_memory(process).saturating_sub(before);
     assert!(growth < MOST_GROWTH, "grew by {} MiB", growth / MIB);
     drop(call);
     assert_eq!(within("a refusal", uploading).await.unwrap().status, 502);

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::Value;
 
-use super::ApiPath;
+use super::{ApiPath, coql};
 use crate::emulator::form::Form;
 
 /// The credits of a call.
@@ -13,6 +13,7 @@ pub(in crate::emulator) fn credits(method: &Method, path: &ApiPath, query: &Form
         ("POST", ["read"]) if path.bulk => 50,
         ("POST", ["write"]) if path.bulk => 500,
         ("GET", [_, "deleted"]) => 2,
+        ("POST", ["coql"]) => coql::credits(body),
         ("GET", [_]) if query.value("cvid").is_some() => 3,
         ("GET" | "POST", [_, "actions", "count"]) => 50,
         ("POST" | "PUT", [module] | [module, "upsert"]) if *module != "users" => {

@@ -19,10 +19,11 @@ pub(super) const KEPT: usize = 64 * 1024 * 1024;
 const FILES: usize = 1_000;
 
 /// The files of an organisation, oldest first; the oldest give way.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(in crate::emulator) struct Files(VecDeque<File>);
 
 /// A file, or a link that stands in the place of one.
+#[derive(Clone)]
 pub(super) struct File {
     pub(super) id: String,
     pub(super) name: String,
@@ -34,7 +35,7 @@ pub(super) struct File {
 }
 
 /// What a file belongs to.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Holder {
     /// Nothing: who has its id may use it.
     Nobody,

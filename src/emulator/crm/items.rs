@@ -66,8 +66,9 @@ pub(super) fn outcome(key: &str, well: StatusCode, items: Vec<Result<Value, Valu
 
 /// The objects of a list in the body.
 pub(super) fn given(ask: &Ask<'_>, key: &str, most: usize) -> Result<Vec<Map<String, Value>>, Reply> {
-    let body: Value = serde_json::from_slice(ask.body)
+    let mut body: Value = serde_json::from_slice(ask.body)
         .map_err(|_| Reply::bad("INVALID_DATA", json!({ "expected_data_type": "jsonobject" }), "body"))?;
+    ids_as_text(&mut body);
     let Some(items) = body.get(key).and_then(Value::as_array) else {
         return Err(Reply::bad(
             "MANDATORY_NOT_FOUND",
@@ -86,6 +87,22 @@ pub(super) fn given(ask: &Ask<'_>, key: &str, most: usize) -> Result<Vec<Map<Str
             "invalid data",
         )
     })
+}
+
+/// Zoho's own Python SDK sends ids as numbers; inside they are text.
+fn ids_as_text(value: &mut Value) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(ids_as_text),
+        Value::Object(object) => {
+            for (name, value) in object {
+                match value {
+                    Value::Number(id) if name == "id" => *value = Value::from(id.to_string()),
+                    other => ids_as_text(other),
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Does something with each object of the body's list, which has a key and a greatest length.

@@ -1,4 +1,4 @@
-//! What describes the CRM: modules, fields, the organisation, roles and profiles.
+//! What describes the CRM: modules, fields, roles and profiles.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -9,17 +9,6 @@ use super::state::MOST;
 use super::territories::duplicate;
 use super::{Ask, Crm};
 use crate::emulator::replies::{self, Reply, success};
-
-/// `/org`
-pub(super) fn organisation(crm: &Crm, ask: &Ask<'_>) -> Reply {
-    if ask.method != http::Method::GET {
-        return replies::invalid_method();
-    }
-    let (id, company) = (format!("{}000000000", crm.zgid), &crm.name);
-    Reply::ok(
-        &json!({ "org": [{ "id": id, "zgid": crm.zgid, "company_name": company, "country_code": "US" }] }),
-    )
-}
 
 /// `/settings/modules`
 pub(super) fn modules(crm: &Crm, ask: &Ask<'_>) -> Reply {
@@ -135,7 +124,8 @@ fn shown(module: &Module) -> Value {
     })
 }
 
-fn shown_field(field: &Field) -> Value {
+/// A field as the API shows it.
+pub(super) fn shown_field(field: &Field) -> Value {
     json!({
         "id": field.id,
         "api_name": field.api_name,

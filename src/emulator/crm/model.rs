@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::clock::Instant;
 
 /// A territory and who belongs to it.
+#[derive(Clone)]
 pub(in crate::emulator) struct Territory {
     pub(in crate::emulator) id: String,
     pub(in crate::emulator) name: String,
@@ -20,6 +21,7 @@ pub(in crate::emulator) struct Territory {
 }
 
 /// A user.
+#[derive(Clone)]
 pub(in crate::emulator) struct User {
     pub(in crate::emulator) id: String,
     pub(in crate::emulator) name: String,
@@ -29,6 +31,7 @@ pub(in crate::emulator) struct User {
 }
 
 /// A module, its fields and its records.
+#[derive(Clone)]
 pub(in crate::emulator) struct Module {
     pub(super) id: String,
     pub(super) api_name: String,
@@ -40,6 +43,7 @@ pub(in crate::emulator) struct Module {
 }
 
 /// A field of a module.
+#[derive(Clone)]
 pub(in crate::emulator) struct Field {
     pub(super) id: String,
     pub(super) api_name: String,
@@ -48,6 +52,7 @@ pub(in crate::emulator) struct Field {
 }
 
 /// A record.
+#[derive(Clone)]
 pub(in crate::emulator) struct Record {
     pub(super) values: Map<String, Value>,
     pub(super) created: SystemTime,
@@ -55,6 +60,7 @@ pub(in crate::emulator) struct Record {
 }
 
 /// A user's deletion that takes its time.
+#[derive(Clone)]
 pub(super) struct Job {
     pub(super) id: String,
     pub(super) user: String,

@@ -100,6 +100,16 @@ pub(super) fn reach(crm: &mut Crm, ask: &Ask<'_>, name: &str, id: &str) -> Resul
 
 /// With `If-Modified-Since` only what changed since then, or 304.
 pub(super) fn list(module: &Module, ask: &Ask<'_>, wanted: impl Fn(&str, &Record) -> bool) -> Reply {
+    list_with(module, ask, wanted, |_| Map::new())
+}
+
+/// The same with more to tell of each record.
+pub(super) fn list_with(
+    module: &Module,
+    ask: &Ask<'_>,
+    wanted: impl Fn(&str, &Record) -> bool,
+    more: impl Fn(&str) -> Map<String, Value>,
+) -> Reply {
     let since = match items::modified_since(ask) {
         Ok(since) => since,
         Err(reply) => return reply,
@@ -111,7 +121,11 @@ pub(super) fn list(module: &Module, ask: &Ask<'_>, wanted: impl Fn(&str, &Record
         .iter()
         .filter(|(id, _)| ids.is_empty() || ids.contains(&id.as_str()))
         .filter(|(id, record)| items::changed(record.modified, since) && wanted(id, record))
-        .map(|(id, record)| shown(id, record, &fields))
+        .map(|(id, record)| {
+            let mut row = more(id);
+            row.extend(shown(id, record, &fields));
+            Value::Object(row)
+        })
         .collect();
     if since.is_some() && rows.is_empty() {
         return Reply::empty(StatusCode::NOT_MODIFIED);
@@ -183,7 +197,7 @@ pub(super) fn value(id: &str, record: &Record, name: &str) -> Value {
     }
 }
 
-fn shown(id: &str, record: &Record, fields: &[&str]) -> Value {
+fn shown(id: &str, record: &Record, fields: &[&str]) -> Map<String, Value> {
     let is_wanted = |name: &str| fields.is_empty() || fields.contains(&name);
     let mut row: Map<String, Value> = record
         .values
@@ -197,5 +211,5 @@ fn shown(id: &str, record: &Record, fields: &[&str]) -> Value {
             row.insert(name.to_owned(), Value::from(replies::iso(at)));
         }
     }
-    Value::Object(row)
+    row
 }

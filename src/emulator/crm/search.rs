@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::criteria::Criteria;
 use super::items;
 use super::metadata::unknown_module;
 use super::model::Record;
@@ -19,7 +20,7 @@ pub(super) fn count(crm: &mut Crm, ask: &Ask<'_>, name: &str) -> Reply {
     }
 }
 
-/// `/{module}/search` by `word`, `email`, `phone`, or one `criteria=(Field:equals:value)`
+/// `/{module}/search` by `word`, `email`, `phone`, or `criteria=((Field:equals:value)and(…))`
 pub(super) fn search(crm: &mut Crm, ask: &Ask<'_>, name: &str) -> Reply {
     let Some(module) = crm.module_mut(name) else {
         return unknown_module();
@@ -34,16 +35,13 @@ pub(super) fn search(crm: &mut Crm, ask: &Ask<'_>, name: &str) -> Reply {
             .and_then(Value::as_str)
             .is_some_and(|value| value.eq_ignore_ascii_case(wanted))
     };
-    if let Some(criteria) = ask.query.value("criteria") {
-        let parts: Vec<&str> = criteria.trim_matches(['(', ')']).splitn(3, ':').collect();
-        let [field, "equals", value] = parts.as_slice() else {
-            return Reply::bad(
-                "INVALID_QUERY",
-                json!({ "reason": "only equals is emulated" }),
-                "invalid query formed",
-            );
+    if let Some(text) = ask.query.value("criteria") {
+        return match Criteria::of_search(text) {
+            Some(criteria) => list(module, ask, |id, record| criteria.holds(id, record)),
+            None => {
+                Reply::bad("INVALID_QUERY", json!({ "reason": "not understood" }), "invalid query formed")
+            }
         };
-        return list(module, ask, |_, record| holds(record, field, value));
     }
     for (parameter, field) in [("email", "Email"), ("phone", "Phone")] {
         if let Some(value) = ask.query.value(parameter) {

@@ -8,6 +8,10 @@ use serde_json::{Value, json};
 use super::bulk::{self, Bulk};
 use super::files::Files;
 use super::model::{Field, Job, Module, Record, Territory, User};
+use super::organisation::Money;
+use super::related::Link;
+use super::tags::Tag;
+use super::watch::Channel;
 use crate::clock::Instant;
 use crate::emulator::scenario::{CountAs, Scenario, Seed};
 
@@ -15,6 +19,7 @@ use crate::emulator::scenario::{CountAs, Scenario, Seed};
 pub(super) const MOST: usize = 20_000;
 
 /// What an organisation holds in its CRM.
+#[derive(Clone)]
 pub(in crate::emulator) struct Crm {
     pub(in crate::emulator) territory_management: bool,
     pub(in crate::emulator) territories: Vec<Territory>,
@@ -29,6 +34,10 @@ pub(in crate::emulator) struct Crm {
     pub(super) jobs: Vec<Job>,
     pub(super) bulk_job_takes: Duration,
     pub(super) bulk: Bulk,
+    pub(super) links: Vec<Link>,
+    pub(super) tags: Vec<Tag>,
+    pub(super) channels: Vec<Channel>,
+    pub(super) money: Money,
     next_id: u64,
 }
 
@@ -48,6 +57,10 @@ impl Crm {
             jobs: Vec::new(),
             bulk_job_takes: scenario.bulk_job_takes,
             bulk: Bulk::default(),
+            links: Vec::new(),
+            tags: Vec::new(),
+            channels: Vec::new(),
+            money: Money::default(),
             next_id: 1,
         };
         for user in &seed.users {

@@ -16,12 +16,32 @@ async fn records_are_created_read_changed_found_and_deleted() {
     program.call("PUT", &path, json!({ "data": [{ "Last_Name": "Roe" }] })).await;
     let found = program.get("/crm/v8/Leads/search?criteria=((Last_Name:equals:Roe))").await;
     assert_eq!(found.json()["data"][0]["id"], json!(id));
+    let both = "/crm/v8/Leads/search?criteria=((Last_Name:starts_with:R)and(Email:ends_with:example.com))";
+    assert_eq!(program.get(both).await.json()["info"]["count"], 1);
+    assert_eq!(
+        program.get("/crm/v8/Leads/search?criteria=(Last_Name)").await.json()["code"],
+        "INVALID_QUERY"
+    );
     program.call("POST", "/crm/v8/Leads/upsert", lead).await;
     assert_eq!(program.get("/crm/v8/Leads/actions/count").await.json()["count"], 1);
     assert_eq!(program.call("DELETE", &path, Value::Null).await.status, StatusCode::OK);
     assert_eq!(program.get("/crm/v8/Leads").await.status, StatusCode::NO_CONTENT);
     assert_eq!(program.get("/crm/v8/Leads/deleted").await.json()["data"][0]["id"], json!(id));
     assert_eq!(program.get("/crm/v8/Unknown").await.json()["code"], "INVALID_MODULE");
+}
+
+#[tokio::test]
+async fn ids_may_be_numbers_as_the_python_sdk_sends_them() {
+    let program = Program::shipped().await;
+    let lead = program.create("Leads", json!({ "Last_Name": "Doe" })).await;
+    let number: u64 = lead.parse().unwrap();
+    let change = json!({ "data": [{ "id": number, "Last_Name": "Roe" }] });
+    assert_eq!(program.call("PUT", "/crm/v8/Leads", change).await.status, StatusCode::OK);
+    let parent = json!({ "id": number });
+    program.create("Notes", json!({ "Parent_Id": parent, "$se_module": "Leads", "Note_Content": "x" })).await;
+    let tag = json!({ "tags": [{ "name": "hot" }], "ids": [number] });
+    assert_eq!(program.call("POST", "/crm/v8/Leads/actions/add_tags", tag).await.status, StatusCode::OK);
+    assert_eq!(program.get(&format!("/crm/v8/Leads/{lead}/Notes")).await.json()["info"]["count"], 1);
 }
 
 #[tokio::test]
@@ -46,7 +66,7 @@ async fn if_modified_since_answers_304_when_nothing_changed() {
 #[tokio::test]
 async fn unknown_paths_and_methods_are_refused_in_zohos_words() {
     let program = Program::shipped().await;
-    for path in ["/crm/v8/a/b/c", "/crm/Leads", "/", "/crm/vx/Leads"] {
+    for path in ["/crm/v8/a/b/c/d/e", "/crm/Leads", "/", "/crm/vx/Leads"] {
         let answer = program.get(path).await;
         assert_eq!(
             (answer.status, &answer.json()["code"]),

@@ -5,6 +5,9 @@ mod attachments;
 mod bulk;
 mod crm;
 mod faults;
+mod queries;
+mod relations;
+mod settings;
 mod sockets;
 mod territories;
 

@@ -148,6 +148,43 @@ async fn a_composite_request_does_what_its_parts_would() {
 }
 
 #[tokio::test]
+async fn a_composite_request_can_be_all_or_nothing() {
+    let program = Program::shipped().await;
+    let lead = |name: &str| json!({ "method": "POST", "uri": "/crm/v8/Leads", "body": { "data": [{ "Last_Name": name }] } });
+    let parts = [lead("Doe"), json!({ "uri": "/crm/v8/Nothing" }), lead("Roe")];
+    for (rollback, codes, left) in [
+        (false, ["SUCCESS", "FAILED", "SUCCESS"], 2),
+        (true, ["ROLLBACK_PERFORMED", "FAILED", "PROCESSING_STOPPED"], 2),
+    ] {
+        let body = json!({ "rollback_on_fail": rollback, "parallel_execution": false, "__composite_requests": parts });
+        let answer = program.call("POST", "/crm/v8/__composite_requests", body).await;
+        assert_eq!(answer.status, StatusCode::MULTI_STATUS);
+        let told = answer.json()["__composite_requests"].clone();
+        assert_eq!([0, 1, 2].map(|at: usize| told[at]["code"].as_str().unwrap().to_owned()), codes);
+        let count = program.get("/crm/v8/Leads/actions/count").await.json();
+        assert_eq!(count["count"], left, "rollback: {rollback}");
+    }
+}
+
+#[tokio::test]
+async fn a_composite_request_has_one_to_five_parts_with_headers_of_their_own() {
+    let program = Program::shipped().await;
+    let ask = async |parts: Vec<Value>| {
+        let body = json!({ "__composite_requests": parts });
+        program.call("POST", "/crm/v8/__composite_requests", body).await
+    };
+    let part = json!({ "sub_request_id": "a", "uri": "/crm/v8/users", "params": { "type": "CurrentUser" },
+        "headers": { "If-Modified-Since": "2999-01-01T00:00:00+00:00" } });
+    assert_eq!(ask(vec![part.clone(); 6]).await.json()["code"], "LIMIT_EXCEEDED");
+    assert_eq!(ask(Vec::new()).await.json()["code"], "MANDATORY_NOT_FOUND");
+    let told = ask(vec![part; 5]).await.json()["__composite_requests"].clone();
+    assert_eq!(
+        (&told[4]["sub_request_id"], &told[4]["details"]["response"]["status_code"]),
+        (&json!("a"), &json!(304))
+    );
+}
+
+#[tokio::test]
 async fn what_somebody_does_in_the_user_interface_shows_at_once() {
     let program = Program::shipped().await;
     let calls = program.zoho.ledger().calls();

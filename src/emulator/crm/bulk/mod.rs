@@ -21,9 +21,10 @@ use crate::emulator::replies::{self, Reply};
 const REMEMBERED: usize = 100;
 
 /// The bulk jobs of an organisation, oldest first; the oldest give way.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Bulk(VecDeque<Job>);
 
+#[derive(Clone)]
 struct Job {
     id: String,
     begun: Instant,
@@ -32,6 +33,7 @@ struct Job {
 }
 
 /// What a job does. What comes of it is there once the job is completed.
+#[derive(Clone)]
 enum Task {
     Read { query: read::Query, found: Option<read::Found> },
     Write { order: write::Order, written: Option<write::Written> },

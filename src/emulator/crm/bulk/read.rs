@@ -14,6 +14,7 @@ use crate::emulator::replies::{self, Reply};
 const PER_PAGE: usize = 200_000;
 
 /// What is to be read.
+#[derive(Clone)]
 pub(super) struct Query {
     module: String,
     fields: Vec<String>,
@@ -24,6 +25,7 @@ pub(super) struct Query {
 }
 
 /// What was read.
+#[derive(Clone)]
 pub(super) struct Found {
     count: usize,
     more: bool,

@@ -17,7 +17,11 @@ const MOST_BYTES: usize = 25 * 1024 * 1024;
 /// How many lines, apart from the first.
 const MOST_LINES: usize = 25_000;
 
+/// Where Zoho keeps the reports.
+const DOWNLOADS: &str = "https://download-accl.zoho.com";
+
 /// What is to be written.
+#[derive(Clone)]
 pub(super) struct Order {
     operation: Operation,
     module: String,
@@ -32,6 +36,7 @@ pub(super) struct Order {
 }
 
 /// Where a field's value comes from: a column, or always the same.
+#[derive(Clone)]
 struct Mapping {
     field: String,
     index: Option<usize>,
@@ -46,7 +51,7 @@ enum Operation {
 }
 
 /// What came of it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Written {
     added: usize,
     updated: usize,
@@ -82,7 +87,7 @@ pub(super) fn told(crm: &Crm, ask: &Ask<'_>, id: &str) -> Reply {
     });
     if written.is_some() {
         // Told with the host, as Zoho does: who follows it leaves a proxy that it was asked through.
-        let url = format!("{}/v2/crm/{}/bulk-write/{id}/{id}.zip", ask.home, crm.zgid);
+        let url = format!("{}/v2/crm/{}/bulk-write/{id}/{id}.zip", ask.home.unwrap_or(DOWNLOADS), crm.zgid);
         row["result"] = json!({ "download_url": url });
     }
     Reply::ok(&row)

@@ -1,5 +1,7 @@
 //! What records are picked by: in bulk reads, queries and searches.
 
+mod searched;
+
 use std::cmp::Ordering;
 
 use serde_json::Value;
@@ -8,7 +10,7 @@ use super::model::Record;
 use super::records;
 
 /// What a record has to fulfil.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Criteria {
     All(Vec<Criteria>),
     Any(Vec<Criteria>),
@@ -32,6 +34,8 @@ pub(super) enum Comparator {
     EndsWith,
     Between,
     NotBetween,
+    IsNull,
+    IsNotNull,
 }
 
 impl Comparator {
@@ -82,6 +86,8 @@ impl Comparator {
             Self::EndsWith => text.ends_with(&part),
             Self::Between => between(),
             Self::NotBetween => !between(),
+            Self::IsNull => text.is_empty(),
+            Self::IsNotNull => !text.is_empty(),
         }
     }
 }
@@ -103,6 +109,11 @@ impl Criteria {
             comparator: Comparator::named(json.get("comparator").and_then(Value::as_str)?)?,
             value: json.get("value").cloned()?,
         })
+    }
+
+    /// Reads what a search has: `((Field:equals:value)and(…))`.
+    pub(super) fn of_search(text: &str) -> Option<Self> {
+        searched::read(text)
     }
 
     pub(super) fn holds(&self, id: &str, record: &Record) -> bool {
