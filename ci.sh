@@ -123,6 +123,10 @@ cargo clippy --all-targets --locked -- -D warnings
 step "tests"
 cargo nextest run --locked --no-fail-fast --ignore-default-filter 2>&1 | tee "$work/nextest.txt"
 
+step "fuzzing"
+cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
+tests/fuzz/run.sh
+
 step "doc tests"
 cargo test --doc --locked
 
@@ -156,7 +160,7 @@ yamllint --strict deploy
 kubernetes-validate --strict --kubernetes-version 1.29 deploy/kubernetes.yaml
 
 step "shell"
-shellcheck ci.sh .ci/run
+shellcheck ci.sh .ci/run tests/fuzz/run.sh
 
 step "demo"
 cargo run --release --locked -- demo --once

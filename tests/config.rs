@@ -218,8 +218,13 @@ fn a_secret_in_the_wrong_place_is_not_repeated_either() {
 
 #[test]
 fn a_line_that_is_no_toml_is_told_without_what_stands_in_it() {
-    for line in ["client_secret = made-up-secret", "client_secret = \"made-up-secret", "= \"made-up-secret\""]
-    {
+    const UNENDED: &str = "data_center = \"\"\"\nclient_secret = \"made-up-secret\"";
+    for line in [
+        "client_secret = made-up-secret",
+        "client_secret = \"made-up-secret",
+        "= \"made-up-secret\"",
+        UNENDED,
+    ] {
         let loaded = read(&[&format!("[tenants.acme]\n{line}\n")]);
         assert!(loaded.config.is_none());
         assert!(!told(&loaded.problems).contains("made-up-secret"), "{}", told(&loaded.problems));

@@ -23,7 +23,7 @@ pub(super) enum Value {
     Boolean(bool),
     Array(Vec<Node>),
     Table(Table),
-    /// A float or a date, which no key takes.
+    /// A float, a date, or a broken text, which no key takes.
     Other(&'static str),
 }
 
@@ -93,19 +93,35 @@ impl Source<'_> {
     }
 
     fn node(&self, value: Spanned<DeValue<'_>>) -> Node {
-        let place = self.place(&value.span());
+        let written = value.span();
+        let place = self.place(&written);
         let value = match value.into_inner() {
+            DeValue::String(_) if !is_ended(&self.text[written.clone()]) => {
+                Value::Other("a text without an end")
+            }
+            DeValue::String(text) if text.trim().contains('\n') => Value::Other("a text of several lines"),
             DeValue::String(text) => Value::Text(text.into_owned()),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
                 .map_or(Value::Other("a number with too many digits"), Value::Integer),
             DeValue::Boolean(boolean) => Value::Boolean(boolean),
             DeValue::Float(_) => Value::Other("a fraction"),
             DeValue::Datetime(_) => Value::Other("a date"),
+            // The same with a list: the lines below it would be taken for what it holds.
+            DeValue::Array(_) if !self.text[written].ends_with(']') => Value::Other("a list without an end"),
             DeValue::Array(array) => Value::Array(array.into_iter().map(|value| self.node(value)).collect()),
             DeValue::Table(table) => Value::Table(self.table(table)),
         };
         Node { value, place }
     }
+}
+
+/// Whether a text in its quotes has both of them. One that lacks the last may hold the rest of the file, and so
+/// secrets that no message may show.
+fn is_ended(text: &str) -> bool {
+    let marks = ["\"\"\"", "'''", "\"", "'"];
+    let first = marks.into_iter().find(|mark| text.starts_with(mark));
+    // Without quotes it ends with its line; that is told as a mistake of its own.
+    first.is_none_or(|mark| text.len() >= 2 * mark.len() && text.ends_with(mark))
 }
 
 /// Lays `upper` over `lower`: tables key by key, anything else as a whole. A secret is one value, even where
@@ -153,6 +169,23 @@ mod tests {
         assert_eq!((at("x"), at("y"), at("s")), (("lower.toml", 2), ("upper.toml", 4), ("upper.toml", 5)));
         let Value::Table(secret) = &a["s"].value else { panic!("s is a table") };
         assert_eq!(secret.keys().collect::<Vec<_>>(), ["env"]);
+    }
+
+    #[test]
+    fn a_text_has_an_end_and_one_line() {
+        for (text, kind) in [
+            ("a = \"b\"", "a text"),
+            ("a = 'b'", "a text"),
+            ("a = \"\"\"\nb\n\"\"\"", "a text"),
+            ("a = \"b", "a text without an end"),
+            ("a = \"\"\"b\"", "a text without an end"),
+            ("a = \"\"\"\nc = \"d\"", "a text without an end"),
+            ("a = '''b\n", "a text without an end"),
+            ("a = \"\"\"b\nc = \"\"\"", "a text of several lines"),
+        ] {
+            let table = parse("x.toml", text, &Problems::default());
+            assert_eq!(table["a"].value.kind(), kind, "{text}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, Response};
 
-use super::crm::files::{self, Upload};
+use super::crm::upload::{self, Upload};
 use super::crm::{self, ApiPath, streams};
 use super::form::Form;
 use super::organisation::State;
@@ -15,6 +15,9 @@ use crate::net::transport::TransportError;
 
 /// The most bytes of a body that is not streamed.
 const LIMIT: usize = 8 * 1024 * 1024;
+
+/// Where Zoho keeps the results of bulk writes.
+const DOWNLOADS: &str = "https://download-accl.zoho.com";
 
 /// Who calls, as far as the token tells.
 pub(super) struct Caller<'w> {
@@ -141,8 +144,7 @@ async fn read(visit: &Visit, body: Body) -> Result<Call<'_>, TransportError> {
 fn is_streamed(method: &Method, path: &ApiPath) -> bool {
     match path.segments().as_slice() {
         [first, ..] if first.starts_with("__echo") => true,
-        ["files" | "upload"] => method == Method::POST,
-        _ => false,
+        _ => upload::is_upload(method, path),
     }
 }
 
@@ -172,31 +174,26 @@ async fn perform(world: &World, state: &State, call: Call<'_>, token: &str) -> R
     if is_upload != (call.visit.place.role == Role::Uploads) {
         return Ok(replies::invalid_url());
     }
+    let ask = |body| crm::Ask {
+        method: if head.method == Method::HEAD { &Method::GET } else { &head.method },
+        path,
+        query: &call.query,
+        headers: &head.headers,
+        body,
+        home: call.visit.place.local.as_deref().unwrap_or(DOWNLOADS),
+        wall: world.clock.wall(),
+        now: world.clock.now(),
+    };
     match (call.body, segments.as_slice()) {
         (Read::TooLarge, _) => Ok(replies::too_large()),
         (Read::Whole(_), ["__bytes"]) => Ok(streams::bytes(&call.query, &head.method)),
-        (Read::Whole(body), _) => {
-            let ask = crm::Ask {
-                method: if head.method == Method::HEAD { &Method::GET } else { &head.method },
-                path,
-                query: &call.query,
-                headers: &head.headers,
-                body: &body,
-                wall: world.clock.wall(),
-                now: world.clock.now(),
-            };
-            Ok(crm::answer(&mut state.crm(), &ask))
+        (Read::Whole(body), _) => Ok(crm::answer(&mut state.crm(), &ask(&body))),
+        (Read::Arriving(body), [first, ..]) if first.starts_with("__echo") => {
+            streams::echo(head, token, body, &call.visit.seen).await.map_err(unread)
         }
-        (Read::Arriving(body), ["files" | "upload"]) => {
+        (Read::Arriving(body), _) => {
             let upload = Upload::receive(&head.headers, body).await.map_err(unread)?;
-            let time = replies::iso(world.clock.wall());
-            let crm = &mut state.crm();
-            Ok(if is_upload {
-                files::bulk_upload(crm, &head.headers, &upload, &time)
-            } else {
-                files::store(crm, &upload)
-            })
+            Ok(upload::answer(&mut state.crm(), &ask(&[]), &upload))
         }
-        (Read::Arriving(body), _) => streams::echo(head, token, body, &call.visit.seen).await.map_err(unread),
     }
 }

@@ -19,7 +19,8 @@ pub type BoxBody = Pin<Box<dyn HttpBody<Data = Bytes, Error = BoxError> + Send>>
 pub enum Body {
     /// Bytes in memory; `None` once they were handed out, and for a body that never had any.
     Full(Option<Bytes>),
-    /// Bytes as they arrive on a connection.
+    /// Bytes as they arrive on a connection. Trailers are left behind, as RFC 9110 section 6.5.1 lets whoever
+    /// passes a message on do: a field that comes after the checks would go past them.
     Incoming(Incoming),
     /// Anything else.
     Stream(BoxBody),
@@ -150,7 +151,10 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Incoming(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Incoming(body) => match Pin::new(body).poll_frame(cx).map_err(Into::into) {
+                Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => Poll::Ready(None),
+                frame => frame,
+            },
             Self::Stream(body) => body.as_mut().poll_frame(cx),
         }
     }

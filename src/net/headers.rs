@@ -39,10 +39,16 @@ impl ConnectionNamed {
         Self(named)
     }
 
-    /// Whether `Connection` names this header.
+    /// Whether `Connection` names this header. Underscores count as hyphens, since servers behind CGI-like
+    /// gateways cannot tell them apart.
     pub fn contains(&self, name: &HeaderName) -> bool {
-        self.0.contains(name)
+        self.0.iter().any(|named| is_alike(named.as_str(), name.as_str()))
     }
+}
+
+fn is_alike(one: &str, other: &str) -> bool {
+    let hyphen = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    one.len() == other.len() && one.bytes().map(hyphen).eq(other.bytes().map(hyphen))
 }
 
 /// Copies every header that `keep` admits, keeping order and repetitions.
@@ -80,6 +86,7 @@ mod tests {
         let named = ConnectionNamed::of(&headers);
         assert!(named.contains(&HeaderName::from_static("x-one")));
         assert!(named.contains(&HeaderName::from_static("x-two")));
+        assert!(named.contains(&HeaderName::from_static("x_two")));
         assert!(!named.contains(&HeaderName::from_static("x-three")));
     }
 

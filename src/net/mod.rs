@@ -4,6 +4,7 @@
 //! - [`form`]: parameters in a form, a query, or a multipart body
 //! - [`multipart`]: taking apart a multipart body
 //! - [`headers`]: which headers belong to one hop only
+//! - [`http1`]: the framing of HTTP/1 requests, read strictly
 //! - [`origin`]: scheme, host and port of a server
 //! - [`peer`]: who is at the other end of a connection
 //! - [`paced`]: bodies held to time limits
@@ -17,6 +18,7 @@ pub mod client;
 pub mod connector;
 pub mod form;
 pub mod headers;
+pub mod http1;
 pub mod multipart;
 pub mod origin;
 pub mod paced;

@@ -21,11 +21,15 @@ use crate::net::origin::Origin;
 use crate::net::transport::{Transport, TransportError};
 
 /// What is exchanged.
-pub(super) struct Grant {
-    pub(super) accounts: Origin,
-    pub(super) client_id: String,
-    pub(super) client_secret: SecretString,
-    pub(super) refresh_token: SecretString,
+pub struct Grant {
+    /// The accounts server.
+    pub accounts: Origin,
+    /// Who asks.
+    pub client_id: String,
+    /// How they prove it.
+    pub client_secret: SecretString,
+    /// What an access token is asked for with.
+    pub refresh_token: SecretString,
 }
 
 /// The token answer may hold at most this; real ones have some 300 bytes.
@@ -33,7 +37,7 @@ const ANSWER_LIMIT: usize = 64 * 1024;
 
 impl Grant {
     /// Exchanges the refresh token for an access token, within `limit`.
-    pub(super) async fn exchange(
+    pub async fn exchange(
         &self,
         transport: &Arc<dyn Transport>,
         limit: Duration,
@@ -224,6 +228,9 @@ mod tests {
             (200, "{}", "Nonsense"),
             (200, "[]", "Nonsense"),
             (200, r#"{"access_token":7}"#, "Nonsense"),
+            (200, r#"{"access_token":""}"#, "Nonsense"),
+            (200, r#"{"access_token":"1000.made\r\nup"}"#, "Nonsense"),
+            (200, r#"["1000.made.up"]"#, "Nonsense"),
             (302, "", "Nonsense"),
             (500, "<html>", "ServerError"),
             (503, "", "ServerError"),

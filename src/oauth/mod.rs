@@ -20,8 +20,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use grant::Grant;
 pub use health::{Health, STATES};
-pub use reply::MintError;
+pub use reply::{MintError, Minted};
 pub use secret::{SecretError, SecretSource};
 pub use token::Token;
 pub use vault::Identity;

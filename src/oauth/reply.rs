@@ -6,16 +6,20 @@ use http::StatusCode;
 use oauth2::basic::BasicTokenType;
 use oauth2::{AccessToken, RefreshToken, TokenResponse};
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::net::origin::Origin;
 use crate::net::transport::TransportError;
 
 /// What a successful exchange brings.
-pub(super) struct Minted {
-    pub(super) value: SecretString,
-    pub(super) lifetime: Duration,
-    pub(super) api_domain: Option<String>,
+pub struct Minted {
+    /// The access token.
+    pub value: SecretString,
+    /// How long it lives: more than no time, and a day at most.
+    pub lifetime: Duration,
+    /// The API host it is for, if the answer says.
+    pub api_domain: Option<String>,
 }
 
 /// How an exchange failed. Messages never hold any part of a body that could be a token.
@@ -100,7 +104,10 @@ impl Seen {
             error: Option<String>,
             status: Option<String>,
         }
+        // `serde` takes a list for an object with these values.
+        let is_list = body.trim_ascii_start().starts_with(b"[");
         let verdict = match serde_json::from_slice::<Probe>(body) {
+            Ok(_) if is_list => Verdict::OtherJson,
             Ok(Probe { access_token: Some(_), .. }) => Verdict::Token,
             Ok(Probe { error: Some(code), status, .. }) => {
                 Verdict::Error { code, failure: status.as_deref() == Some("failure") }
@@ -116,12 +123,12 @@ impl Seen {
         Self { status, verdict: Verdict::OtherJson }
     }
 
-    /// The status that RFC 6749 section 5.2 wants for such a body; `oauth2` goes by it.
+    /// The status that RFC 6749 wants for such a body (sections 5.1 and 5.2); `oauth2` goes by it, and looks for
+    /// a token only in what has one.
     pub(super) fn standard_status(&self) -> StatusCode {
         match self.verdict {
             Verdict::Token => StatusCode::OK,
-            Verdict::Error { .. } => StatusCode::BAD_REQUEST,
-            _ => self.status,
+            _ => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -146,7 +153,7 @@ impl Seen {
             _ if status.is_server_error() => MintError::ServerError { status },
             _ if status == StatusCode::TOO_MANY_REQUESTS => MintError::Throttled { status },
             _ if status.is_redirection() => nonsense("a redirect, which is never followed"),
-            Verdict::Token => nonsense("a token answer with fields of the wrong kind"),
+            Verdict::Token => nonsense("a token answer without a usable token"),
             Verdict::OtherJson => nonsense("JSON with neither access_token nor error"),
             Verdict::NotJson { empty: true } => nonsense("an empty body"),
             Verdict::NotJson { empty: false } => nonsense("something that is not JSON"),
@@ -162,6 +169,7 @@ fn is_identifier(code: &str) -> bool {
 /// The token answer as Zoho sends it. Only `access_token` is needed.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct ZohoToken {
+    #[serde(deserialize_with = "usable")]
     access_token: AccessToken,
     #[serde(skip, default = "bearer")]
     token_type: BasicTokenType,
@@ -171,6 +179,15 @@ pub(super) struct ZohoToken {
     expires_in_sec: Option<u64>,
     #[serde(default, skip_serializing, deserialize_with = "lenient::text")]
     api_domain: Option<String>,
+}
+
+/// At least one visible character or space, and nothing else (RFC 6749 appendix A.12).
+fn usable<'de, D: Deserializer<'de>>(from: D) -> Result<AccessToken, D::Error> {
+    let token = String::deserialize(from)?;
+    if token.is_empty() || !token.bytes().all(|b| matches!(b, b' '..=b'~')) {
+        return Err(D::Error::custom("this is no access token"));
+    }
+    Ok(AccessToken::new(token))
 }
 
 fn bearer() -> BasicTokenType {

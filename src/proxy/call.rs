@@ -20,7 +20,7 @@ use crate::clock::Instant;
 use crate::routes::{Forgets, RouteNumber};
 use crate::rulebook::Rulebook;
 use crate::tenants::{self, NoTenant};
-use crate::upstream::outbound::{Audience, Outbound};
+use crate::upstream::outbound::{Audience, Outbound, Received};
 use crate::zoho::path::{Area, Destination, destination, is_of_accounts};
 
 /// A request, read but not copied.
@@ -210,7 +210,7 @@ impl Call {
             asked_by,
             origin.clone(),
             target.clone(),
-            request.headers(),
+            Received { headers: request.headers(), version: request.version() },
             &request_id,
             audience,
             vary_by,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 use serde_json::Value;
@@ -14,14 +14,12 @@ use super::call::{Call, Reading};
 use super::delivery::Delivery;
 use super::fetch::Reply;
 use super::refusal::Refusal;
+use super::rest::{self, Rest};
 use super::{Arrival, Handling, Proxy};
 use crate::cache::entry::Entry;
 use crate::callers::Identity;
 use crate::net::body::Body;
 use crate::telemetry::outcome::Outcome;
-
-/// How much of a refused request's body is read all the same. The forms and records of clients are shorter.
-const SHORT_BODY: usize = 64 * 1024;
 
 impl Proxy {
     /// Sends Zoho's answer on its way to the caller.
@@ -77,22 +75,7 @@ impl Proxy {
         response
     }
 
-    pub(super) fn refuse(
-        &self,
-        call: &Call,
-        headers: &HeaderMap,
-        arrival: &Arrival,
-        refusal: &Refusal,
-    ) -> Response<Body> {
-        self.answer_refusal(Self::facts_of(call, arrival), headers, refusal)
-    }
-
     /// Sends the refusal of a request of which only the head was looked at.
-    ///
-    /// A body on its way is read to its end first, if it is short: an answer before that closes the connection,
-    /// and to a client that is still writing the form of its token request that is a broken pipe instead of an
-    /// answer. Who waits for leave to send a body (RFC 9110 section 10.1.1) is not given it, and of an ambiguous
-    /// request nobody can be sure where it ends.
     pub(super) fn turn_away<B>(
         &self,
         request: Request<B>,
@@ -102,18 +85,32 @@ impl Proxy {
     where
         B: HttpBody + Into<Body>,
     {
-        let body = request.body();
-        let may_be_long = body.size_hint().lower() > SHORT_BODY as u64;
-        let is_plain = !matches!(refusal, Refusal::Ambiguous(_)) && !request.headers().contains_key(EXPECT);
-        if body.is_end_stream() || may_be_long || !is_plain {
+        if !rest::is_worth_reading(request.body(), request.headers(), refusal) {
             return Handling::now(answer);
         }
-        let body = self.upstream.paced(request.into_body().into(), self.upstream.deadline(), ());
+        let rest = self.upstream.paced(request.into_body().into(), self.upstream.deadline(), ());
         Handling::Later(Box::pin(async move {
-            // However it ends, the answer is the same.
-            drop(body.read_up_to(SHORT_BODY).await);
+            rest::discard(rest).await;
             answer
         }))
+    }
+
+    /// Refuses a call whose body may have been given up on its way.
+    pub(super) async fn refuse(
+        &self,
+        call: &Call,
+        headers: &HeaderMap,
+        rest: Option<Rest>,
+        arrival: &Arrival,
+        refusal: &Refusal,
+    ) -> Response<Body> {
+        let answer = self.answer_refusal(Self::facts_of(call, arrival), headers, refusal);
+        if let Some(body) = rest.and_then(|rest| rest.take())
+            && rest::is_worth_reading(&body, headers, refusal)
+        {
+            rest::discard(self.upstream.paced(body, self.upstream.deadline(), ())).await;
+        }
+        answer
     }
 
     pub(super) fn refuse_unread<B>(

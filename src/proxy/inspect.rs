@@ -1,12 +1,15 @@
 //! Requests that could mean one thing to the sidecar and another to Zoho are refused before they touch
 //! cache or credential.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, ORIGIN, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, ORIGIN, TRANSFER_ENCODING, UPGRADE,
+};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Version};
 
 use super::refusal::Refusal;
 use crate::net::headers::ConnectionNamed;
+use crate::net::http1::Fault;
 use crate::net::origin::is_loopback;
 use crate::routes::{Forgets, Routes};
 use crate::zoho::composite::is_composite;
@@ -16,15 +19,20 @@ use crate::zoho::path::{
 
 /// Checks method, target, host and framing.
 pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
+    if let Some(fault) = request.extensions().get::<Fault>() {
+        return Err(Refusal::Malformed(*fault));
+    }
     check_method(request.method(), request.headers())?;
     check_not_a_browser(request.headers())?;
     check_connection_names(request.headers())?;
     check_host(request)?;
+    check_expectation(request.headers())?;
     if request.headers().contains_key(TRANSFER_ENCODING) && request.headers().contains_key(CONTENT_LENGTH) {
         return Err(Refusal::Ambiguous("it has both Content-Length and Transfer-Encoding"));
     }
     let path = request.uri().path();
-    if !path.starts_with('/') {
+    let is_about_us = path == "*" && *request.method() == Method::OPTIONS;
+    if !path.starts_with('/') && !is_about_us {
         return Err(Refusal::Ambiguous("its target is not a path"));
     }
     if has_dot_segment(path) || lenient_reading(path).is_some_and(|path| has_dot_segment(&path)) {
@@ -39,11 +47,11 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
 /// Checks that encoded or repeated slashes do not hide another meaning of the path from the rules.
 pub(super) fn check_meaning(routes: &Routes, method: &Method, path: &str) -> Result<(), Refusal> {
     let Some(other) = lenient_reading(path) else { return Ok(()) };
-    let meaning = |path: &str| -> (Option<usize>, Forgets, Destination, bool, bool) {
+    let meaning = |path: &str| -> (Option<usize>, Forgets, Destination, bool) {
         let destination = destination(method, path);
         let forgets = routes.forgotten_by(method, path);
-        let is_composite = is_composite(method, path);
-        (routes.route_of(method, path), forgets, destination, is_of_accounts(path), is_composite)
+        let is_special = is_of_accounts(path) || is_composite(method, path);
+        (routes.route_of(method, path), forgets, destination, is_special)
     };
     if meaning(path) == meaning(&other) {
         Ok(())
@@ -75,8 +83,15 @@ fn check_method(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
 fn check_host<B>(request: &Request<B>) -> Result<(), Refusal> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let target = request.uri().authority();
+    if target.is_some_and(|target| target.as_str().contains('@')) {
+        // RFC 9110 section 4.2.4, RFC 9113 section 8.3.1.
+        return Err(Refusal::Ambiguous("its target has user information before the host"));
+    }
     match (hosts.next(), hosts.next(), target) {
         (_, Some(_), _) => Err(Refusal::Ambiguous("it has several Host headers")),
+        (Some(host), None, _) if !is_host(host.as_bytes()) => {
+            Err(Refusal::Ambiguous("its Host header is not a host with a port"))
+        }
         (Some(host), None, Some(target)) if !is_same(host.as_bytes(), target) => {
             Err(Refusal::Ambiguous("its target names another host than its Host header"))
         }
@@ -90,6 +105,20 @@ fn check_host<B>(request: &Request<B>) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether this can be a `Host`: a name or an address, and a port (RFC 9110 section 7.2). What would make it
+/// more to some reader, as user information, a path or a list, is not among its bytes.
+fn is_host(value: &[u8]) -> bool {
+    value.iter().all(|byte| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%' | b':' | b'[' | b']')
+    })
+}
+
+/// Continuing is all that a caller may expect (RFC 9110 section 10.1.1).
+fn check_expectation(headers: &HeaderMap) -> Result<(), Refusal> {
+    let is_known = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if headers.get_all(EXPECT).iter().all(is_known) { Ok(()) } else { Err(Refusal::Expectation) }
 }
 
 /// Whether a host names this machine by address, as no host of Zoho's does.
@@ -163,13 +192,16 @@ mod tests {
             (Method::GET, "/crm/%2e%2e/x", &[HOSTED]),
             (Method::GET, "/crm/..%2fx", &[HOSTED]),
             (Method::GET, "/crm/%00", &[HOSTED]),
-            (Method::OPTIONS, "*", &[HOSTED]),
+            (Method::GET, "*", &[HOSTED]),
             (Method::GET, "http://www.zohoapis.com/crm", &[HOSTED]),
             (Method::GET, "http://sidecar:8080/crm", &[HOSTED]),
             (Method::GET, "http://www.zohoapis.com/crm", &[("host", "www.zohoapis.com")]),
             (Method::GET, "/", &[HOSTED, ("connection", "X-CRM-ORG"), ("x-crm-org", "1")]),
             (Method::GET, "/", &[]),
             (Method::GET, "/", &[HOSTED, HOSTED]),
+            (Method::GET, "/", &[("host", "user@sidecar")]),
+            (Method::GET, "/", &[("host", "sidecar/crm")]),
+            (Method::GET, "/", &[("host", "sidecar, other")]),
             (Method::GET, "/", &[HOSTED, ("upgrade", "websocket"), ("connection", "Upgrade")]),
             (Method::POST, "/", &[HOSTED, ("transfer-encoding", "chunked"), ("content-length", "3")]),
             (Method::CONNECT, "www.zohoapis.com:443", &[HOSTED]),
@@ -194,6 +226,8 @@ mod tests {
         for path in ["/crm/v5/users%2F1", "/crm//v5/users/1", "/crm/v5%5cusers/1", "//oauth/v2/token"] {
             assert!(check_meaning(&routes, &Method::PUT, path).is_err(), "{path}");
         }
+        // What a composite request does would not be looked into.
+        assert!(check_meaning(&routes, &Method::POST, "/crm/v5//__composite_requests").is_err());
     }
 
     #[test]

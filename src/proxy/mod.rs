@@ -10,8 +10,10 @@
 //! - [`answer`]: an answer, and what it says about where it came from
 //! - [`delivery`]: the body on its way
 //! - [`ending`]: every answer counted, and its line in the log
+//! - `options`: what `OPTIONS` is told about the sidecar itself
 //! - `permission`: what a caller asks beyond what it may
 //! - [`refusal`]: every way a request ends badly
+//! - `rest`: what is left of a body when its request is refused
 //! - [`shared`]: what all workers share
 //! - [`fetch`]: the exchange with Zoho
 //! - [`fill`]: a fetch that many share
@@ -27,9 +29,11 @@ mod fate;
 mod fetch;
 mod fill;
 mod inspect;
+mod options;
 mod permission;
 pub mod refusal;
 mod request_id;
+mod rest;
 mod shared;
 mod write;
 
@@ -66,6 +70,7 @@ use call::{CacheSlot, Call, Plan, Reading};
 use ending::Unanswered;
 use fill::Landed;
 use refusal::Refusal;
+use rest::Rest;
 
 /// Answers requests. Each worker has one, with connections of its own to Zoho; each of its connections has a copy
 /// that knows who is at the other end.
@@ -127,6 +132,9 @@ impl Proxy {
         };
         let (rules, max_uri_bytes) = (&*self.shared.rules, self.shared.settings.max_uri_bytes);
         let caller = rules.callers.identify(&self.peer, request.headers());
+        if options::is_about_us(&request) {
+            return self.tell_options(request, caller, &arrival);
+        }
         let reading = match call::read(rules, caller, max_uri_bytes, &request) {
             Ok(reading) => reading,
             Err(refusal) => {
@@ -165,7 +173,7 @@ impl Proxy {
             return Handling::now(answer);
         }
         let (proxy, (head, body)) = (self.clone(), request.into_parts());
-        let body: Body = body.into();
+        let (body, rest) = self.keep_hold_of(body.into());
         Handling::Later(Box::pin(async move {
             let facts = Self::facts_of(&call, &arrival);
             let unanswered = Unanswered::new(&proxy, &facts);
@@ -177,7 +185,10 @@ impl Proxy {
                 Found::Answer(answer) | Found::AnswerAndRenew(answer, _) => Ok(answer),
             };
             unanswered.answered();
-            answered.unwrap_or_else(|refusal| proxy.refuse(&call, &head.headers, &arrival, &refusal))
+            match answered {
+                Ok(answer) => answer,
+                Err(refusal) => proxy.refuse(&call, &head.headers, rest, &arrival, &refusal).await,
+            }
         }))
     }
 
@@ -315,6 +326,17 @@ impl Proxy {
         matches!(served, Served::AfterWrite(_))
             || rule.stale_after_write
             || self.shared.epoch(call.tenant, rule, call.target.as_str()) == epoch
+    }
+
+    /// Keeps hold of a body that is too long to be read before the call, in case it is given up.
+    fn keep_hold_of(&self, body: Body) -> (Body, Option<Rest>) {
+        let hint = body.size_hint();
+        let is_kept = hint.upper().is_some_and(|most| most <= self.shared.settings.replay_max_bytes as u64);
+        if is_kept {
+            return (body, None);
+        }
+        let rest = Rest::default();
+        (rest.of(body), Some(rest))
     }
 
     /// Passes a request through, streaming both ways, and forgets what a write makes untrue.

@@ -55,6 +55,9 @@ pub enum TemplateError {
     /// Braces that do not enclose exactly a name.
     #[error("\"{0}\" is neither text nor a {{name}} in braces")]
     Braces(String),
+    /// A percent-encoding. Paths are compared decoded, so it would never match.
+    #[error("\"{0}\" is percent-encoded; write what it stands for, or a {{name}}")]
+    Encoded(String),
     /// The same name twice.
     #[error("{{{0}}} stands in it twice")]
     Repeated(String),
@@ -169,6 +172,7 @@ fn segment(text: &str) -> Result<Segment, TemplateError> {
         None if text == "**" => Ok(Segment::Rest),
         Some(name) if is_name(name) => Ok(Segment::Any(name.to_owned())),
         None if text.is_empty() => Err(TemplateError::EmptySegment),
+        None if decoded(text) != text => Err(TemplateError::Encoded(text.to_owned())),
         None if !text.contains(['{', '}', ' ']) => Ok(Segment::Literal(text.to_owned())),
         _ => Err(TemplateError::Braces(text.to_owned())),
     }
@@ -258,6 +262,7 @@ mod tests {
             ("GET /crm/{version", TemplateError::Braces("{version".into())),
             ("GET /crm/v{version}", TemplateError::Braces("v{version}".into())),
             ("GET /crm/{}", TemplateError::Braces("{}".into())),
+            ("GET /crm/%75sers", TemplateError::Encoded("%75sers".into())),
             ("GET /{a}/{a}", TemplateError::Repeated("a".into())),
             ("GET /crm/**/users", TemplateError::Rest),
         ] {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Request;
@@ -15,15 +15,18 @@ use tokio::sync::watch;
 use super::address::Stream;
 use super::patient::Patient;
 use super::shell::{self, Shell};
+use super::strict::Strict;
 use super::tls::{self, Tls};
 use super::{Greet, Handler, Phase, Settings};
 use crate::net::body::BoxError;
+use crate::net::http1::head;
 use crate::net::peer::Peer;
 
 /// The limits of a connection.
 #[derive(Clone)]
 pub(super) struct Limits {
     builder: auto::Builder<TokioExecutor>,
+    head: head::Limits,
     first_request: Duration,
     write_timeout: Duration,
 }
@@ -52,7 +55,12 @@ impl Limits {
             .max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX))
             .keep_alive_interval(HTTP2_PING)
             .keep_alive_timeout(HTTP2_PING);
-        Self { builder, first_request: settings.header_read_timeout, write_timeout: settings.write_timeout }
+        Self {
+            builder,
+            head: head::Limits { bytes: settings.max_header_bytes, headers: settings.max_headers },
+            first_request: settings.header_read_timeout,
+            write_timeout: settings.write_timeout,
+        }
     }
 }
 
@@ -102,16 +110,20 @@ async fn serve<H: Handler>(
     limits: &Limits,
     mut phases: watch::Receiver<Phase>,
 ) -> Result<(), BoxError> {
-    let seen = Arc::new(AtomicBool::new(false));
+    let io = Strict::new(Patient::new(io, limits.write_timeout), limits.head);
+    let requests = Arc::new(AtomicU64::new(0));
     let service = hyper::service::service_fn({
-        let seen = seen.clone();
-        move |request: Request<Incoming>| {
-            seen.store(true, Ordering::Relaxed);
+        let (requests, finding) = (requests.clone(), io.finding());
+        move |mut request: Request<Incoming>| {
+            let number = requests.fetch_add(1, Ordering::Relaxed) + 1;
+            if let Some(fault) = finding.of(number) {
+                request.extensions_mut().insert(fault);
+            }
             shell.answer(request)
         }
     });
-    let connection =
-        limits.builder.serve_connection(TokioIo::new(Patient::new(io, limits.write_timeout)), service);
+    let has_asked = || requests.load(Ordering::Relaxed) > 0;
+    let connection = limits.builder.serve_connection(TokioIo::new(io), service);
     tokio::pin!(connection);
     // hyper begins to watch the time only when it knows the protocol: a caller that connects and says
     // nothing would stay for ever.
@@ -122,7 +134,7 @@ async fn serve<H: Handler>(
         tokio::select! {
             ended = connection.as_mut() => return ended,
             () = silence.as_mut(), if !silence.is_elapsed() => {
-                if !seen.load(Ordering::Relaxed) {
+                if !has_asked() {
                     if draining {
                         return Ok(());
                     }
@@ -134,7 +146,7 @@ async fn serve<H: Handler>(
                     Ok(Phase::Draining) => {
                         draining = true;
                         connection.as_mut().graceful_shutdown();
-                        if !seen.load(Ordering::Relaxed) {
+                        if !has_asked() {
                             // Half a head, or nothing: hyper would wait for the rest. A whole one that lies
                             // unread in the socket is answered within the grace.
                             silence.as_mut().reset(crate::clock::Clock::system().now() + GRACE);

@@ -5,6 +5,7 @@
 //! - [`connection`]: one connection and its limits
 //! - [`patient`]: callers that do not read their answers
 //! - [`shell`]: what every request gets alike
+//! - [`strict`]: HTTP/1 framing looked at before hyper reads it
 //! - [`tls`]: the certificate that is shown, and those that are asked for
 //!
 //! One single-threaded runtime per worker costs less per request than one runtime for all; new connections
@@ -14,6 +15,7 @@ pub mod address;
 mod connection;
 mod patient;
 mod shell;
+mod strict;
 pub mod tls;
 mod worker;
 

@@ -44,7 +44,7 @@ pub enum Outcome {
     Body,
     /// Passed through: the caller wants nothing of it stored.
     NoStore,
-    /// Answered in the place of Zoho's accounts server.
+    /// Answered in the place of Zoho's accounts server, or about the sidecar itself.
     StandIn,
     /// Answered by the sidecar itself.
     Refused,

@@ -2,11 +2,13 @@
 //!
 //! - [`outbound`]: which headers go out, and under whose name
 //! - [`paced`]: watching a body on its way
+//! - `via`: saying that a gateway is between
 //!
 //! Not here: which token is sent (`oauth`), and what is done about the answer (`proxy`).
 
 pub mod outbound;
 pub mod paced;
+mod via;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,7 @@ use http::{Request, Response};
 
 use crate::clock::{Clock, Instant};
 use crate::net::body::Body;
+use crate::net::http1::Fault;
 use crate::net::paced::{Pace, Paced};
 use crate::net::transport::{Transport, TransportError};
 use paced::{BrokenBy, Progress};
@@ -45,6 +48,9 @@ pub enum CallError {
     /// The body of the caller's request broke off.
     #[error("the body of the caller's request broke off")]
     CallerBroke,
+    /// What the caller sent as the body of its request is malformed.
+    #[error("the body of the caller's request is malformed: {0}")]
+    CallerMalformed(Fault),
     /// The call as a whole took too long.
     #[error("the call took longer than {0:?}")]
     TotalTimeout(Duration),
@@ -66,6 +72,7 @@ impl CallError {
             Self::FirstByteTimeout(_) => "first_byte_timeout",
             Self::CallerStalled(_) => "caller_stalled",
             Self::CallerBroke => "caller_broke",
+            Self::CallerMalformed(_) => "caller_malformed",
             Self::TotalTimeout(_) => "total_timeout",
         }
     }
@@ -140,6 +147,7 @@ fn blame(error: TransportError, progress: &Progress) -> CallError {
     match progress.broken() {
         Some(BrokenBy::Stalling(limit)) => CallError::CallerStalled(limit),
         Some(BrokenBy::Error) => CallError::CallerBroke,
+        Some(BrokenBy::Fault(fault)) => CallError::CallerMalformed(fault),
         None => CallError::Transport(error),
     }
 }

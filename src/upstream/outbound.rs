@@ -2,12 +2,13 @@
 
 use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, COOKIE, ETAG, EXPECT, HOST, HeaderName, HeaderValue,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, MAX_FORWARDS, RANGE, VIA,
 };
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, Uri};
+use http::{HeaderMap, Method, Request, Uri, Version};
 use http_body::Body as HttpBody;
 
+use super::via;
 use crate::net::body::Body;
 use crate::net::headers::{ConnectionNamed, copy_if, is_hop_by_hop};
 use crate::net::origin::Origin;
@@ -19,6 +20,15 @@ pub struct Outbound {
     origin: Origin,
     path_and_query: PathAndQuery,
     headers: HeaderMap,
+}
+
+/// What a caller sent that decides what goes out.
+#[derive(Debug, Clone, Copy)]
+pub struct Received<'a> {
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// The version of HTTP that it speaks.
+    pub version: Version,
 }
 
 /// Whom the answer is for.
@@ -41,13 +51,13 @@ impl Outbound {
         method: Method,
         origin: Origin,
         path_and_query: PathAndQuery,
-        callers: &HeaderMap,
+        callers: Received<'_>,
         request_id: &HeaderValue,
         audience: Audience,
         vary_by: &[HeaderName],
     ) -> Self {
-        let named = ConnectionNamed::of(callers);
-        let mut headers = copy_if(callers, 2, |name| {
+        let named = ConnectionNamed::of(callers.headers);
+        let mut headers = copy_if(callers.headers, 3, |name| {
             let is_anothers = match audience {
                 Audience::Caller => false,
                 Audience::AlikeByVary => is_condition(name),
@@ -62,6 +72,10 @@ impl Outbound {
             Audience::AllWithGzip => drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))),
             Audience::AllPlain => drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
         }
+        if method == Method::OPTIONS {
+            count_down(&mut headers);
+        }
+        headers.insert(VIA, via::extended(callers.headers, callers.version));
         headers.insert("x-request-id", request_id.clone());
         Self { method, origin, path_and_query, headers }
     }
@@ -132,7 +146,7 @@ impl Outbound {
 /// tell them apart.
 fn is_never_forwarded(name: &HeaderName) -> bool {
     if is_hop_by_hop(name)
-        || [AUTHORIZATION, COOKIE, HOST, CONTENT_LENGTH, EXPECT].contains(name)
+        || [AUTHORIZATION, COOKIE, HOST, CONTENT_LENGTH, EXPECT, VIA].contains(name)
         || is_of_this_network(name.as_str())
     {
         return true;
@@ -140,6 +154,14 @@ fn is_never_forwarded(name: &HeaderName) -> bool {
     name.as_str().contains('_') && {
         let hyphenated = name.as_str().replace('_', "-");
         HeaderName::from_bytes(hyphenated.as_bytes()).is_ok_and(|twin| is_never_forwarded(&twin))
+    }
+}
+
+/// One hop fewer is left (RFC 9110 section 7.6.2); other methods are free to ignore it.
+fn count_down(headers: &mut HeaderMap) {
+    let left = headers.get(MAX_FORWARDS).and_then(|left| left.to_str().ok()?.parse::<u32>().ok());
+    if let Some(left) = left {
+        headers.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
     }
 }
 
@@ -175,7 +197,7 @@ mod tests {
             Method::GET,
             "https://www.zohoapis.eu".parse().unwrap(),
             PathAndQuery::from_static("/crm/v5/users?a=%2F"),
-            &callers,
+            Received { headers: &callers, version: Version::HTTP_11 },
             &HeaderValue::from_static("id-1"),
             audience,
             &[HeaderName::from_static("x-named-by-rule")],
@@ -207,11 +229,13 @@ mod tests {
             ("expect", "100-continue"),
             ("content-length", "7"),
             ("x-zoho-tenant", "acme"),
+            ("via", "1.1 proxy.inside.example"),
         ];
         let headers = sent(&never, Audience::Caller);
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["authorization", "x-request-id"]);
+        assert_eq!(names, ["authorization", "via", "x-request-id"]);
+        assert_eq!(headers["via"], "1.1 internal, 1.1 zoho-sidecar");
         assert_eq!(headers["authorization"], "Zoho-oauthtoken made-up");
     }
 

@@ -11,6 +11,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::clock::{Clock, Instant};
 use crate::net::body::{Body, BoxError};
+use crate::net::http1::Fault;
 use crate::net::paced::BrokenOff;
 
 /// How far a request's body has got.
@@ -32,6 +33,8 @@ pub(super) enum BrokenBy {
     Stalling(Duration),
     /// The caller's connection broke.
     Error,
+    /// The caller sent what is no body.
+    Fault(Fault),
 }
 
 impl Progress {
@@ -77,7 +80,7 @@ impl Progress {
     fn note(&self, error: &BoxError) {
         let by = match error.downcast_ref::<BrokenOff>() {
             Some(BrokenOff::Idle(limit) | BrokenOff::Total(limit)) => BrokenBy::Stalling(*limit),
-            None => BrokenBy::Error,
+            None => Fault::behind(&**error).map_or(BrokenBy::Error, BrokenBy::Fault),
         };
         let _ = self.0.broken.set(by);
     }

@@ -2,9 +2,10 @@
 
 use http::Method;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::path::{Area, decoded};
+use super::path::{Area, decoded, has_dot_segment, is_version, lenient_reading};
 
 /// One of the calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,26 +28,35 @@ pub fn is_composite(method: &Method, path: &str) -> bool {
 /// `outer` is the path of the composite request itself.
 pub fn parts(outer: &str, body: &[u8]) -> Option<Vec<Part>> {
     #[derive(Deserialize)]
-    struct Composite {
-        __composite_requests: Vec<Item>,
+    struct Composite<'a> {
+        #[serde(borrow)]
+        __composite_requests: Vec<&'a RawValue>,
     }
     #[derive(Deserialize)]
-    struct Item {
+    struct Call {
         uri: String,
         method: Option<String>,
         headers: Option<Map<String, Value>>,
     }
-    let composite: Composite = serde_json::from_slice(body).ok()?;
-    let part = |item: Item| {
-        let method = item.method.as_deref().unwrap_or("GET").to_ascii_uppercase();
+    // What is passed over is not looked at by the parser, so that this is left to do.
+    let body = std::str::from_utf8(body).ok()?;
+    let composite: Composite<'_> = object(body)?;
+    let part = |call: &RawValue| {
+        let call: Call = object(call.get())?;
+        let method = call.method.as_deref().unwrap_or("GET").to_ascii_uppercase();
         let renames = |headers: &Map<String, Value>| headers.keys().any(|name| is_method_override(name));
-        let is_plain = item.uri.starts_with("/crm/")
-            && !item.uri.contains("@{")
-            && !item.headers.as_ref().is_some_and(renames);
+        let is_plain = call.uri.starts_with("/crm/")
+            && !call.uri.contains("@{")
+            && !call.headers.as_ref().is_some_and(renames);
         let method = Method::from_bytes(method.as_bytes()).ok()?;
-        Some(Part { method, path: path(outer, &item.uri)?, is_plain })
+        Some(Part { method, path: path(outer, &call.uri)?, is_plain })
     };
     composite.__composite_requests.into_iter().map(part).collect()
+}
+
+/// Reads an object. A list of the fields' values, which `serde` takes for one too, means nothing to Zoho.
+fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
+    text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok())?
 }
 
 /// Whether a header makes some servers take a request for one of another method. Underscores stand for hyphens,
@@ -63,22 +73,28 @@ pub fn is_method_override(name: &str) -> bool {
 }
 
 /// `/crm/v8/users/1?x`, `crm/v8/users/1` and `v8/users/1` are all taken for the same path; an absolute URI
-/// loses its host. What begins with none of these is taken to be relative to the composite request.
+/// loses its host. What begins with none of these is taken to be relative to the composite request. `None` for
+/// what could be taken for another path.
 fn path(outer: &str, uri: &str) -> Option<String> {
     let path = uri.split(['?', '#']).next()?;
     let path = match path.split_once("://") {
-        Some((_, rest)) => rest.split_once('/')?.1,
-        None => path.trim_start_matches('/'),
+        Some((scheme, rest)) if scheme.bytes().all(|b| b.is_ascii_alphanumeric()) => rest.split_once('/')?.1,
+        _ => path,
     };
-    let first = path.split('/').next()?;
-    Some(if first == "crm" {
+    let path = path.trim_start_matches('/');
+    let first = decoded(path.split('/').next()?);
+    let path = if first == "crm" {
         format!("/{path}")
-    } else if super::path::is_version(first) {
+    } else if is_version(&first) {
         format!("/crm/{path}")
     } else {
         let base = outer.trim_end_matches('/').rsplit_once('/')?.0;
         format!("{base}/{path}")
-    })
+    };
+    let is_plain = !path.contains(|c: char| c.is_whitespace() || c.is_control())
+        && !has_dot_segment(&path)
+        && lenient_reading(&path).is_none();
+    is_plain.then_some(path)
 }
 
 #[cfg(test)]
@@ -150,9 +166,28 @@ mod tests {
             r#"{"__composite_requests":{}}"#,
             r#"{"__composite_requests":[{"method":"PUT"}]}"#,
             r#"{"__composite_requests":[{"uri":"/x","method":"a b"}]}"#,
+            r#"{"__composite_requests":[["/crm/v8/users/1","PUT"]]}"#,
+            r#"[[{"uri":"/crm/v8/users/1","method":"PUT"}]]"#,
+            r#"{"__composite_requests":[{"uri":"/crm/v8/x/../users/1","method":"PUT"}]}"#,
+            r#"{"__composite_requests":[{"uri":"/crm/v8/users%2F1","method":"PUT"}]}"#,
+            r#"{"__composite_requests":[{"uri":"/crm/v8//users/1","method":"PUT"}]}"#,
+            r#"{"__composite_requests":[{"uri":" /crm/v8/users/1","method":"PUT"}]}"#,
         ] {
             assert_eq!(parts(OUTER, body.as_bytes()), None, "{body}");
         }
+    }
+
+    #[test]
+    fn only_at_its_beginning_does_a_uri_name_a_host() {
+        // With its slashes read plainly it is another path.
+        assert_eq!(path(OUTER, "/crm/v8/users/1/http://x/settings/roles"), None);
+        assert_eq!(path(OUTER, "/crm/v8/users/a:b").as_deref(), Some("/crm/v8/users/a:b"));
+    }
+
+    #[test]
+    fn an_encoded_beginning_is_no_other_beginning() {
+        assert_eq!(path(OUTER, "/%63rm/v8/users/1").as_deref(), Some("/%63rm/v8/users/1"));
+        assert_eq!(path(OUTER, "%768/users/1").as_deref(), Some("/crm/%768/users/1"));
     }
 
     proptest! {

@@ -15,11 +15,11 @@ pub enum Destination {
 
 /// Bulk-write uploads, `POST /crm/{version}/upload`, go to a host of their own; all else to the API host.
 pub fn destination(method: &Method, path: &str) -> Destination {
-    let mut segments = path.split('/').skip(1);
+    let mut segments = path.split('/').skip(1).map(decoded);
     let is_upload = method == Method::POST
-        && segments.next() == Some("crm")
-        && segments.next().is_some_and(is_version)
-        && segments.next() == Some("upload")
+        && segments.next().as_deref() == Some("crm")
+        && segments.next().as_deref().is_some_and(is_version)
+        && segments.next().as_deref() == Some("upload")
         && segments.next().is_none();
     if is_upload { Destination::Uploads } else { Destination::Api }
 }
@@ -27,8 +27,8 @@ pub fn destination(method: &Method, path: &str) -> Destination {
 /// Whether a path belongs to the accounts server, in any case: requests to it hold clients' secrets, and no API
 /// host has such a path.
 pub fn is_of_accounts(path: &str) -> bool {
-    let Some((first, rest)) = path.split_at_checked("/oauth".len()) else { return false };
-    first.eq_ignore_ascii_case("/oauth") && (rest.is_empty() || rest.starts_with('/'))
+    let first = path.strip_prefix('/').and_then(|rest| rest.split('/').next());
+    first.is_some_and(|first| decoded(first).eq_ignore_ascii_case("oauth"))
 }
 
 /// Whether a path segment is an API version: `v2`, `v2.1`, `v8` …, as in Zoho's own pattern for composite
@@ -42,6 +42,30 @@ pub fn is_version(segment: &str) -> bool {
         Some((major, minor)) => digits(major) && digits(minor),
         None => digits(number),
     }
+}
+
+/// The text that a path or a segment of one stands for (RFC 3986 section 2.1); what is no valid encoding stays as it
+/// is.
+pub fn decoded(segment: &str) -> Cow<'_, str> {
+    if !segment.contains('%') {
+        return Cow::Borrowed(segment);
+    }
+    let bytes = segment.as_bytes();
+    let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
+    let (mut text, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while at < bytes.len() {
+        match (bytes[at], digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                text.push(u8::try_from(high * 16 + low).expect("two hexadecimal digits make a byte"));
+                at += 3;
+            }
+            (byte, ..) => {
+                text.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(text).map_or(Cow::Borrowed(segment), Cow::Owned)
 }
 
 /// What kind of resource a path speaks of; a closed list, so that it can label metrics.
@@ -89,11 +113,11 @@ impl Area {
 
     /// The area of a path.
     pub fn of(path: &str) -> Self {
-        let mut segments = path.split('/').skip(1);
-        if segments.next() != Some("crm") {
+        let mut segments = path.split('/').skip(1).map(decoded);
+        if segments.next().as_deref() != Some("crm") {
             return if is_of_accounts(path) { Self::Accounts } else { Self::Other };
         }
-        match (segments.next(), segments.next()) {
+        match (segments.next().as_deref(), segments.next().as_deref()) {
             (Some("bulk"), _) => Self::Bulk,
             (Some(version), Some(name)) if is_version(version) => match name {
                 "settings" => Self::Settings,
@@ -126,29 +150,6 @@ impl Area {
             Self::Other => "pass/other",
         }
     }
-}
-
-/// The text that a path or a segment of one stands for (RFC 3986 section 2.1); what is no valid encoding stays as it is.
-pub fn decoded(segment: &str) -> Cow<'_, str> {
-    if !segment.contains('%') {
-        return Cow::Borrowed(segment);
-    }
-    let bytes = segment.as_bytes();
-    let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
-    let (mut text, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while at < bytes.len() {
-        match (bytes[at], digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                text.push(u8::try_from(high * 16 + low).expect("two hexadecimal digits make a byte"));
-                at += 3;
-            }
-            (byte, ..) => {
-                text.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8(text).map_or(Cow::Borrowed(segment), Cow::Owned)
 }
 
 /// The path that a lenient server might take a path for: encoded slashes and backslashes read as slashes,
@@ -215,6 +216,7 @@ mod tests {
     #[test]
     fn only_the_upload_of_a_bulk_write_goes_to_the_uploads_host() {
         assert_eq!(destination(&Method::POST, "/crm/v5/upload"), Destination::Uploads);
+        assert_eq!(destination(&Method::POST, "/%63rm/v5/%75pload"), Destination::Uploads);
         for (method, path) in [
             (Method::GET, "/crm/v5/upload"),
             (Method::POST, "/crm/v5/upload/1"),
@@ -246,10 +248,12 @@ mod tests {
             ("/crm/v5/org/currencies", Area::Organisation),
             ("/crm/bulk/v5/read", Area::Bulk),
             ("/crm/v5/__composite_requests", Area::Composite),
+            ("/crm/v5/%5F%5fcomposite_requests", Area::Composite),
             ("/crm/v5/__features", Area::Other),
             ("/crm/email/v8/settings/compose", Area::Other),
             ("/oauth/v2/token", Area::Accounts),
             ("/OAuth", Area::Accounts),
+            ("/%6Fauth/v2/token", Area::Accounts),
             ("/oauthentic", Area::Other),
             ("/", Area::Other),
         ] {

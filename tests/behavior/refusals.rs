@@ -1,9 +1,12 @@
 //! Answers that the sidecar makes itself: in Zoho's shape, with a code, a remedy and a request id.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Method;
 use zoho_sidecar::emulator::{Fault, Target};
+use zoho_sidecar::net::body::Body;
 
 use crate::world::{USERS, World, request, with_headers};
 
@@ -34,7 +37,7 @@ async fn ambiguous_requests_touch_neither_cache_nor_credential() {
         request(Method::GET, "/crm/v8/%2e%2e/users", ""),
         request(Method::PUT, "/crm/v8/users%2f1", ""),
         request(Method::GET, "/crm/v8/users/%00", ""),
-        request(Method::OPTIONS, "*", ""),
+        request(Method::GET, "*", ""),
         request(Method::GET, "http://www.zohoapis.com/crm/v8/users", ""),
         request(Method::CONNECT, "www.zohoapis.com:443", ""),
         request(Method::TRACE, "/crm/v8/users", ""),
@@ -108,4 +111,48 @@ async fn refusals_are_counted_and_logged_by_code() {
     assert_eq!(world.metric(r#"zoho_sidecar_refusals_total{code="SIDECAR_AMBIGUOUS_REQUEST"}"#), Some(1.0));
     let log = world.log();
     assert!(log.contains(r#""refusal":"SIDECAR_AMBIGUOUS_REQUEST""#), "{log}");
+}
+
+/// A long body that counts its pieces as they are read.
+struct Pieces(Arc<AtomicUsize>);
+
+const PIECES: usize = 32;
+
+impl http_body::Body for Pieces {
+    type Data = bytes::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        let read = self.0.fetch_add(1, Ordering::Relaxed);
+        let piece = || Ok(http_body::Frame::data(bytes::Bytes::from(vec![0; 32 * 1024])));
+        std::task::Poll::Ready((read < PIECES).then(piece))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_is_read_to_its_end_before_it_is_refused() {
+    let world = World::making().fault(Target::Mints, Fault::Refuse).start().await;
+    world.zoho().script().always(Target::Mints, Fault::Refuse);
+    let read = Arc::default();
+    for path in ["/crm/v8/files", "/tenants/nobody/crm/v8/files"] {
+        let mut upload = request(Method::POST, path, "");
+        *upload.body_mut() = Body::stream(Pieces(Arc::clone(&read)));
+        let answer = world.send(upload).await;
+        assert!(answer.code().starts_with("SIDECAR_T"), "{}", answer.code());
+        let pieces = read.swap(0, Ordering::Relaxed);
+        assert!(pieces >= PIECES, "{pieces} for {path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_waits_for_leave_is_refused_unread() {
+    let world = World::shipped().await;
+    let read = Arc::default();
+    let mut upload = request(Method::POST, "/tenants/nobody/crm/v8/files", "");
+    *upload.body_mut() = Body::stream(Pieces(Arc::clone(&read)));
+    world.send(with_headers(upload, &[("expect", "100-continue")])).await.assert_status(404);
+    assert_eq!(read.load(Ordering::Relaxed), 0);
 }

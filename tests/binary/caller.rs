@@ -125,14 +125,30 @@ impl Wire {
 
     /// All that comes until this has come.
     pub(crate) async fn hear(&mut self, end: &str) -> String {
-        let mut heard = Vec::new();
-        while !heard.ends_with(end.as_bytes()) {
-            match within(end, self.0.read_u8()).await {
-                Ok(byte) => heard.push(byte),
-                Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&heard)),
-            }
+        heard_on(&mut self.0, end).await
+    }
+
+    /// The same where the other side may have closed the connection.
+    pub(crate) async fn try_say(&mut self, bytes: &str) -> std::io::Result<()> {
+        within("sending", self.0.write_all(bytes.as_bytes())).await
+    }
+
+    /// An answer whose length is told, read while this is said again and again.
+    pub(crate) async fn hear_answer_while_saying(&mut self, bytes: &str) -> String {
+        let (mut reading, mut writing) = self.0.split();
+        let saying = async {
+            while writing.write_all(bytes.as_bytes()).await.is_ok() {}
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            answer = answer_on(&mut reading) => answer,
+            () = saying => unreachable!("it waits for ever"),
         }
-        String::from_utf8(heard).unwrap()
+    }
+
+    /// An answer whose length is told.
+    pub(crate) async fn hear_answer(&mut self) -> String {
+        answer_on(&mut self.0).await
     }
 
     /// All that comes until the other side closes the connection.
@@ -142,4 +158,24 @@ impl Wire {
         let _ = within("the end of the connection", self.0.read_to_end(&mut heard)).await;
         String::from_utf8(heard).unwrap()
     }
+}
+
+async fn heard_on(reading: &mut (impl AsyncRead + Unpin), end: &str) -> String {
+    let mut heard = Vec::new();
+    while !heard.ends_with(end.as_bytes()) {
+        match within(end, reading.read_u8()).await {
+            Ok(byte) => heard.push(byte),
+            Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&heard)),
+        }
+    }
+    String::from_utf8(heard).unwrap()
+}
+
+async fn answer_on(reading: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut heard = heard_on(reading, "\r\n\r\n").await;
+    let length = heard.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.unwrap_or("0").parse().unwrap()];
+    within("the body of an answer", reading.read_exact(&mut body)).await.unwrap();
+    heard.push_str(std::str::from_utf8(&body).unwrap());
+    heard
 }

@@ -2,13 +2,15 @@
 //!
 //! Every port is a free one, everything stays on this machine, and every wait has an end.
 //!
-//! - what tests are made of: `sidecar` (the process), `zoho` (what it talks to), `caller` (who talks to it)
+//! - what tests are made of: `sidecar` (the process), `zoho` (what it talks to), `caller` and `frames` (who talks to it)
 //! - chapters: `starting`, `checking`, `emulating`, `stopping`, `leaving`, `state`, `connections`,
-//!   `callers`, `tls`, `hanging_up`, `repeating`, `streaming`, `admin`, `logs`, `demo`
+//!   `callers`, `tls`, `hanging_up`, `http2`, `repeating`, `rfc`, `smuggling`, `streaming`, `admin`, `logs`,
+//!   `demo`
 
 #![expect(clippy::unwrap_used, reason = "a test that meets a surprise fails")]
 
 mod caller;
+mod frames;
 mod sidecar;
 mod zoho;
 
@@ -19,9 +21,12 @@ mod connections;
 mod demo;
 mod emulating;
 mod hanging_up;
+mod http2;
 mod leaving;
 mod logs;
 mod repeating;
+mod rfc;
+mod smuggling;
 mod starting;
 mod state;
 mod stopping;

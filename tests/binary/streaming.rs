@@ -12,10 +12,13 @@ use zoho_sidecar::net::body::Body;
 use crate::caller::{self, Answer, Http2};
 use crate::sidecar::Sidecar;
 use crate::within;
-use crate::zoho::{USERS, Zoho};
+use crate::zoho::{HeldApi, USERS, Zoho};
 
 const MIB: usize = 1 << 20;
+/// Long enough to show what grows with a body.
 const LONG: usize = 64 * MIB;
+/// A body told by its length is as long as any that is ever sent.
+const VERY_LONG: usize = 1024 * MIB;
 /// What the sidecar may grow by while a body passes: buffers, and nothing that depends on the body's length.
 const MOST_GROWTH: usize = 16 * MIB;
 
@@ -37,26 +40,30 @@ async fn growing_little<T>(sidecar: &mut Sidecar, work: impl AsyncFnOnce(&Sideca
     done
 }
 
+/// How a long body is told, and how long it is.
+const LONG_BODIES: [(bool, usize); 2] = [(false, VERY_LONG), (true, LONG)];
+
 #[tokio::test]
-async fn a_download_of_64_mib_arrives_whole_and_memory_does_not_grow_with_it() {
+async fn a_download_of_1_gib_arrives_whole_and_memory_does_not_grow_with_it() {
+    // What the emulator sends: 0 to 250 again and again.
+    let pattern: Vec<u8> = (0..=250_u8).cycle().take(2 * MIB).collect();
     let zoho = Zoho::start().await;
     let mut sidecar = Sidecar::run(&zoho, "").await;
-    for chunked in [false, true] {
-        let path = format!("/crm/v8/__bytes?size={LONG}&chunked={chunked}");
+    for (chunked, length) in LONG_BODIES {
+        let path = format!("/crm/v8/__bytes?size={length}&chunked={chunked}");
         let read = growing_little(&mut sidecar, async |sidecar| {
             let stream = caller::tcp(sidecar.proxy()).await;
             let mut body = caller::open(stream, caller::request("GET", &path)).await.into_body();
             let mut read = 0;
             while let Some(frame) = within("a piece of the body", body.frame()).await {
                 let data = frame.unwrap().into_data().unwrap_or_default();
-                let expected = (0..=250_u8).cycle().skip(read % 251);
-                assert!(data.iter().copied().eq(expected.take(data.len())), "after {read} bytes");
+                assert!(pattern[read % 251..].starts_with(&data), "after {read} bytes");
                 read += data.len();
             }
             read
         })
         .await;
-        assert_eq!(read, LONG, "chunked: {chunked}");
+        assert_eq!(read, length, "chunked: {chunked}");
     }
 }
 
@@ -77,21 +84,46 @@ async fn a_caller_that_does_not_read_fills_no_memory() {
     .await;
 }
 
-async fn upload(sidecar: &Sidecar, chunked: bool) -> Answer {
+async fn upload(sidecar: &Sidecar, length: usize, chunked: bool) -> Answer {
     let mut request = caller::request("POST", "/crm/v8/__echo");
-    *request.body_mut() = Body::stream(Long { left: LONG, told: !chunked });
+    *request.body_mut() = Body::stream(Long { left: length, told: !chunked });
     caller::ask(sidecar.proxy(), request).await
 }
 
 #[tokio::test]
-async fn an_upload_of_64_mib_arrives_whole_and_memory_does_not_grow_with_it() {
+async fn an_upload_of_1_gib_arrives_whole_and_memory_does_not_grow_with_it() {
     let zoho = Zoho::start().await;
     let mut sidecar = Sidecar::run(&zoho, "").await;
-    for chunked in [false, true] {
-        let echo = growing_little(&mut sidecar, async |sidecar| upload(sidecar, chunked).await).await;
+    for (chunked, length) in LONG_BODIES {
+        let echo = growing_little(&mut sidecar, async |sidecar| upload(sidecar, length, chunked).await).await;
         assert_eq!(echo.status, 200, "chunked: {chunked}");
-        assert_eq!(echo.json()["body_length"], LONG, "chunked: {chunked}");
+        assert_eq!(echo.json()["body_length"], length, "chunked: {chunked}");
     }
+}
+
+#[tokio::test]
+async fn an_upload_that_zoho_does_not_take_fills_no_memory_and_waits() {
+    let mut api = HeldApi::start().await;
+    let zoho = Zoho::with_api(&api).await;
+    let mut sidecar = Sidecar::run(&zoho, "").await;
+    sidecar.ready().await;
+    let process = sidecar.process().id();
+    let before = peak_memory(process);
+    let address = sidecar.proxy();
+    let mut request = caller::request("POST", "/crm/v8/__echo");
+    *request.body_mut() = Body::stream(Long { left: VERY_LONG, told: true });
+    let uploading = tokio::spawn(async move { caller::ask(address, request).await });
+    let call = api.call().await;
+
+    // Others are served meanwhile; by then the sidecar has taken what it would take.
+    for _ in 0..50 {
+        assert_eq!(caller::get(address, "/tenants/none").await.status, 404);
+    }
+    assert!(!uploading.is_finished());
+    let growth = peak_memory(process) - before;
+    assert!(growth < MOST_GROWTH, "grew by {} MiB", growth / MIB);
+    drop(call);
+    assert_eq!(within("a refusal", uploading).await.unwrap().status, 502);
 }
 
 #[tokio::test]
@@ -103,7 +135,7 @@ async fn a_long_answer_arrives_whole_over_http2() {
     assert_eq!((answer.status, answer.body.len()), (200, 4 * MIB));
 }
 
-/// 64 MiB, made as they are sent; with their length told, or not.
+/// Many bytes, made as they are sent; with their length told, or not.
 struct Long {
     left: usize,
     told: bool,

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use zoho_sidecar::clock::Clock;
-use zoho_sidecar::emulator::{Emulator, Fault, Listening, Scenario, Target};
+use zoho_sidecar::emulator::{Emulator, Entry, Fault, Listening, Role, Scenario, Target};
 
 use crate::within;
 
@@ -74,6 +74,21 @@ impl Zoho {
     /// How many calls reached its API.
     pub(crate) fn calls(&self) -> usize {
         self.emulator.ledger().calls()
+    }
+
+    /// The targets of all calls, in the order in which they came.
+    pub(crate) fn targets(&self) -> Vec<String> {
+        self.seen().into_iter().map(|entry| entry.path_and_query).collect()
+    }
+
+    /// The last call.
+    pub(crate) fn last_call(&self) -> Entry {
+        self.seen().pop().expect("there was a call")
+    }
+
+    fn seen(&self) -> Vec<Entry> {
+        let is_call = |entry: &Entry| matches!(entry.role, Role::Api | Role::Uploads);
+        self.emulator.ledger().entries().into_iter().filter(is_call).collect()
     }
 
     /// How many calls it has answered with 200.
@@ -148,6 +163,21 @@ impl HeldCall {
     /// Path and query.
     pub(crate) fn target(&self) -> &str {
         self.head.split(' ').nth(1).unwrap()
+    }
+
+    /// The head, as it came.
+    pub(crate) fn head(&self) -> &str {
+        &self.head
+    }
+
+    /// Sends these bytes; the connection stays open.
+    pub(crate) async fn say(&mut self, bytes: &str) {
+        within("sending", self.stream.write_all(bytes.as_bytes())).await.unwrap();
+    }
+
+    /// The next call on the same connection.
+    pub(crate) async fn next(self) -> Self {
+        Self::read(self.stream).await
     }
 
     /// Answers 200.

@@ -102,7 +102,8 @@ impl Client {
 
     /// Does what its script does with these words, and succeeds. Gives its output.
     pub(crate) async fn does(mut self, words: &[&str]) -> String {
-        let ended = within(&self.what, self.command.args(words).output()).await.unwrap();
+        let ended = within(&self.what, self.command.args(words).output()).await;
+        let ended = ended.unwrap_or_else(|error| panic!("{}: {error}; ./ci.sh installs it", self.what));
         let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (output, errors) = (said(&ended.stdout), said(&ended.stderr));
         assert!(ended.status.success(), "{} {words:?}: {}\n{output}\n{errors}", self.what, ended.status);

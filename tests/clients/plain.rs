@@ -1,4 +1,4 @@
-//! Clients that know nothing of Zoho's SDKs.
+//! Clients that are not Zoho's.
 
 use crate::client::{curl, node, python};
 use crate::sidecar::Sidecar;
@@ -35,10 +35,25 @@ async fn httpx_converses_over_http2() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_not_zohos_renews_by_query() {
+    let (zoho, sidecar) = stage().await;
+    python("independent.py").at(&sidecar, "").does(&[]).await;
+    assert_eq!((zoho.calls_of(COUNT), zoho.mint_attempts()), (1, 1));
+}
+
+#[tokio::test]
 async fn the_fetch_of_node_converses() {
     let (zoho, sidecar) = stage().await;
     node("plain.mjs").at(&sidecar, "").does(&[]).await;
     assert_eq!(zoho.calls_of(COUNT), 1);
+}
+
+#[tokio::test]
+async fn the_fetch_of_node_reads_why_an_upload_is_refused() {
+    let zoho = Zoho::start(&["acme"]).await;
+    zoho.gives_no_token();
+    let sidecar = Sidecar::run(&zoho, "").await;
+    node("plain.mjs").at(&sidecar, "").does(&["refused-upload"]).await;
 }
 
 async fn curl_converses(version: &str) {

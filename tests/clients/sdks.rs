@@ -13,9 +13,9 @@ const NODE_8: Sdk = Sdk::Node("@zohocrm/nodejs-sdk-8.0");
 const TYPESCRIPT_8: Sdk = Sdk::Node("@zohocrm/typescript-sdk-8.0");
 
 const COUNT: &str = "/settings/territories/actions/associated_users_count";
-const EVERYTHING: [&str; 6] = ["count", "settings", "users", "records", "files", "bulk"];
+const EVERYTHING: [&str; 7] = ["count", "settings", "users", "records", "files", "bulk", "archive"];
 /// These refuse a file of their own making before they send anything.
-const ALL_BUT_FILES: [&str; 5] = ["count", "settings", "users", "records", "bulk"];
+const ALL_BUT_FILES: [&str; 6] = ["count", "settings", "users", "records", "bulk", "archive"];
 
 /// The SDK does all of this, and Zoho sees the sidecar do it, with one token and the count asked once.
 async fn runs(sdk: Sdk, scenarios: &[&str]) {
@@ -123,4 +123,20 @@ async fn what_sdks_ask_at_every_start_is_asked_of_zoho_once() {
     PYTHON_8.at(&sidecar, "").does(&settings).await;
 
     assert_eq!(zoho.calls().len(), asked);
+}
+
+#[tokio::test]
+async fn the_fields_of_all_modules_are_asked_of_zoho_once_however_many_sdks_keep_them() {
+    let zoho = Zoho::start(&["acme"]).await;
+    let sidecar = Sidecar::run(&zoho, "presets = [\"crm-metadata\"]").await;
+    sidecar.ready().await;
+    let refreshes = || PYTHON_8.at(&sidecar, "").with("AUTO_REFRESH", 1);
+    refreshes().does(&["records"]).await;
+    let of_settings = || zoho.calls().iter().filter(|call| call.path().contains("/settings/")).count();
+    let asked = of_settings();
+    assert!(asked > 2, "the SDK asks for modules, and for the fields of each: {asked}");
+
+    refreshes().does(&["records"]).await;
+
+    assert_eq!(of_settings(), asked);
 }

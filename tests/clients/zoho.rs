@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use zoho_sidecar::clock::Clock;
-use zoho_sidecar::emulator::{Emulator, Entry, Listening, Role, Scenario};
+use zoho_sidecar::emulator::{Emulator, Entry, Fault, Listening, Role, Scenario, Target};
 
 /// An emulated Zoho on a port, with the organisations of a sidecar.
 pub(crate) struct Zoho {
@@ -14,7 +14,12 @@ pub(crate) struct Zoho {
 
 impl Zoho {
     pub(crate) async fn start(tenants: &'static [&'static str]) -> Self {
-        let emulator = Emulator::new(Scenario::default(), Clock::system());
+        // As shipped, but for jobs in bulk, for whose end clients wait.
+        let shipped = include_str!("../../config/emulator.toml");
+        let (slow, fast) = ("bulk_job_takes = \"2s\"", "bulk_job_takes = \"100ms\"");
+        assert!(shipped.contains(slow));
+        let scenario = Scenario::parse(&shipped.replace(slow, fast)).unwrap();
+        let emulator = Emulator::new(scenario, Clock::system());
         let listening = emulator.listen((Ipv4Addr::LOCALHOST, 0).into(), "*").await.unwrap();
         Self { emulator, listening, tenants }
     }
@@ -61,6 +66,11 @@ impl Zoho {
     #[track_caller]
     pub(crate) fn calls_of(&self, path: &str) -> usize {
         self.calls().iter().filter(|entry| entry.path().ends_with(path)).count()
+    }
+
+    /// It gives out no token from now on.
+    pub(crate) fn gives_no_token(&self) {
+        self.emulator.script().always(Target::Mints, Fault::Refuse);
     }
 
     /// How often it was asked for a token, by whomever.

@@ -1,4 +1,4 @@
-//! What takes its time: a user's deletion, and bulk jobs.
+//! What takes its time: a user's deletion.
 
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::items::{self, missing, text, unknown_id};
 use super::model::Job;
 use super::{Ask, Crm};
-use crate::emulator::replies::{self, Content, Reply};
+use crate::emulator::replies::{self, Reply};
 
 const KEY: &str = "transfer_and_delete";
 /// How many jobs are remembered.
@@ -57,28 +57,4 @@ fn begin(crm: &mut Crm, ask: &Ask<'_>, user: Option<&str>) -> Reply {
     };
     let outcomes = given.iter().map(&mut schedule).collect();
     items::outcome(KEY, StatusCode::ACCEPTED, outcomes)
-}
-
-/// `/crm/bulk/{version}/…`: every job is done as soon as it is asked for.
-pub(super) fn bulk(crm: &mut Crm, ask: &Ask<'_>, segments: &[&str]) -> Reply {
-    match (ask.method.as_str(), segments) {
-        ("POST", ["read" | "write"]) => {
-            let id = crm.new_id();
-            let details = json!({ "id": id, "operation": segments[0], "state": "ADDED" });
-            let item = json!({ "status": "success", "code": "ADDED_SUCCESSFULLY", "message": "Added successfully.",
-                "details": details });
-            Reply::json(StatusCode::CREATED, &json!({ "data": [item], "info": {} }))
-        }
-        ("GET", [operation @ ("read" | "write"), id]) => {
-            Reply::ok(&json!({ "data": [{ "id": id, "operation": operation, "state": "COMPLETED" }] }))
-        }
-        ("GET", ["read", id, "result"]) => {
-            // The smallest zip file there is: one without files.
-            let mut zip = b"PK\x05\x06".to_vec();
-            zip.extend_from_slice(&[0; 18]);
-            Reply::download(&format!("{id}.zip"), Content::Bytes(zip.into()))
-        }
-        (_, ["read" | "write", ..]) => replies::invalid_method(),
-        _ => replies::invalid_url(),
-    }
 }

@@ -130,6 +130,7 @@ fn shown(module: &Module) -> Value {
         "plural_label": module.plural_label,
         "singular_label": module.plural_label.trim_end_matches('s'),
         "api_supported": true,
+        "generated_type": "default",
         "modified_time": replies::iso(module.modified),
     })
 }

@@ -2,20 +2,27 @@
 //!
 //! Every version of the API answers alike.
 
+mod attachments;
+mod bulk;
 mod composite;
 mod cost;
 mod counts;
-pub(super) mod files;
+mod criteria;
+mod external;
+mod files;
 mod items;
 mod jobs;
 mod members;
 mod metadata;
 mod model;
+mod notes;
+mod photos;
 mod records;
 mod search;
 mod state;
 pub(super) mod streams;
 mod territories;
+pub(super) mod upload;
 mod users;
 
 use std::time::SystemTime;
@@ -37,6 +44,8 @@ pub(super) struct Ask<'a> {
     pub(super) query: &'a Form,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: &'a [u8],
+    /// The origin that results are told to lie at.
+    pub(super) home: &'a str,
     pub(super) wall: SystemTime,
     pub(super) now: Instant,
 }
@@ -45,18 +54,24 @@ pub(super) struct Ask<'a> {
 pub(super) struct ApiPath {
     /// Whether it is of the form `/crm/bulk/{version}/…`.
     pub(super) bulk: bool,
+    /// The version as it was written.
+    version: String,
     /// What follows the version, decoded.
     segments: Vec<String>,
 }
 
 impl ApiPath {
-    /// Reads `/crm/{version}/…` and `/crm/bulk/{version}/…`.
+    /// Reads `/crm/{version}/…` and `/crm/bulk/{version}/…`, and `/v2/crm/…`, where results of bulk writes lie.
     pub(super) fn read(path: &str) -> Option<Self> {
+        if let Some(result) = path.strip_prefix("/v2/crm/") {
+            let segments = result.split('/').map(form::decode).collect();
+            return Some(Self { bulk: true, version: "v2".to_owned(), segments });
+        }
         let mut segments = path.strip_prefix("/crm/")?.split('/').peekable();
         let bulk = segments.next_if_eq(&"bulk").is_some();
-        segments.next().filter(|version| is_version(version))?;
+        let version = segments.next().filter(|version| is_version(version))?.to_owned();
         let segments = segments.map(|segment| form::decode(&segment.replace('+', "%2B"))).collect();
-        Some(Self { bulk, segments })
+        Some(Self { bulk, version, segments })
     }
 
     /// What follows the version.
@@ -70,7 +85,7 @@ pub(super) fn answer(crm: &mut Crm, ask: &Ask<'_>) -> Reply {
     crm.settle(ask.now);
     let segments = ask.path.segments();
     if ask.path.bulk {
-        return jobs::bulk(crm, ask, &segments);
+        return bulk::answer(crm, ask, &segments);
     }
     match segments.as_slice() {
         ["settings", "territories", ..] | ["users", _, "territories", ..] if !crm.territory_management => {
@@ -99,6 +114,7 @@ pub(super) fn answer(crm: &mut Crm, ask: &Ask<'_>) -> Reply {
             members::delink(crm, ask, id, Some(territory))
         }
         ["users", id, "territories", territory] => members::of_user(crm, ask, id, Some(territory)),
+        ["org", "photo"] => photos::of_organisation(crm, ask, None),
         ["org"] => metadata::organisation(crm, ask),
         ["settings", "modules"] => metadata::modules(crm, ask),
         ["settings", "modules", module] => metadata::module(crm, ask, module),
@@ -114,6 +130,11 @@ pub(super) fn answer(crm: &mut Crm, ask: &Ask<'_>) -> Reply {
         [module, "upsert"] => records::upsert(crm, ask, module),
         [module, "deleted"] => search::deleted(crm, ask, module),
         [module, id] => records::one(crm, ask, module, id),
+        [module, id, "Notes"] => notes::of_record(crm, ask, module, id),
+        [_, _, "Notes", note] => records::one(crm, ask, notes::MODULE, note),
+        [module, id, "Attachments"] => attachments::all(crm, ask, module, id),
+        [module, id, "Attachments", attachment] => attachments::one(crm, ask, module, id, attachment),
+        [module, id, "photo"] => photos::of_record(crm, ask, module, id, None),
         _ => replies::invalid_url(),
     }
 }

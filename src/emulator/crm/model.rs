@@ -77,6 +77,14 @@ impl Territory {
     }
 }
 
+impl Module {
+    /// Whether it has a field.
+    pub(super) fn has(&self, field: &str) -> bool {
+        let by_itself = ["id", "Id", "Created_Time", "Modified_Time"].contains(&field);
+        by_itself || self.fields.iter().any(|one| one.api_name == field)
+    }
+}
+
 impl Field {
     pub(super) fn new(id: String, api_name: &str) -> Self {
         let data_type = if api_name == "Email" { "email" } else { "text" };

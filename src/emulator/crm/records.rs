@@ -10,7 +10,7 @@ use super::items::{self, text, unknown_id};
 use super::metadata::unknown_module;
 use super::model::{Module, Record};
 use super::state::MOST;
-use super::{Ask, Crm};
+use super::{Ask, Crm, external, notes};
 use crate::emulator::replies::{self, Reply, success};
 
 /// What one call may write.
@@ -22,12 +22,12 @@ pub(super) fn all(crm: &mut Crm, ask: &Ask<'_>, name: &str) -> Reply {
         return unknown_module();
     };
     match ask.method.as_str() {
-        "GET" => list(module, ask, |_| true),
-        "POST" => {
-            items::each(crm, ask, LIST, StatusCode::CREATED, |crm, ask, item| create(crm, ask, name, item))
-        }
+        "GET" => list(module, ask, |_, _| true),
+        "POST" => items::each(crm, ask, LIST, StatusCode::CREATED, |crm, ask, item| {
+            create(crm, ask.wall, name, item)
+        }),
         "PUT" => items::each(crm, ask, LIST, StatusCode::OK, |crm, ask, item| {
-            change(crm, ask, name, text(item, "id").unwrap_or_default(), item)
+            change(crm, ask.wall, name, text(item, "id").unwrap_or_default(), item)
         }),
         "DELETE" => match items::ids(ask, LIST.1) {
             Ok(ids) => {
@@ -42,6 +42,7 @@ pub(super) fn all(crm: &mut Crm, ask: &Ask<'_>, name: &str) -> Reply {
 
 /// `/{module}/{id}`
 pub(super) fn one(crm: &mut Crm, ask: &Ask<'_>, name: &str, id: &str) -> Reply {
+    let id = &*external::id(crm, ask, name, id);
     let Some(module) = crm.module_mut(name) else {
         return unknown_module();
     };
@@ -59,9 +60,9 @@ pub(super) fn one(crm: &mut Crm, ask: &Ask<'_>, name: &str, id: &str) -> Reply {
                 None => Reply::empty(StatusCode::NO_CONTENT),
             }
         }
-        "PUT" => {
-            items::each(crm, ask, LIST, StatusCode::OK, |crm, ask, item| change(crm, ask, name, id, item))
-        }
+        "PUT" => items::each(crm, ask, LIST, StatusCode::OK, |crm, ask, item| {
+            change(crm, ask.wall, name, id, item)
+        }),
         "DELETE" => items::outcome(LIST.0, StatusCode::OK, vec![delete(crm, ask, name, id)]),
         _ => replies::invalid_method(),
     }
@@ -81,14 +82,24 @@ pub(super) fn upsert(crm: &mut Crm, ask: &Ask<'_>, name: &str) -> Reply {
         let same = |(_, record): &(&String, &Record)| email.is_some() && record.values.get("Email") == email;
         let id = records.and_then(|records| records.iter().find(same)).map(|(id, _)| id.clone());
         match id.as_deref().or_else(|| text(item, "id")) {
-            Some(id) => change(crm, ask, name, id, item),
-            None => create(crm, ask, name, item),
+            Some(id) => change(crm, ask.wall, name, id, item),
+            None => create(crm, ask.wall, name, item),
         }
     })
 }
 
+/// The id of a record that a path names, which must be there.
+pub(super) fn reach(crm: &mut Crm, ask: &Ask<'_>, name: &str, id: &str) -> Result<String, Reply> {
+    let id = external::id(crm, ask, name, id).into_owned();
+    match crm.module(name) {
+        None => Err(unknown_module()),
+        Some(module) if !module.records.contains_key(&id) => Err(items::refused(&unknown_id(&id))),
+        Some(_) => Ok(id),
+    }
+}
+
 /// With `If-Modified-Since` only what changed since then, or 304.
-pub(super) fn list(module: &Module, ask: &Ask<'_>, wanted: impl Fn(&Record) -> bool) -> Reply {
+pub(super) fn list(module: &Module, ask: &Ask<'_>, wanted: impl Fn(&str, &Record) -> bool) -> Reply {
     let since = match items::modified_since(ask) {
         Ok(since) => since,
         Err(reply) => return reply,
@@ -99,7 +110,7 @@ pub(super) fn list(module: &Module, ask: &Ask<'_>, wanted: impl Fn(&Record) -> b
         .records
         .iter()
         .filter(|(id, _)| ids.is_empty() || ids.contains(&id.as_str()))
-        .filter(|(_, record)| items::changed(record.modified, since) && wanted(record))
+        .filter(|(id, record)| items::changed(record.modified, since) && wanted(id, record))
         .map(|(id, record)| shown(id, record, &fields))
         .collect();
     if since.is_some() && rows.is_empty() {
@@ -108,27 +119,33 @@ pub(super) fn list(module: &Module, ask: &Ask<'_>, wanted: impl Fn(&Record) -> b
     items::list(ask, "data", rows, 200)
 }
 
-fn create(crm: &mut Crm, ask: &Ask<'_>, name: &str, item: &Map<String, Value>) -> Result<Value, Value> {
+pub(super) fn create(
+    crm: &mut Crm,
+    now: SystemTime,
+    name: &str,
+    item: &Map<String, Value>,
+) -> Result<Value, Value> {
     if crm.modules.iter().map(|module| module.records.len()).sum::<usize>() >= MOST {
         return Err(items::full());
     }
     let id = crm.new_id();
-    let record = Record { values: values(item), created: ask.wall, modified: ask.wall };
+    let values = if name == notes::MODULE { notes::checked(crm, item)? } else { values(item) };
+    let record = Record { values, created: now, modified: now };
     let details = details(&id, &record);
     records(crm, name).insert(id, record);
     Ok(success(details, "record added"))
 }
 
-fn change(
+pub(super) fn change(
     crm: &mut Crm,
-    ask: &Ask<'_>,
+    now: SystemTime,
     name: &str,
     id: &str,
     item: &Map<String, Value>,
 ) -> Result<Value, Value> {
     let record = records(crm, name).get_mut(id).ok_or_else(|| unknown_id(id))?;
     record.values.extend(values(item));
-    record.modified = ask.wall;
+    record.modified = now;
     Ok(success(details(id, record), "record updated"))
 }
 
@@ -154,6 +171,16 @@ fn values(item: &Map<String, Value>) -> Map<String, Value> {
 fn details(id: &str, record: &Record) -> Value {
     let time = |at: SystemTime| replies::iso(at);
     json!({ "id": id, "Created_Time": time(record.created), "Modified_Time": time(record.modified) })
+}
+
+/// The value of a field; null if there is none.
+pub(super) fn value(id: &str, record: &Record, name: &str) -> Value {
+    match name {
+        "id" | "Id" => Value::from(id),
+        "Created_Time" => Value::from(replies::iso(record.created)),
+        "Modified_Time" => Value::from(replies::iso(record.modified)),
+        _ => record.values.get(name).cloned().unwrap_or_default(),
+    }
 }
 
 fn shown(id: &str, record: &Record, fields: &[&str]) -> Value {

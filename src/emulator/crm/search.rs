@@ -43,16 +43,16 @@ pub(super) fn search(crm: &mut Crm, ask: &Ask<'_>, name: &str) -> Reply {
                 "invalid query formed",
             );
         };
-        return list(module, ask, |record| holds(record, field, value));
+        return list(module, ask, |_, record| holds(record, field, value));
     }
     for (parameter, field) in [("email", "Email"), ("phone", "Phone")] {
         if let Some(value) = ask.query.value(parameter) {
-            return list(module, ask, |record| holds(record, field, value));
+            return list(module, ask, |_, record| holds(record, field, value));
         }
     }
     let word = ask.query.value("word").unwrap_or_default().to_lowercase();
     let mentions = |value: &Value| value.as_str().is_some_and(|text| text.to_lowercase().contains(&word));
-    list(module, ask, |record| record.values.values().any(mentions))
+    list(module, ask, |_, record| record.values.values().any(mentions))
 }
 
 /// `/{module}/deleted`

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+use serde_json::{Value, json};
+
+use super::bulk::{self, Bulk};
 use super::files::Files;
-use super::model::{Field, Job, Module, Territory, User};
+use super::model::{Field, Job, Module, Record, Territory, User};
 use crate::clock::Instant;
 use crate::emulator::scenario::{CountAs, Scenario, Seed};
 
@@ -24,6 +27,8 @@ pub(in crate::emulator) struct Crm {
     pub(super) list_empty_territories: bool,
     pub(super) deletion_takes: Duration,
     pub(super) jobs: Vec<Job>,
+    pub(super) bulk_job_takes: Duration,
+    pub(super) bulk: Bulk,
     next_id: u64,
 }
 
@@ -41,6 +46,8 @@ impl Crm {
             list_empty_territories: scenario.list_empty_territories,
             deletion_takes: scenario.deletion_takes,
             jobs: Vec::new(),
+            bulk_job_takes: scenario.bulk_job_takes,
+            bulk: Bulk::default(),
             next_id: 1,
         };
         for user in &seed.users {
@@ -83,6 +90,7 @@ impl Crm {
         for user in due {
             self.remove_user(&user);
         }
+        bulk::settle(self, now);
     }
 
     /// Removes a user from everywhere; tells whether there was one.
@@ -140,6 +148,29 @@ impl Crm {
 
     pub(super) fn territory_mut(&mut self, id: &str) -> Option<&mut Territory> {
         self.territories.iter_mut().find(|territory| territory.id == id)
+    }
+
+    /// Whom the tokens stand for: the first user.
+    pub(super) fn me(&self) -> Value {
+        self.users
+            .first()
+            .map_or(Value::Null, |user| json!({ "name": user.name, "id": user.id, "email": user.email }))
+    }
+
+    pub(super) fn record(&self, module: &str, id: &str) -> Option<&Record> {
+        self.module(module)?.records.get(id)
+    }
+
+    /// What a record is called where another one mentions it.
+    pub(super) fn name_of(&self, module: &str, id: &str) -> Option<&str> {
+        let values = &self.record(module, id)?.values;
+        let names = ["Last_Name", "Account_Name", "Deal_Name", "Product_Name", "Note_Title", "Name"];
+        names.iter().find_map(|name| values.get(*name)?.as_str())
+    }
+
+    /// A module, by API name or id.
+    pub(super) fn module(&self, name: &str) -> Option<&Module> {
+        self.modules.iter().find(|module| module.api_name == name || module.id == name)
     }
 
     /// A module, by API name or id.

@@ -29,6 +29,8 @@ pub struct Scenario {
     pub(super) list_empty_territories: bool,
     #[serde(default = "shipped::deletion_takes", with = "span")]
     pub(super) deletion_takes: Duration,
+    #[serde(default = "shipped::bulk_job_takes", with = "span")]
+    pub(super) bulk_job_takes: Duration,
     #[serde(default = "shipped::limits")]
     pub(super) limits: Limits,
     #[serde(default = "shipped::quirks")]

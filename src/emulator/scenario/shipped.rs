@@ -25,6 +25,7 @@ from_shipped! {
     count_as: CountAs = count_as;
     list_empty_territories: bool = list_empty_territories;
     deletion_takes: Duration = deletion_takes;
+    bulk_job_takes: Duration = bulk_job_takes;
     limits: Limits = limits;
     quirks: Quirks = quirks;
     modules: Vec<ModuleSeed> = modules;

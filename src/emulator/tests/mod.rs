@@ -1,6 +1,8 @@
 //! The emulator as a caller meets it.
 
 mod accounts;
+mod attachments;
+mod bulk;
 mod crm;
 mod faults;
 mod sockets;
@@ -10,7 +12,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -81,6 +83,27 @@ impl Program {
             .header(AUTHORIZATION, format!("Zoho-oauthtoken {}", self.token))
             .body(Body::full(body));
         send(&self.zoho, request.unwrap()).await.unwrap()
+    }
+
+    /// Uploads one file in multipart.
+    async fn upload(&self, path: &str, name: &str, content: &[u8]) -> Answer {
+        let mut body =
+            format!("--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n")
+                .into_bytes();
+        body.extend_from_slice(content);
+        body.extend_from_slice(b"\r\n--b--\r\n");
+        let request = Request::post(format!("https://www.zohoapis.com{path}"))
+            .header(AUTHORIZATION, format!("Zoho-oauthtoken {}", self.token))
+            .header(CONTENT_TYPE, "multipart/form-data; boundary=b")
+            .body(Body::full(body));
+        send(&self.zoho, request.unwrap()).await.unwrap()
+    }
+
+    /// The id of a new record.
+    async fn create(&self, module: &str, record: Value) -> String {
+        let created = self.call("POST", &format!("/crm/v8/{module}"), json!({ "data": [record] })).await;
+        assert_eq!(created.status, StatusCode::CREATED, "{}", created.text());
+        created.json()["data"][0]["details"]["id"].as_str().unwrap().to_owned()
     }
 
     async fn get(&self, path: &str) -> Answer {

@@ -8,7 +8,7 @@ mod words;
 
 use std::time::Duration;
 
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::json;
 
@@ -16,6 +16,7 @@ use crate::admission::Crowded;
 use crate::callers::policy::Excess;
 use crate::net::body::{Body, BoxError};
 use crate::net::headers::visible;
+use crate::net::http1::Fault;
 use crate::net::paced::BrokenOff;
 use crate::net::transport::TransportError;
 use crate::oauth::Unavailable;
@@ -27,10 +28,14 @@ use crate::upstream::CallError;
 pub enum Refusal {
     /// The request could mean one thing to the sidecar and another to Zoho.
     Ambiguous(&'static str),
+    /// The request is not framed as RFC 9112 wants it, so that nobody can tell where the next one begins.
+    Malformed(Fault),
     /// The path and query are longer than this many bytes.
     UriTooLong(usize),
     /// A method that a proxy with credentials must not pass on.
     Method,
+    /// The caller expects something else than to be told to continue.
+    Expectation,
     /// A page of a browser asks.
     Browser,
     /// Callers are configured, and this one has shown itself to be none of them.
@@ -103,8 +108,12 @@ impl Refusal {
         use StatusCode as S;
         match self {
             Self::Ambiguous(_) => Kind(S::BAD_REQUEST, "SIDECAR_AMBIGUOUS_REQUEST", "http_request_error"),
+            Self::Malformed(fault) => of_fault(*fault),
             Self::UriTooLong(_) => Kind(S::URI_TOO_LONG, "SIDECAR_URI_TOO_LONG", "http_request_error"),
             Self::Method => Kind(S::BAD_REQUEST, "SIDECAR_METHOD_REFUSED", "http_request_denied"),
+            Self::Expectation => {
+                Kind(S::EXPECTATION_FAILED, "SIDECAR_EXPECTATION_FAILED", "http_request_error")
+            }
             Self::Browser => Kind(S::FORBIDDEN, "SIDECAR_BROWSER_REFUSED", "http_request_denied"),
             Self::CallerUnknown => Kind(S::UNAUTHORIZED, "SIDECAR_CALLER_UNKNOWN", "http_request_denied"),
             Self::CallerForbidden(_) => Kind(S::FORBIDDEN, "SIDECAR_CALLER_FORBIDDEN", "http_request_denied"),
@@ -203,6 +212,10 @@ impl Refusal {
         headers.insert("proxy-status", visible(&format!("zoho-sidecar; error={error_type}")));
         headers.insert("x-request-id", request_id.clone());
         headers.insert("cache-control", HeaderValue::from_static("no-store"));
+        if matches!(self, Self::Malformed(_)) {
+            // What follows cannot be told from what was refused.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if matches!(self, Self::CallerUnknown) {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -213,6 +226,19 @@ impl Refusal {
         }
         response
     }
+}
+
+fn of_fault(fault: Fault) -> Kind {
+    use StatusCode as S;
+    let (status, code) = match fault {
+        Fault::Version => (S::HTTP_VERSION_NOT_SUPPORTED, "SIDECAR_HTTP_VERSION"),
+        Fault::UnknownCoding => (S::NOT_IMPLEMENTED, "SIDECAR_TRANSFER_CODING"),
+        Fault::HeadTooLong(_) | Fault::TooManyHeaders(_) => {
+            (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "SIDECAR_HEAD_TOO_LARGE")
+        }
+        _ => (S::BAD_REQUEST, "SIDECAR_MALFORMED_REQUEST"),
+    };
+    Kind(status, code, "http_request_error")
 }
 
 fn wants_problem(headers: &HeaderMap) -> bool {
@@ -228,7 +254,7 @@ impl Refusal {
     pub(super) fn of_request_body(error: &BoxError) -> Self {
         match error.downcast_ref::<BrokenOff>() {
             Some(BrokenOff::Idle(limit) | BrokenOff::Total(limit)) => Self::RequestStalled(*limit),
-            None => Self::RequestBroken,
+            None => Fault::behind(&**error).map_or(Self::RequestBroken, Self::Malformed),
         }
     }
 }
@@ -279,6 +305,7 @@ impl From<&CallError> for Refusal {
             CallError::FirstByteTimeout(limit) => Self::FirstByteTimeout(*limit),
             CallError::CallerStalled(limit) => Self::RequestStalled(*limit),
             CallError::CallerBroke => Self::RequestBroken,
+            CallError::CallerMalformed(fault) => Self::Malformed(*fault),
             CallError::TotalTimeout(limit) => Self::TotalTimeout(*limit),
         }
     }

@@ -2,14 +2,17 @@
 
 use super::{Forbidden, Place, Refusal};
 use crate::callers::policy::Excess;
+use crate::net::http1::Fault;
 
 impl Refusal {
     /// What happened.
     pub(super) fn message(&self) -> String {
         match self {
             Self::Ambiguous(what) => format!("The request is ambiguous: {what}"),
+            Self::Malformed(fault) => format!("The request is malformed: {fault}"),
             Self::UriTooLong(limit) => format!("The path with its query is longer than {limit} bytes"),
             Self::Method => "This method is not passed on to Zoho".to_owned(),
+            Self::Expectation => "The request expects something that nobody here can promise".to_owned(),
             Self::Browser => "Pages of browsers may not use the sidecar's credentials".to_owned(),
             Self::CallerUnknown => "The sidecar serves known callers only, and this is none of them".to_owned(),
             Self::CallerForbidden(why) => why.message(),
@@ -39,8 +42,14 @@ impl Refusal {
     pub(super) fn remedy(&self) -> String {
         match self {
             Self::Ambiguous(_) => "send the request in its plain form".to_owned(),
+            Self::Malformed(Fault::HeadTooLong(_) | Fault::TooManyHeaders(_)) => {
+                "send less, or raise server.max_header_bytes or server.max_headers".to_owned()
+            }
+            Self::Malformed(Fault::Target) => "percent-encode it (RFC 3986 section 2.1)".to_owned(),
+            Self::Malformed(_) => "send HTTP/1.1 as RFC 9112 has it".to_owned(),
             Self::UriTooLong(_) => "send a shorter query, or raise server.max_uri_bytes".to_owned(),
             Self::Method => "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS".to_owned(),
+            Self::Expectation => "expect nothing but 100-continue".to_owned(),
             Self::Browser => "ask from a service; it sends neither Origin nor Sec-Fetch-Site".to_owned(),
             Self::CallerUnknown => {
                 "show what the sidecar knows the caller by: Authorization: Bearer TOKEN, a certificate, or the user of its process on a unix socket".to_owned()

@@ -130,12 +130,21 @@ async function downloaded(answer, kind) {
   return Buffer.concat(chunks);
 }
 
+function saved(name, content) {
+  const path = `${process.cwd()}/${name}`;
+  writeFileSync(path, content);
+  return path;
+}
+
+function upload(name, content) {
+  const body = new sdk.Files.BodyWrapper();
+  body.setFile([new sdk.StreamWrapper(null, null, saved(name, content))]);
+  return body;
+}
+
 async function files() {
   const content = Buffer.from(Array.from({ length: 16384 }, (_, n) => n % 256));
-  const path = `${process.cwd()}/made up.bin`;
-  writeFileSync(path, content);
-  const body = new sdk.Files.BodyWrapper();
-  body.setFile([new sdk.StreamWrapper(null, null, path)]);
+  const body = upload("made up.bin", content);
   const operations = new sdk.Files.FilesOperations();
   const [stored] = said(await operations.uploadFiles(body, ...maps()), sdk.Files.ActionWrapper).getData();
   assert(stored instanceof sdk.Files.SuccessResponse, stored.getMessage?.());
@@ -168,14 +177,32 @@ async function bulk() {
   assert.equal(result.subarray(0, 2).toString(), "PK");
 }
 
+/** The file of a bulk write, which goes to another of Zoho's hosts and names the organisation. */
+async function archive() {
+  const told = await new sdk.Org.OrgOperations().getOrganization();
+  const [organisation] = said(told, sdk.Org.ResponseWrapper).getOrg();
+  const body = new sdk.BulkWrite.FileBodyWrapper();
+  // The smallest archive there is: one without files.
+  const empty = Buffer.concat([Buffer.from("PK\x05\x06"), Buffer.alloc(18)]);
+  body.setFile(new sdk.StreamWrapper(null, null, saved("Leads.zip", empty)));
+  const headers = new sdk.HeaderMap();
+  const { UploadFileHeader } = sdk.BulkWrite;
+  await headers.add(UploadFileHeader.FEATURE, "bulk-write");
+  await headers.add(UploadFileHeader.X_CRM_ORG, String(organisation.getZgid()));
+  const answer = await new sdk.BulkWrite.BulkWriteOperations().uploadFile(body, headers);
+  assert(said(answer, sdk.BulkWrite.SuccessResponse).getDetails().get("file_id"));
+}
+
 /** A refusal of the sidecar is to the SDK what an error of Zoho's is, in the place of a download too. */
 async function refused() {
   const file = new sdk.ParameterMap();
   await file.add(sdk.Files.GetFileParam.ID, "made-up");
+  const long = Buffer.alloc(3_000_000);
   const answers = [
     [await new sdk.Territories.TerritoriesOperations().getTerritories(new sdk.ParameterMap()), sdk.Territories],
     [await new sdk.Org.OrgOperations().getOrganization(), sdk.Org],
     [await new sdk.Files.FilesOperations().getFile(file), sdk.Files],
+    [await new sdk.Files.FilesOperations().uploadFiles(upload("long.bin", long), ...maps()), sdk.Files],
   ];
   for (const [answer, { APIException }] of answers) {
     const error = await answer.getObject();
@@ -195,7 +222,7 @@ async function noToken() {
   await assert.rejects(asked, (error) => words(error).includes(CODE) || assert.fail(words(error)));
 }
 
-const scenarios = { count, settings, users, records, files, bulk, refused };
+const scenarios = { count, settings, users, records, files, bulk, archive, refused };
 const wanted = process.argv.slice(2);
 if (wanted[0] === "no-token") {
   await noToken();

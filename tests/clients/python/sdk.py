@@ -5,16 +5,20 @@ have from Zoho. The SDK swallows some of its own exceptions and then returns Non
 """
 
 import inspect
+import io
 import os
 import sys
 import time
+import zipfile
 
 import trap
 from zohocrmsdk.src.com.zoho.api.authenticator import OAuthToken
 from zohocrmsdk.src.com.zoho.crm.api import HeaderMap, Initializer, ParameterMap
-from zohocrmsdk.src.com.zoho.crm.api import bulk_read, fields, files, modules, record, territories, users
+from zohocrmsdk.src.com.zoho.crm.api import bulk_read, bulk_write, fields, files, modules, org, record
+from zohocrmsdk.src.com.zoho.crm.api import territories, users
 from zohocrmsdk.src.com.zoho.crm.api.dc import DataCenter
 from zohocrmsdk.src.com.zoho.crm.api.exception import SDKException
+from zohocrmsdk.src.com.zoho.crm.api.sdk_config import SDKConfig
 from zohocrmsdk.src.com.zoho.crm.api.util import Choice, StreamWrapper
 
 SIDECAR = os.environ["SIDECAR"]
@@ -32,7 +36,9 @@ def begin():
     for given in ("refresh_token", "grant_token"):
         if given.upper() in os.environ:
             credentials[given] = os.environ[given.upper()]
-    Initializer.initialize(environment, OAuthToken(**credentials))
+    # With it the SDK asks for the fields of every module before the first record, and keeps them in a file.
+    config = SDKConfig(auto_refresh_fields="AUTO_REFRESH" in os.environ)
+    Initializer.initialize(environment, OAuthToken(**credentials), sdk_config=config)
 
 
 def ask(what, **given):
@@ -133,15 +139,19 @@ def downloaded(answer, kind):
     return b"".join(said(answer, kind).get_file().get_stream())
 
 
-def upload():
-    content = bytes(range(256)) * 64
-    path = os.path.join(os.getcwd(), "made up.bin")
+def stored(name, content):
+    path = os.path.join(os.getcwd(), name)
     with open(path, "wb") as file:
         file.write(content)
+    return StreamWrapper(file_path=path)
+
+
+def upload():
+    content = bytes(range(256)) * 64
     body = files.BodyWrapper()
-    body.set_file([StreamWrapper(file_path=path)])
-    stored = said(ask(files.FilesOperations().upload_files, request=body), files.ActionWrapper)
-    (item,) = stored.get_data()
+    body.set_file([stored("made up.bin", content)])
+    kept = said(ask(files.FilesOperations().upload_files, request=body), files.ActionWrapper)
+    (item,) = kept.get_data()
     assert isinstance(item, files.SuccessResponse), vars(item)
     wanted = ParameterMap()
     wanted.add(files.GetFileParam.id, item.get_details()["id"])
@@ -156,6 +166,9 @@ def bulk():
     query.set_fields(["Last_Name"])
     body = one_of(bulk_read, "BodyWrapper", "RequestWrapper")()
     body.set_query(query)
+    leads = {"module_api_name": "Leads"}
+    operations = ask(record.RecordOperations, **leads)
+    done(ask(operations.create_records, request=wrapped({"Last_Name": "Made-Up in bulk"}), **leads), 201)
     operations = bulk_read.BulkReadOperations()
     (begun,) = said(operations.create_bulk_read_job(body), bulk_read.ActionWrapper, 201).get_data()
     assert isinstance(begun, bulk_read.SuccessResponse), vars(begun)
@@ -168,14 +181,35 @@ def bulk():
     else:
         raise AssertionError("the job did not end")
     result = downloaded(operations.download_result(job), bulk_read.FileBodyWrapper)
-    assert result.startswith(b"PK"), result[:20]
+    with zipfile.ZipFile(io.BytesIO(result)) as archive:
+        (table,) = (archive.read(name) for name in archive.namelist())
+    assert b"Made-Up in bulk" in table, table
+
+
+def archive():
+    """The file of a bulk write, which goes to another of Zoho's hosts and names the organisation."""
+    organisation = said(org.OrgOperations().get_organization(), org.ResponseWrapper).get_org()[0]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("Leads.csv", "Last_Name\nMade-Up in bulk\n")
+    body = bulk_write.FileBodyWrapper()
+    body.set_file(stored("Leads.zip", packed.getvalue()))
+    headers = HeaderMap()
+    headers.add(bulk_write.UploadFileHeader.feature, "bulk-write")
+    headers.add(bulk_write.UploadFileHeader.x_crm_org, str(organisation.get_zgid()))
+    operations = bulk_write.BulkWriteOperations()
+    uploaded = said(operations.upload_file(body, headers), bulk_write.SuccessResponse)
+    assert uploaded.get_details()["file_id"], uploaded.get_details()
 
 
 def refused():
     """A refusal of the sidecar is to the SDK what an error of Zoho's is, in the place of a download too."""
     file = ParameterMap()
     file.add(files.GetFileParam.id, "made-up")
+    upload = files.BodyWrapper()
+    upload.set_file([stored("long.bin", bytes(3_000_000))])
     answers = [
+        (ask(files.FilesOperations().upload_files, request=upload), files.APIException),
         (ask(territories.TerritoriesOperations().get_territories), territories.APIException),
         (ask(modules.ModulesOperations().get_modules), modules.APIException),
         (ask(files.FilesOperations().get_file, param_instance=file), files.APIException),
@@ -207,6 +241,7 @@ SCENARIOS = {
     "records": records,
     "files": upload,
     "bulk": bulk,
+    "archive": archive,
     "refused": refused,
 }
 

@@ -1,0 +1,19 @@
+//! Records named by a value of the caller's own system: `X-EXTERNAL: Leads.Number,Products.Article`.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::{Ask, Crm, criteria};
+
+/// The id of the record that a segment of the path names: itself, or, where the header names a field of the
+/// module, the record whose field holds it.
+pub(super) fn id<'a>(crm: &Crm, ask: &Ask<'_>, module: &str, named: &'a str) -> Cow<'a, str> {
+    let header = ask.headers.get("x-external").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut fields = header.split(',').filter_map(|pair| pair.trim().split_once('.'));
+    let Some((_, field)) = fields.find(|(of, _)| *of == module) else { return Cow::Borrowed(named) };
+    let holds = |value: &Value| criteria::text(value) == named;
+    let records = crm.module(module).into_iter().flat_map(|module| &module.records);
+    let mut found = records.filter(|(_, record)| record.values.get(field).is_some_and(holds));
+    found.next().map_or(Cow::Borrowed(named), |(id, _)| Cow::Owned(id.clone()))
+}

@@ -1,0 +1,336 @@
+//! A connection whose HTTP/1 framing is looked at before hyper reads it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+use crate::net::http1::head::Limits;
+use crate::net::http1::{Fault, Inspector, Verdict};
+
+/// What hyper gets to read in place of a head that must not pass, so that the refusal goes the way of every
+/// answer: in its turn behind those of earlier requests, counted and logged.
+const STAND_IN: &[u8] = b"- * HTTP/1.1\r\nhost: -\r\n\r\n";
+
+/// How long what a caller still sends is taken in and thrown away after its connection was closed for writing.
+/// A system that closes a socket with unread bytes resets the connection, and the caller loses an answer
+/// that it has not read yet (RFC 9112 section 9.6).
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Bytes that are read at once where hyper's own buffer cannot be used.
+const PIECE: usize = 4096;
+
+/// Passes on what is framed as RFC 9112 wants it, and nothing else.
+pub(super) struct Strict<T> {
+    io: T,
+    inspector: Inspector,
+    stage: Stage,
+    /// The beginning of a head.
+    held: Vec<u8>,
+    /// What hyper may read, and how much of it it has.
+    ready: Vec<u8>,
+    taken: usize,
+    finding: Arc<Finding>,
+    lingering: Option<Pin<Box<Sleep>>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing was wrong yet.
+    Open,
+    /// A head was replaced; nothing is read any more.
+    Replaced,
+    /// A body is malformed, and ends in an error.
+    Broken(Fault),
+}
+
+/// Which request of a connection is only the stand-in for one that must not pass, and why.
+#[derive(Debug, Default)]
+pub(super) struct Finding(OnceLock<(u64, Fault)>);
+
+impl Finding {
+    /// What is wrong with the request of this number, counted from 1.
+    pub(super) fn of(&self, number: u64) -> Option<Fault> {
+        self.0.get().filter(|(found, _)| *found == number).map(|(_, fault)| *fault)
+    }
+}
+
+impl<T> Strict<T> {
+    pub(super) fn new(io: T, limits: Limits) -> Self {
+        Self {
+            io,
+            inspector: Inspector::new(limits),
+            stage: Stage::Open,
+            held: Vec::new(),
+            ready: Vec::new(),
+            taken: 0,
+            finding: Arc::default(),
+            lingering: None,
+        }
+    }
+
+    /// Where it tells what it finds.
+    pub(super) fn finding(&self) -> Arc<Finding> {
+        self.finding.clone()
+    }
+
+    /// Nothing more passes.
+    fn refuse(&mut self, fault: Fault) {
+        self.held = Vec::new();
+        if self.inspector.is_within_body() {
+            self.stage = Stage::Broken(fault);
+            return;
+        }
+        let number = self.inspector.heads() + 1;
+        self.finding.0.set((number, fault)).expect("nothing is looked at after the first fault");
+        self.stage = Stage::Replaced;
+        self.ready.extend_from_slice(STAND_IN);
+    }
+
+    fn hand_over(&mut self, buffer: &mut ReadBuf<'_>) {
+        let piece = (self.ready.len() - self.taken).min(buffer.remaining());
+        buffer.put_slice(&self.ready[self.taken..self.taken + piece]);
+        self.taken += piece;
+        if self.taken == self.ready.len() {
+            (self.ready, self.taken) = (Vec::new(), 0);
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> Strict<T> {
+    /// Reads straight into hyper's buffer, and takes back what must not pass.
+    fn poll_straight(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<Read>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+        let came = &buffer.filled()[before..];
+        if came.is_empty() {
+            return Poll::Ready(Ok(Read::End));
+        }
+        let (passed, verdict) = self.inspector.advance(came);
+        match verdict {
+            Verdict::Pass => {}
+            Verdict::Hold => self.held.extend_from_slice(&came[passed..]),
+            Verdict::Broken(fault) => self.refuse(fault),
+        }
+        buffer.set_filled(before + passed);
+        Poll::Ready(Ok(if passed > 0 { Read::Passed } else { Read::Nothing }))
+    }
+
+    /// Reads more of a head that is held.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
+        let mut piece = [0; PIECE];
+        let mut came = ReadBuf::new(&mut piece);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut came))?;
+        if came.filled().is_empty() {
+            return Poll::Ready(Ok(Read::End));
+        }
+        self.held.extend_from_slice(came.filled());
+        let (passed, verdict) = self.inspector.advance(&self.held);
+        let rest = self.held.split_off(passed);
+        self.ready = std::mem::replace(&mut self.held, rest);
+        if let Verdict::Broken(fault) = verdict {
+            self.refuse(fault);
+        }
+        Poll::Ready(Ok(Read::Nothing))
+    }
+
+    /// Takes in and throws away, until the caller has closed too or time is up.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let time = self.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        if time.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        loop {
+            let mut piece = [0; PIECE];
+            let mut thrown = ReadBuf::new(&mut piece);
+            match ready!(Pin::new(&mut self.io).poll_read(cx, &mut thrown)) {
+                Ok(()) if !thrown.filled().is_empty() => {}
+                Ok(()) | Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// Whether the caller may still be sending what nobody will read.
+    fn is_midway(&self) -> bool {
+        self.stage != Stage::Open || !self.held.is_empty() || !self.inspector.is_between_requests()
+    }
+}
+
+/// What came of a read.
+enum Read {
+    /// Bytes that hyper has now.
+    Passed,
+    /// None that hyper may read straight away.
+    Nothing,
+    /// The end of the connection.
+    End,
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Strict<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            if !this.ready.is_empty() {
+                this.hand_over(buffer);
+                return Poll::Ready(Ok(()));
+            }
+            match this.stage {
+                Stage::Open => {}
+                // The refusal is made at once, and writing it needs no reading.
+                Stage::Replaced => return Poll::Pending,
+                Stage::Broken(fault) => {
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, fault)));
+                }
+            }
+            let read = if this.held.is_empty() {
+                ready!(this.poll_straight(cx, buffer))
+            } else {
+                ready!(this.poll_held(cx))
+            };
+            match read? {
+                Read::Passed | Read::End => return Poll::Ready(Ok(())),
+                Read::Nothing => {}
+            }
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.lingering.is_none() {
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            if !self.is_midway() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        self.poll_linger(cx).map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    const GET: &[u8] = b"GET /crm HTTP/1.1\r\nhost: a\r\n\r\n";
+    const POST: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+
+    fn strict() -> (DuplexStream, Strict<DuplexStream>) {
+        let (theirs, ours) = duplex(64 * 1024);
+        (theirs, Strict::new(ours, Limits { bytes: 1024, headers: 10 }))
+    }
+
+    /// What can be read before nothing more comes.
+    async fn read(strict: &mut Strict<DuplexStream>) -> Vec<u8> {
+        let mut read = Vec::new();
+        while let Ok(Ok(1..)) = tokio::time::timeout(Duration::from_secs(1), strict.read_buf(&mut read)).await
+        {
+        }
+        read
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_pass_unchanged_however_they_come() {
+        for size in [1, 7, 1000] {
+            let (mut theirs, mut ours) = strict();
+            let sent = [GET, POST, b"5\r\nhello\r\n0\r\n\r\n", GET].concat();
+            for piece in sent.chunks(size) {
+                theirs.write_all(piece).await.unwrap();
+                // Each piece is a read of its own.
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(read(&mut ours).await, sent, "by {size}");
+            assert_eq!(ours.finding().of(1), None);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_must_not_pass_is_replaced_in_its_turn() {
+        for size in [1, 7, 1000] {
+            let (mut theirs, mut ours) = strict();
+            let sent = [GET, b"GET / HTTP/1.1\nhost: a\n\n", GET].concat();
+            for piece in sent.chunks(size) {
+                theirs.write_all(piece).await.unwrap();
+            }
+            assert_eq!(read(&mut ours).await, [GET, STAND_IN].concat(), "by {size}");
+            let finding = ours.finding();
+            let found: Vec<_> = (0..4).map(|number| finding.of(number)).collect();
+            assert_eq!(found, [None, None, Some(Fault::BareLineFeed), None]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_is_malformed_ends_in_an_error() {
+        let (mut theirs, mut ours) = strict();
+        theirs.write_all(&[POST, b"5\r\nhello\n0\r\n\r\n"].concat()).await.unwrap();
+        let mut read = Vec::new();
+        let error = ours.read_to_end(&mut read).await.unwrap_err();
+        assert_eq!(error.to_string(), Fault::ChunkEnd.to_string());
+        assert_eq!(read, [POST, b"5\r\nhello"].concat());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_still_sent_after_the_end_is_taken_in_for_a_while() {
+        let (mut theirs, mut ours) = strict();
+        theirs.write_all(&[POST, b"5\r\nhel"].concat()).await.unwrap();
+        let mut passed = [0; 8];
+        ours.read_exact(&mut passed).await.unwrap();
+
+        let closing = tokio::spawn(async move { ours.shutdown().await });
+        theirs.write_all(&vec![0; 200 * 1024]).await.unwrap();
+        drop(theirs);
+        closing.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_goes_on_and_on_is_not_listened_to_for_ever() {
+        let (mut theirs, mut ours) = strict();
+        theirs.write_all(&POST[..20]).await.unwrap();
+        assert!(read(&mut ours).await.is_empty());
+        let clock = Clock::system();
+        let began = clock.now();
+        ours.shutdown().await.unwrap();
+        assert_eq!(clock.now() - began, LINGER);
+        drop(theirs);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_between_requests_closes_at_once() {
+        let (mut theirs, mut ours) = strict();
+        theirs.write_all(GET).await.unwrap();
+        assert_eq!(read(&mut ours).await, GET);
+        let clock = Clock::system();
+        let began = clock.now();
+        ours.shutdown().await.unwrap();
+        assert_eq!(clock.now() - began, Duration::ZERO);
+    }
+}

@@ -1,0 +1,78 @@
+//! What the body of a composite request does. The bytes are the body.
+
+use http::Method;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+use zoho_sidecar::zoho::composite::{Part, parts};
+use zoho_sidecar::zoho::path::{has_dot_segment, lenient_reading};
+
+const OUTER: &str = "/crm/v8/__composite_requests";
+
+pub fn hold(bytes: &[u8]) {
+    let read = parts(OUTER, bytes);
+    let is_json =
+        std::str::from_utf8(bytes).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
+    let value = serde_json::from_slice::<Value>(bytes).ok();
+    if is_json && value.is_none() {
+        return; // numbers too large or lists too deep for `Value`, and nobody else's business
+    }
+    let Some(items) = value.as_ref().and_then(calls) else {
+        assert_eq!(read, None, "this is no composite request");
+        return;
+    };
+    let value = value.as_ref().expect("its calls were found");
+    let twice = parts(OUTER, &serde_json::to_vec_pretty(value).expect("a value can be written"));
+    if let Some(read) = read {
+        assert_eq!(Some(&read), twice.as_ref(), "spaces and order mean nothing");
+        every_call_is_found(&items, &read);
+    }
+    if let Some(expected) = items.iter().map(|item| plain(item)).collect::<Option<Vec<_>>>() {
+        assert_eq!(twice, Some(expected), "what is plain is read");
+    }
+}
+
+/// The calls of a body of the right shape.
+fn calls(value: &Value) -> Option<Vec<&serde_json::Map<String, Value>>> {
+    let items = value.as_object()?.get("__composite_requests")?.as_array()?;
+    items.iter().map(Value::as_object).collect()
+}
+
+/// A call as it is read where nothing about it is odd: a method in capitals, a path from `/crm/` on.
+fn plain(item: &serde_json::Map<String, Value>) -> Option<Part> {
+    let method = item.get("method")?.as_str()?;
+    let uri = item.get("uri")?.as_str()?;
+    let is_method = ["GET", "POST", "PUT", "PATCH", "DELETE"].contains(&method);
+    let path = uri.split(['?', '#']).next()?;
+    let is_spaced = path.contains(|c: char| c.is_whitespace() || c.is_control());
+    let is_plain =
+        path.starts_with("/crm/") && !is_spaced && !has_dot_segment(path) && lenient_reading(path).is_none();
+    let method = Method::from_bytes(method.as_bytes()).ok()?;
+    let renames = |name: &String| {
+        let name = name.to_ascii_lowercase().replace('_', "-");
+        ["x-http-method-override", "x-method-override", "x-http-method"].contains(&name.as_str())
+    };
+    let is_renamed = match item.get("headers") {
+        None | Some(Value::Null) => false,
+        Some(headers) => headers.as_object()?.keys().any(renames),
+    };
+    let is_certain = !uri.contains("@{") && !is_renamed;
+    (is_method && is_plain).then(|| Part { method, path: path.to_owned(), is_plain: is_certain })
+}
+
+fn every_call_is_found(items: &[&serde_json::Map<String, Value>], read: &[Part]) {
+    let word = |item: &serde_json::Map<String, Value>| {
+        item.get("method").and_then(Value::as_str).unwrap_or("GET").to_ascii_uppercase()
+    };
+    assert_eq!(
+        items.iter().map(|item| word(item)).collect::<Vec<_>>(),
+        read.iter().map(|part| part.method.as_str().to_owned()).collect::<Vec<_>>()
+    );
+    for (item, Part { path, .. }) in items.iter().zip(read) {
+        let uri = item["uri"].as_str().expect("what was read is a text");
+        assert!(path.starts_with('/') && !path.contains(['?', '#']), "{uri} became {path}");
+        assert!(!has_dot_segment(path), "{uri} became {path}, which could be anything");
+        assert_eq!(lenient_reading(path), None, "{uri} became {path}, which could be read otherwise");
+        let last = path.rsplit('/').next().unwrap_or_default();
+        assert!(uri.split(['?', '#']).next().is_some_and(|uri| uri.ends_with(last)), "{uri} became {path}");
+    }
+}
