@@ -92,7 +92,7 @@ fn number(section: &Section<'_>, tenants: &Tenants, name: &str) -> Option<usize>
         };
         section.wrong("tenants", format!("there is no tenant \"{name}\""), remedy);
     }
-    Some(found?.number)
+    found.map(|tenant| tenant.number)
 }
 
 /// `"all"`, or a list that is not empty.

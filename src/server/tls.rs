@@ -126,12 +126,13 @@ impl Tls {
         let mut seen = Ok(self.seen);
         loop {
             tokio::time::sleep(self.settings.poll).await;
-            let (now, config) = self.look();
+            let files = Files::read(&self.settings);
+            let now = files.as_ref().map(Files::digest).map_err(TlsError::path);
             if now == seen {
                 continue;
             }
             seen = now;
-            match config {
+            match files.and_then(|files| server_config(&self.settings, &files)) {
                 Ok(config) => {
                     self.current.store(config);
                     self.counts.renewed.inc();
@@ -147,21 +148,16 @@ impl Tls {
             }
         }
     }
-
-    /// What the files hold, or which of them cannot be read, and what comes of it.
-    fn look(&self) -> (Result<Seen, PathBuf>, Result<Arc<ServerConfig>, TlsError>) {
-        match Files::read(&self.settings) {
-            Ok(files) => (Ok(files.digest()), server_config(&self.settings, &files)),
-            Err(error) => (Err(error.path()), Err(error)),
-        }
-    }
 }
 
 impl TlsError {
-    fn path(&self) -> PathBuf {
+    /// The file it is about, if it is about one.
+    fn path(&self) -> Option<PathBuf> {
         match self {
-            Self::File { path, .. } | Self::NoCertificate { path } | Self::NoKey { path } => path.clone(),
-            Self::Pair(_) | Self::Clients(_) => PathBuf::new(),
+            Self::File { path, .. } | Self::NoCertificate { path } | Self::NoKey { path } => {
+                Some(path.clone())
+            }
+            Self::Pair(_) | Self::Clients(_) => None,
         }
     }
 }
