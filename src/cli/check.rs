@@ -52,7 +52,7 @@ fn described(caller: &Caller, rules: &Rulebook) -> String {
         parts.push(format!("only {}", methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")));
     }
     if let Some(paths) = &policy.paths {
-        parts.push(format!("{} kinds of path", paths.len()));
+        parts.push(format!("{} kind{} of path", paths.len(), plural(paths.len())));
     }
     if policy.read_only {
         parts.push("read-only".to_owned());

@@ -71,9 +71,10 @@ async fn with_a_caller_configured_who_is_none_is_refused() {
         assert_eq!(answer.code(), "SIDECAR_CALLER_UNKNOWN");
         assert_eq!(answer.header("www-authenticate"), "Bearer");
     }
+    world.send(request(Method::OPTIONS, "*", "")).await.assert_status(401);
     assert_eq!(world.calls(), 1);
     let series = r#"zoho_sidecar_caller_refusals_total{caller="unknown",reason="unknown",mode="enforce"}"#;
-    assert_eq!(world.metric(series), Some(4.0));
+    assert_eq!(world.metric(series), Some(5.0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -27,6 +27,21 @@ async fn check_of_a_sound_configuration_tells_what_would_be_served_and_ends_with
 }
 
 #[tokio::test]
+async fn check_tells_who_may_use_what() {
+    let (zoho, directory) = (Zoho::start().await, tempdir().unwrap());
+    let callers = "[callers.billing]\nanybody = true\ntenants = [\"acme\"]\nmethods = [\"GET\", \"POST\"]\n\
+                   paths = [\"/crm/{version}/**\"]\nread_only = true\nmode = \"shadow\"\n";
+    let told = |end: crate::sidecar::Ended| end.lines.join("\n");
+
+    let open = told(ended(with_files("check", directory.path(), &[&zoho.config()])).await);
+    let held = told(ended(with_files("check", directory.path(), &[&zoho.config(), callers])).await);
+
+    assert!(open.contains("callers    everybody who can connect"), "{open}");
+    let line = "caller     billing: known by anybody; only acme; only GET, POST; 1 kind of path; read-only; shadow: only told, not refused";
+    assert!(held.contains(line), "{held}");
+}
+
+#[tokio::test]
 async fn check_opens_no_port_and_spends_no_mint() {
     let (zoho, directory) = (Zoho::start().await, tempdir().unwrap());
     let taken = TcpListener::bind(ANY_PORT).unwrap();
