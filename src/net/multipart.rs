@@ -1,6 +1,6 @@
 //! Taking apart a multipart body (RFC 7578) that is in memory.
 
-use super::form;
+use percent_encoding::percent_decode_str;
 
 /// One part.
 pub struct Part<'a> {
@@ -61,7 +61,8 @@ fn parameter(parameters: &str, name: &str) -> Option<String> {
     parameters.split(';').find_map(|parameter| {
         let (key, value) = parameter.split_once('=')?;
         let value = value.trim().trim_matches('"');
-        key.trim().eq_ignore_ascii_case(name).then(|| form::decode(&value.replace('+', "%2B")))
+        let decoded = || percent_decode_str(value).decode_utf8_lossy().into_owned();
+        key.trim().eq_ignore_ascii_case(name).then(decoded)
     })
 }
 

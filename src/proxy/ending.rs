@@ -8,7 +8,6 @@ use http_body::Body as HttpBody;
 use serde_json::Value;
 
 use super::account::{self, Account, Facts, Label};
-use super::accounts::is_token_path;
 use super::answer::{self, Asked, CacheStatus};
 use super::call::{Call, Reading};
 use super::delivery::Delivery;
@@ -21,6 +20,7 @@ use crate::callers::Identity;
 use crate::net::body::Body;
 use crate::net::unread::given_up_when_unread;
 use crate::telemetry::outcome::Outcome;
+use crate::zoho::path::is_token_path;
 
 impl Proxy {
     /// Sends Zoho's answer on its way to the caller.
@@ -130,20 +130,7 @@ impl Proxy {
         if *refusal == Refusal::CallerUnknown {
             self.count_unknown();
         }
-        let facts = Facts {
-            arrived: arrival.at,
-            arrived_wall: arrival.wall,
-            request_id: Cow::Borrowed(&arrival.request_id),
-            method: Cow::Borrowed(request.method()),
-            path: Cow::Borrowed(request.uri().path()),
-            caller: caller.number(),
-            tenant: None,
-            label: Label::Unknown,
-            status: refusal.status(),
-            outcome: Outcome::Refused,
-            refusal: None,
-            upstream: None,
-        };
+        let facts = Self::facts_unread(request, caller, arrival);
         self.answer_refusal(facts, request.headers(), refusal)
     }
 
@@ -200,6 +187,28 @@ impl Proxy {
             account::write(&shared.books, &facts, bytes, false);
         }
         response
+    }
+
+    /// What the log tells of a request of which nothing is known but who sent it.
+    pub(super) fn facts_unread<'a, B>(
+        request: &'a Request<B>,
+        caller: Identity,
+        arrival: &'a Arrival,
+    ) -> Facts<'a> {
+        Facts {
+            arrived: arrival.at,
+            arrived_wall: arrival.wall,
+            request_id: Cow::Borrowed(&arrival.request_id),
+            method: Cow::Borrowed(request.method()),
+            path: Cow::Borrowed(request.uri().path()),
+            caller: caller.number(),
+            tenant: None,
+            label: Label::Unknown,
+            status: StatusCode::OK,
+            outcome: Outcome::Refused,
+            refusal: None,
+            upstream: None,
+        }
     }
 
     /// What the log tells of a request that was just read.

@@ -1,7 +1,5 @@
 //! `OPTIONS` about the sidecar itself, and not about a resource of Zoho's.
 
-use std::borrow::Cow;
-
 use http::header::{ALLOW, HeaderValue, MAX_FORWARDS};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
@@ -39,20 +37,7 @@ impl Proxy {
         let (shared, status, outcome) = (&*self.shared, StatusCode::NO_CONTENT, Outcome::StandIn);
         shared.counters.of(None, Label::Unknown).count(status, outcome);
         if shared.books.log.is_on() {
-            let facts = Facts {
-                arrived: arrival.at,
-                arrived_wall: arrival.wall,
-                request_id: Cow::Borrowed(&arrival.request_id),
-                method: Cow::Borrowed(request.method()),
-                path: Cow::Borrowed(request.uri().path()),
-                caller: caller.number(),
-                tenant: None,
-                label: Label::Unknown,
-                status,
-                outcome,
-                refusal: None,
-                upstream: None,
-            };
+            let facts = Facts { status, outcome, ..Self::facts_unread(&request, caller, arrival) };
             account::write(&shared.books, &facts, 0, false);
         }
         let mut response = Response::new(Body::empty());

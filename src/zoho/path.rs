@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use http::Method;
+use percent_encoding::percent_decode_str;
 
 /// Which host of a data centre serves a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,28 +45,16 @@ pub fn is_version(segment: &str) -> bool {
     }
 }
 
+/// Whether a path, with or without a tenant's base, is the one at which clients ask for tokens: they show their
+/// users the member `error` of an answer, and nothing else.
+pub fn is_token_path(path: &str) -> bool {
+    path.ends_with("/oauth/v2/token")
+}
+
 /// The text that a path or a segment of one stands for (RFC 3986 section 2.1); what is no valid encoding stays as it
 /// is.
 pub fn decoded(segment: &str) -> Cow<'_, str> {
-    if !segment.contains('%') {
-        return Cow::Borrowed(segment);
-    }
-    let bytes = segment.as_bytes();
-    let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
-    let (mut text, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while at < bytes.len() {
-        match (bytes[at], digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                text.push(u8::try_from(high * 16 + low).expect("two hexadecimal digits make a byte"));
-                at += 3;
-            }
-            (byte, ..) => {
-                text.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8(text).map_or(Cow::Borrowed(segment), Cow::Owned)
+    percent_decode_str(segment).decode_utf8().unwrap_or(Cow::Borrowed(segment))
 }
 
 /// What kind of resource a path speaks of; a closed list, so that it can label metrics.

@@ -135,12 +135,6 @@ impl Proxy {
     }
 }
 
-/// Whether a path, with or without a tenant's base, is the one at which clients ask for tokens: they show their
-/// users the member `error` of an answer, and nothing else.
-pub(super) fn is_token_path(path: &str) -> bool {
-    path.ends_with("/oauth/v2/token")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
