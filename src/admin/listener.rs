@@ -18,8 +18,8 @@ use tower_http::timeout::TimeoutLayer;
 
 use super::{Access, Admin};
 use crate::net::body::{Body, BoxError};
+use crate::net::patient::Patient;
 use crate::server::address::{Listener, Stream};
-use crate::server::patient::Patient;
 
 /// Longer than any page takes.
 const TIMEOUT: Duration = Duration::from_secs(10);

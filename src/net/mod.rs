@@ -7,6 +7,7 @@
 //! - [`http1`]: the framing of HTTP/1 requests, read strictly
 //! - [`origin`]: scheme, host and port of a server
 //! - [`peer`]: who is at the other end of a connection
+//! - [`patient`]: peers that do not read what is written to them
 //! - [`paced`]: bodies held to time limits
 //! - [`transport`]: the one seam to the network
 //! - [`client`]: that seam over hyper's pooled client and rustls
@@ -24,6 +25,7 @@ pub mod http1;
 pub mod multipart;
 pub mod origin;
 pub mod paced;
+pub mod patient;
 pub mod peer;
 pub mod tls;
 pub mod transport;

@@ -13,7 +13,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use super::address::Stream;
-use super::patient::Patient;
 use super::severable::{Severable, Severed};
 use super::shell::{self, Shell};
 use super::strict::Strict;
@@ -21,6 +20,7 @@ use super::tls::{self, Tls};
 use super::{Greet, Handler, Phase, Settings};
 use crate::net::body::BoxError;
 use crate::net::http1::head;
+use crate::net::patient::Patient;
 use crate::net::peer::Peer;
 
 /// The limits of a connection.

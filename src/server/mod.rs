@@ -4,7 +4,6 @@
 //! - [`worker`]: threads that serve connections, each with a runtime of its own
 //! - [`connection`]: one connection and its limits
 //! - [`descriptors`]: how many connections the system admits
-//! - [`patient`]: callers that do not read what is written to them
 //! - [`severable`]: connections that can be severed
 //! - [`shell`]: what every request gets alike
 //! - [`strict`]: HTTP/1 framing looked at before hyper reads it
@@ -16,7 +15,6 @@
 pub mod address;
 mod connection;
 mod descriptors;
-pub mod patient;
 mod severable;
 mod shell;
 mod strict;
