@@ -280,6 +280,7 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 fn direct() -> Settings {
     Settings {
         connect_timeout: PATIENCE,
+        write_timeout: PATIENCE,
         max_connections: 100,
         pool_idle_timeout: PATIENCE,
         pool_max_idle_per_host: 4,

@@ -36,6 +36,7 @@ async fn ask(options: &PurgeOptions) -> Result<u64, String> {
     let request = request(options)?;
     let settings = Settings {
         connect_timeout: Duration::from_secs(5),
+        write_timeout: Duration::from_secs(5),
         max_connections: 1,
         pool_idle_timeout: Duration::from_secs(1),
         pool_max_idle_per_host: 1,

@@ -182,9 +182,11 @@ pub(super) fn upstream(section: Section<'_>) -> Upstream {
         }
         Some(path)
     };
+    let idle_timeout = section.limit("idle_timeout");
     let upstream = Upstream {
         connections: net::client::Settings {
             connect_timeout: section.limit("connect_timeout"),
+            write_timeout: idle_timeout,
             max_connections: section.number("max_connections", 1, 1_000_000),
             pool_idle_timeout: section.duration("pool_idle_timeout"),
             pool_max_idle_per_host: section.number("pool_max_idle_per_host", 0, 10_000),
@@ -193,7 +195,7 @@ pub(super) fn upstream(section: Section<'_>) -> Upstream {
         },
         limits: upstream::Settings {
             first_byte_timeout: section.limit("first_byte_timeout"),
-            idle_timeout: section.limit("idle_timeout"),
+            idle_timeout,
             total_timeout: section.limit("total_timeout"),
             min_body_rate: section.size("min_body_rate"),
         },

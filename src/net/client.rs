@@ -24,6 +24,8 @@ use super::whole::whole;
 pub struct Settings {
     /// Limit for name look-up, TCP, proxy and TLS together.
     pub connect_timeout: Duration,
+    /// How long a server may leave what is written to it unread.
+    pub write_timeout: Duration,
     /// How many connections there may be, those that are being made included.
     pub max_connections: usize,
     /// How long an unused connection is kept.
@@ -80,7 +82,12 @@ where
             .http1_max_buf_size(READ_BUFFER)
             .http2_keep_alive_interval(HTTP2_PING_INTERVAL)
             .http2_adaptive_window(true)
-            .build(Bounded::new(connector, settings.connect_timeout, settings.max_connections));
+            .build(Bounded::new(
+                connector,
+                settings.connect_timeout,
+                settings.max_connections,
+                settings.write_timeout,
+            ));
         Self { client }
     }
 }

@@ -11,11 +11,13 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::TokioIo;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 
 use super::body::BoxError;
 use super::origin::is_loopback;
+use super::patient::Patient;
 use super::transport::BoxFuture;
 
 /// Which proxy stands between this machine and Zoho.
@@ -90,11 +92,13 @@ impl Service<Uri> for MaybeTunnel {
 /// One deadline over name look-up, TCP, `CONNECT` and TLS together: none of the parts has one for the
 /// whole. And a bound for how many connections there are: a connection goes on being made when the request it was
 /// for is gone, so that callers who come and go would make any number of them. Connections come out tagged with a
-/// [`Use`].
+/// [`Use`], and are given up when the server takes nothing of what is written to it: hyper looks at a body's limits
+/// only when there is room for more of it.
 #[derive(Clone)]
 pub struct Bounded<C> {
     inner: C,
     limit: Duration,
+    write_timeout: Duration,
     places: Arc<Semaphore>,
 }
 
@@ -105,9 +109,9 @@ pub struct ConnectDeadline(pub Duration);
 
 impl<C> Bounded<C> {
     /// Bounds `inner`: each connection is made within `limit`, and there are never more than `most`, those that
-    /// are kept or being made included.
-    pub fn new(inner: C, limit: Duration, most: usize) -> Self {
-        Self { inner, limit, places: Arc::new(Semaphore::new(most)) }
+    /// are kept or being made included. None waits longer than `write_timeout` for the server to take something.
+    pub fn new(inner: C, limit: Duration, most: usize, write_timeout: Duration) -> Self {
+        Self { inner, limit, write_timeout, places: Arc::new(Semaphore::new(most)) }
     }
 }
 
@@ -127,7 +131,7 @@ where
     }
 
     fn call(&mut self, destination: Uri) -> Self::Future {
-        let (limit, places) = (self.limit, self.places.clone());
+        let (limit, write_timeout, places) = (self.limit, self.write_timeout, self.places.clone());
         // The one that was asked whether it is ready goes, its copy stays.
         let copy = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, copy);
@@ -135,6 +139,7 @@ where
             let connecting = async {
                 let place = places.acquire_owned().await.expect("the semaphore is never closed");
                 let io = inner.call(destination).await.map_err(Into::into)?;
+                let io = TokioIo::new(Patient::new(TokioIo::new(io), write_timeout));
                 Ok::<_, BoxError>(Tagged { io, uses: Use::default(), _place: place })
             };
             tokio::time::timeout(limit, connecting).await.map_err(|_| ConnectDeadline(limit))?
@@ -161,14 +166,14 @@ impl Use {
 
 /// A connection with its [`Use`], and its place among all.
 pub struct Tagged<T> {
-    io: T,
+    io: TokioIo<Patient<TokioIo<T>>>,
     uses: Use,
     _place: OwnedSemaphorePermit,
 }
 
 impl<T: Connection> Connection for Tagged<T> {
     fn connected(&self) -> Connected {
-        self.io.connected().extra(self.uses.clone())
+        self.io.inner().inner().inner().connected().extra(self.uses.clone())
     }
 }
 
@@ -216,13 +221,33 @@ impl<T: Write + Unpin> Write for Tagged<T> {
 mod tests {
     use super::*;
     use std::convert::Infallible;
+    use std::sync::Mutex;
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 
     const LIMIT: Duration = Duration::from_secs(5);
+
+    /// Connects once, to what it holds.
+    #[derive(Clone)]
+    struct OneStream(Arc<Mutex<Option<DuplexStream>>>);
+
+    impl Service<Uri> for OneStream {
+        type Response = TokioIo<DuplexStream>;
+        type Error = Infallible;
+        type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Uri) -> Self::Future {
+            std::future::ready(Ok(TokioIo::new(self.0.lock().unwrap().take().unwrap())))
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn there_are_never_more_connections_than_may_be() {
         let connecting = tower::service_fn(|_: Uri| async { Ok::<_, Infallible>(()) });
-        let mut bounded = Bounded::new(connecting, LIMIT, 2);
+        let mut bounded = Bounded::new(connecting, LIMIT, 2, LIMIT);
         let mut connect = || bounded.call(Uri::from_static("https://www.zohoapis.eu"));
         let (first, _second) = (connect().await.unwrap(), connect().await.unwrap());
 
@@ -233,5 +258,17 @@ mod tests {
         tokio::time::sleep(LIMIT / 2).await;
         drop(first);
         assert!(third.await.unwrap().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_takes_nothing_is_given_up() {
+        let (ours, _theirs) = duplex(16);
+        let connecting = OneStream(Arc::new(Mutex::new(Some(ours))));
+        let mut bounded = Bounded::new(connecting, LIMIT, 1, LIMIT);
+        let connection = bounded.call(Uri::from_static("https://www.zohoapis.eu")).await.unwrap();
+
+        let written = TokioIo::new(connection).write_all(&[0; 1024]).await;
+
+        assert_eq!(written.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
     }
 }

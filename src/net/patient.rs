@@ -23,6 +23,11 @@ impl<T> Patient<T> {
         Self { io, limit, waiting: None }
     }
 
+    /// What it wraps.
+    pub fn inner(&self) -> &T {
+        &self.io
+    }
+
     /// Notes whether a write got on; a write that flows needs no timer at all.
     fn watch<R>(&mut self, cx: &mut Context<'_>, wrote: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if wrote.is_ready() {

@@ -127,6 +127,7 @@ impl Making {
         });
         let settings = Settings {
             connect_timeout: Duration::from_secs(5),
+            write_timeout: Duration::from_secs(60),
             max_connections: 100,
             pool_idle_timeout: Duration::from_secs(25),
             pool_max_idle_per_host: 32,

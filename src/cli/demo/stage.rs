@@ -57,6 +57,7 @@ impl Stage {
         };
         let settings = Settings {
             connect_timeout: Duration::from_secs(5),
+            write_timeout: Duration::from_secs(30),
             max_connections: 1000,
             pool_idle_timeout: Duration::from_secs(30),
             pool_max_idle_per_host: 64,
