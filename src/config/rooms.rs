@@ -20,7 +20,7 @@ pub(super) fn server(section: Section<'_>) -> (server::Settings, usize) {
     }
     let open = section.flag("i_know_this_is_open");
     if let Some(address) = listen.iter().find(|address| !address.is_local() && !open) {
-        section.wrong(
+        section.missing(
             "listen",
             format!("whoever reaches {address} would use your credentials"),
             "listen on 127.0.0.1, [::1] or a unix socket, or set i_know_this_is_open = true",
@@ -84,7 +84,7 @@ pub(super) fn admin(section: Section<'_>) -> Option<Admin> {
         address.ok()
     };
     if token.is_none() && listen.as_ref().is_some_and(|address| !address.is_local()) {
-        section.wrong(
+        section.missing(
             "listen",
             "an admin listener that others reach needs a token",
             "set token = { file = \"…\" }, or listen on 127.0.0.1",
