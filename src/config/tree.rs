@@ -48,7 +48,7 @@ impl Value {
 /// What a broken file seems to say is not looked at: a quote without its fellow makes keys of values, and values
 /// of the lines below it, and what is wrong with those would be told with secrets in it.
 pub(super) fn parse(file: &str, text: &str, problems: &Problems) -> Table {
-    let source = Source { file: Rc::from(file), text };
+    let source = Source::new(file, text);
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         problems.add_unread(Problem {
@@ -65,15 +65,19 @@ pub(super) fn parse(file: &str, text: &str, problems: &Problems) -> Table {
 struct Source<'a> {
     file: Rc<str>,
     text: &'a str,
+    /// Where its lines end. Each value has a place; counting the lines before it anew would take long.
+    ends: Vec<usize>,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    fn new(file: &str, text: &'a str) -> Self {
+        let ends = text.match_indices('\n').map(|(at, _)| at).collect();
+        Self { file: Rc::from(file), text, ends }
+    }
+
     fn place(&self, span: &Range<usize>) -> Place {
-        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
-        Place {
-            file: self.file.to_string(),
-            line: 1 + before.split(|b| *b == b'\n').count().saturating_sub(1),
-        }
+        let before = self.ends.partition_point(|end| *end < span.start);
+        Place { file: self.file.to_string(), line: 1 + before }
     }
 
     fn table(&self, table: DeTable<'_>) -> Table {
