@@ -107,6 +107,14 @@ impl Callers {
         &self.all
     }
 
+    /// Whether somebody with this identity has shown nothing that tells it from others who can connect.
+    pub fn is_anonymous(&self, identity: Identity) -> bool {
+        match identity {
+            Identity::Everybody | Identity::Unknown => true,
+            Identity::Caller(number) => self.anybody == Some(number),
+        }
+    }
+
     /// A caller by its number.
     pub fn caller(&self, number: CallerNumber) -> &Caller {
         &self.all[number]

@@ -161,7 +161,7 @@ const SECTIONS: [&str; 17] = [
 ];
 
 fn read_config(root: &Section<'_>) -> Config {
-    let rooms::Server { settings: mut server, max_uri_bytes, is_known_to_be_open } =
+    let rooms::Server { settings: mut server, max_uri_bytes, hosts, is_known_to_be_open } =
         rooms::server(root.section("server"));
     let upstream = rooms::upstream(root.section("upstream"));
     rules::presets(root);
@@ -178,6 +178,7 @@ fn read_config(root: &Section<'_>) -> Config {
         proxy: proxy::Settings {
             replay_max_bytes: upstream.replay_max_bytes,
             max_uri_bytes,
+            hosts,
             unread_timeout: server.write_timeout,
         },
         server,

@@ -17,6 +17,7 @@ const MOST_WORKERS_BY_DEFAULT: usize = 4;
 pub(super) struct Server {
     pub(super) settings: server::Settings,
     pub(super) max_uri_bytes: usize,
+    pub(super) hosts: Vec<String>,
     /// Whether it is meant that others than this machine can reach it.
     pub(super) is_known_to_be_open: bool,
 }
@@ -42,8 +43,26 @@ pub(super) fn server(section: Section<'_>) -> Server {
         drain_timeout: section.duration("drain_timeout"),
     };
     let max_uri_bytes = section.memory_size("max_uri_bytes");
+    let hosts = hosts(&section);
     section.finish();
-    Server { settings, max_uri_bytes, is_known_to_be_open }
+    Server { settings, max_uri_bytes, hosts, is_known_to_be_open }
+}
+
+/// Names by which the sidecar is called, without ports.
+fn hosts(section: &Section<'_>) -> Vec<String> {
+    const EXAMPLE: &str = "\"sidecar.internal.example\"";
+    let hosts: Vec<String> = section.list("hosts", EXAMPLE);
+    let is_name = |host: &String| {
+        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
+    };
+    if let Some(host) = hosts.iter().find(|host| !is_name(host)) {
+        section.wrong(
+            "hosts",
+            format!("\"{host}\" is not the name of a host"),
+            format!("write it without scheme and port, as {EXAMPLE}"),
+        );
+    }
+    hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect()
 }
 
 fn workers(section: &Section<'_>) -> usize {

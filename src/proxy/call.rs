@@ -12,11 +12,13 @@ use super::account::Label;
 use super::answer::WhyPassed;
 use super::inspect;
 use super::refusal::Refusal;
+use super::shared::Settings;
 use crate::cache::entry::Entry;
 use crate::cache::key::{self, Key};
 use crate::cache::validator::http_date;
 use crate::callers::{CallerNumber, Identity};
 use crate::clock::Instant;
+use crate::net::peer::Peer;
 use crate::routes::{Forgets, RouteNumber};
 use crate::rulebook::Rulebook;
 use crate::tenants::{self, NoTenant};
@@ -60,14 +62,19 @@ pub(super) enum Read<'a> {
 pub(super) fn read<'a, B: HttpBody>(
     rules: &Rulebook,
     caller: Identity,
-    max_uri_bytes: usize,
+    settings: &Settings,
+    peer: &Peer,
     request: &'a Request<B>,
 ) -> Result<Read<'a>, Refusal> {
     let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
-    if target.len() > max_uri_bytes {
-        return Err(Refusal::UriTooLong(max_uri_bytes));
+    if target.len() > settings.max_uri_bytes {
+        return Err(Refusal::UriTooLong(settings.max_uri_bytes));
     }
     inspect::check(request)?;
+    // Pages of browsers come over plain http, to a port, and have no credential to show.
+    if !peer.is_tls && peer.uid.is_none() && rules.callers.is_anonymous(caller) {
+        inspect::check_host_is_ours(request, &settings.hosts)?;
+    }
     let bare = tenants::split_base(target).1;
     if is_of_accounts(without_query(bare)) {
         inspect::check_meaning(&rules.routes, request.method(), without_query(bare))?;

@@ -143,6 +143,24 @@ fn check_connection_names(headers: &HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Refuses a host that somebody else's name server could have made to lead here. A page of a browser that was
+/// loaded from such a host may read what it gets from it, and its reads carry none of the headers by which pages
+/// are known (DNS rebinding). An address, `localhost` and a name without a dot are in nobody else's hands.
+pub(super) fn check_host_is_ours<B>(request: &Request<B>, ours: &[String]) -> Result<(), Refusal> {
+    let authority = match (request.uri().authority(), request.headers().get(HOST)) {
+        (Some(authority), _) => authority.as_str(),
+        (None, Some(host)) => host.to_str().unwrap_or("."),
+        (None, None) => return Ok(()),
+    };
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    let is_ours =
+        !host.contains('.') || is_address(host) || ours.iter().any(|name| host.eq_ignore_ascii_case(name));
+    if is_ours { Ok(()) } else { Err(Refusal::ForeignHost) }
+}
+
 /// What is kept for others must have been asked for with all that the key says it was asked for with: a request
 /// whose `Connection` takes one of its own headers back before Zoho sees it is none for the cache.
 pub(super) fn check_nothing_is_taken_back(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -240,6 +258,28 @@ mod tests {
         }
         // What a composite request does would not be looked into.
         assert!(check_meaning(&routes, &Method::POST, "/crm/v5//__composite_requests").is_err());
+    }
+
+    #[test]
+    fn a_host_that_somebody_elses_name_server_may_know_is_refused() {
+        let ours = ["sidecar.internal.example".to_owned()];
+        let checked = |host: &'static str| {
+            let mut request = Request::new(());
+            request.headers_mut().insert(HOST, HeaderValue::from_static(host));
+            check_host_is_ours(&request, &ours)
+        };
+        for host in
+            ["localhost:8080", "a.localhost", "127.0.0.1", "10.0.0.1:80", "[::1]:8080", "sidecar:8080", ""]
+        {
+            assert_eq!(checked(host), Ok(()), "{host}");
+        }
+        assert_eq!(checked("Sidecar.Internal.Example:8080"), Ok(()));
+        for host in ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.", "a.b:c"] {
+            assert_eq!(checked(host), Err(Refusal::ForeignHost), "{host}");
+        }
+        let mut request = Request::new(());
+        *request.uri_mut() = "http://evil.example/crm".parse().unwrap();
+        assert_eq!(check_host_is_ours(&request, &ours), Err(Refusal::ForeignHost));
     }
 
     #[test]

@@ -110,12 +110,12 @@ impl Proxy {
             wall: self.shared.clock.wall(),
             request_id: request_id::of(request.headers()),
         };
-        let (rules, max_uri_bytes) = (&*self.shared.rules, self.shared.settings.max_uri_bytes);
+        let (rules, settings) = (&*self.shared.rules, &self.shared.settings);
         let caller = rules.callers.identify(&self.peer, request.headers());
         if options::is_about_us(&request) {
             return self.tell_options(request, caller, &arrival);
         }
-        let reading = match call::read(rules, caller, max_uri_bytes, &request) {
+        let reading = match call::read(rules, caller, settings, &self.peer, &request) {
             Ok(Read::Call(reading)) => reading,
             Ok(Read::Accounts(bare)) => {
                 let ask = Ask::read(self.peer.is_tls, &request, bare, caller, &arrival);

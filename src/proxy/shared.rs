@@ -23,6 +23,8 @@ pub struct Settings {
     pub replay_max_bytes: usize,
     /// A longer path with its query is refused.
     pub max_uri_bytes: usize,
+    /// Names by which the sidecar is called, in small letters, beside those that no page of a browser can have.
+    pub hosts: Vec<String>,
     /// How long a caller may leave one of several answers on its connection unread.
     pub unread_timeout: Duration,
 }

@@ -121,15 +121,19 @@ pub(super) async fn serve<H: Handler>(
 ) -> Result<(), BoxError> {
     let io = Strict::new(Patient::new(io, limits.write_timeout), limits.head);
     let (requests, is_old) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let is_http2 = Arc::new(AtomicBool::new(false));
     let service = hyper::service::service_fn({
-        let (requests, is_old, finding) = (requests.clone(), is_old.clone(), io.finding());
+        let (requests, is_old, is_http2) = (requests.clone(), is_old.clone(), is_http2.clone());
+        let finding = io.finding();
         move |mut request: Request<Incoming>| {
             let number = requests.fetch_add(1, Ordering::Relaxed) + 1;
             if let Some(fault) = finding.of(number) {
                 request.extensions_mut().insert(fault);
             }
-            if request.version() == Version::HTTP_10 {
-                is_old.store(true, Ordering::Relaxed);
+            match request.version() {
+                Version::HTTP_10 => is_old.store(true, Ordering::Relaxed),
+                Version::HTTP_2 => is_http2.store(true, Ordering::Relaxed),
+                _ => {}
             }
             shell.answer(request)
         }
@@ -141,6 +145,7 @@ pub(super) async fn serve<H: Handler>(
     // nothing would stay for ever.
     let silence = tokio::time::sleep(limits.first_request);
     tokio::pin!(silence);
+    let mut asked_before = 0;
     let mut draining = false;
     loop {
         tokio::select! {
@@ -156,6 +161,17 @@ pub(super) async fn serve<H: Handler>(
                         return Ok(());
                     }
                     return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+                }
+                // hyper ends a kept connection of HTTP/1 by itself. One of HTTP/2 lives as long as it answers
+                // pings; without a new request for this long it may end once those under way have.
+                let asked = requests.load(Ordering::Relaxed);
+                if is_http2.load(Ordering::Relaxed) && !draining {
+                    if asked == asked_before {
+                        connection.as_mut().graceful_shutdown();
+                    } else {
+                        asked_before = asked;
+                        silence.as_mut().reset(crate::clock::Clock::system().now() + limits.first_request);
+                    }
                 }
             }
             phase = phases.wait_for(|phase| *phase == Phase::Over || (!draining && *phase == Phase::Draining)) => {

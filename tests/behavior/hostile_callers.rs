@@ -179,6 +179,20 @@ async fn an_answer_that_is_slow_to_come_is_not_taken_for_one_that_is_not_read() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_of_http2_without_new_requests_is_ended() {
+    let world = World::shipped().await;
+    let mut caller = world.connect_by_http2().await;
+    for _ in 0..4 {
+        let answer = caller.send_request(request(Method::GET, USERS, "")).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        world.passes(Duration::from_secs(40)).await;
+    }
+    assert!(!caller.is_closed());
+    world.passes(Duration::from_secs(160)).await;
+    assert!(caller.is_closed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_of_http2_that_is_not_read_at_all_is_ended() {
     let world = World::with(FIVE_CALLS).await;
     let most = (1_u32 << 31) - 1;

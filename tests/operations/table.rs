@@ -92,7 +92,7 @@ impl Operation {
 
     /// The headers of a caller; those that the official SDKs send, and more.
     fn headers(&self, turn: usize, length: &str) -> Headers {
-        let mut headers = vec![("host", "sidecar.example:8080"), ("user-agent", "python-requests/2.32.3")];
+        let mut headers = vec![("host", "sidecar:8080"), ("user-agent", "python-requests/2.32.3")];
         headers.extend([("accept-encoding", "gzip, deflate"), ("accept", "*/*")]);
         headers.push(("authorization", "Zoho-oauthtoken made-up-of-the-caller"));
         headers.push(("x-zoho-sdk", "Linux/6.1/python-5.0/3.11:2.0.0"));

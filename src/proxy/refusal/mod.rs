@@ -38,6 +38,8 @@ pub enum Refusal {
     Expectation,
     /// A page of a browser asks.
     Browser,
+    /// The host that is asked for is none that is known to be the sidecar.
+    ForeignHost,
     /// Callers are configured, and this one has shown itself to be none of them.
     CallerUnknown,
     /// A configured caller asks for more than it may.
@@ -115,6 +117,7 @@ impl Refusal {
                 Kind(S::EXPECTATION_FAILED, "SIDECAR_EXPECTATION_FAILED", "http_request_error")
             }
             Self::Browser => Kind(S::FORBIDDEN, "SIDECAR_BROWSER_REFUSED", "http_request_denied"),
+            Self::ForeignHost => Kind(S::MISDIRECTED_REQUEST, "SIDECAR_HOST_UNKNOWN", "http_request_denied"),
             Self::CallerUnknown => Kind(S::UNAUTHORIZED, "SIDECAR_CALLER_UNKNOWN", "http_request_denied"),
             Self::CallerForbidden(_) => Kind(S::FORBIDDEN, "SIDECAR_CALLER_FORBIDDEN", "http_request_denied"),
             Self::TenantMissing(_) => Kind(S::BAD_REQUEST, "SIDECAR_TENANT_MISSING", "http_request_error"),

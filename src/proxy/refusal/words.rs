@@ -16,6 +16,7 @@ impl Refusal {
             Self::Method => "This method is not passed on to Zoho".to_owned(),
             Self::Expectation => "The request expects something that nobody here can promise".to_owned(),
             Self::Browser => "Pages of browsers may not use the sidecar's credentials".to_owned(),
+            Self::ForeignHost => "The host of the request is none by which the sidecar is known".to_owned(),
             Self::CallerUnknown => "The sidecar serves known callers only, and this is none of them".to_owned(),
             Self::CallerForbidden(why) => why.message(),
             Self::TenantMissing(why) | Self::TenantUnknown(why) => sentence(&why.to_string()),
@@ -63,6 +64,9 @@ impl Refusal {
             Self::Method => "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS".to_owned(),
             Self::Expectation => "expect nothing but 100-continue".to_owned(),
             Self::Browser => "ask from a service; it sends neither Origin nor Sec-Fetch-Site".to_owned(),
+            Self::ForeignHost => {
+                "call it by address, as localhost or by a name without a dot, name the host in server.hosts, or show a credential".to_owned()
+            }
             Self::CallerUnknown => {
                 "show what the sidecar knows the caller by: Authorization: Bearer TOKEN, a certificate, or the user of its process on a unix socket".to_owned()
             }
