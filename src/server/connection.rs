@@ -99,9 +99,11 @@ pub(super) async fn serve_stream<G: Greet>(
         shaken = tokio::time::timeout(limits.first_request, tls.acceptor().accept(stream)) => shaken,
         () = stopping(&mut phases) => return Ok(()),
     };
-    let stream = shaken.map_err(io::Error::from).flatten().inspect_err(|_| {
+    let Ok(Ok(stream)) = shaken else {
+        // It has a counter of its own, and is no error of HTTP.
         tls.counts.failed.inc();
-    })?;
+        return Ok(());
+    };
     let peer = tls::peer(stream.get_ref().1);
     serve(stream, shell::wrap(host.greet(peer)), limits, phases, &severed).await
 }
