@@ -38,7 +38,8 @@ pub(super) fn tls(section: Section<'_>, is_spoken: bool) -> Option<Settings> {
             section.doubtful("certificate", "nowhere is TLS spoken", remedy);
         }
         if let Err(error) = check(settings) {
-            section.wrong(key_of(settings, &error), error.to_string(), WRITE_PATH);
+            let (key, remedy) = key_and_remedy(settings, &error);
+            section.wrong(key, error.to_string(), remedy);
         }
     }
     section.finish();
@@ -86,9 +87,9 @@ fn clients(section: &Section<'_>) -> Clients {
     }
 }
 
-/// Which key an error is about.
-fn key_of(settings: &Settings, error: &TlsError) -> &'static str {
-    match error {
+/// Which key an error is about, and what would be right.
+fn key_and_remedy(settings: &Settings, error: &TlsError) -> (&'static str, &'static str) {
+    let key = match error {
         TlsError::File { path, .. } | TlsError::NoCertificate { path } | TlsError::NoKey { path } => {
             match path {
                 path if *path == settings.certificate => "certificate",
@@ -98,5 +99,7 @@ fn key_of(settings: &Settings, error: &TlsError) -> &'static str {
         }
         TlsError::Pair(_) => "private_key",
         TlsError::Clients(_) => "client_ca",
-    }
+        TlsError::Tickets(_) => return ("certificate", "see that the system gives random numbers"),
+    };
+    (key, WRITE_PATH)
 }
