@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Admin;
 use super::section::Section;
@@ -21,7 +22,7 @@ pub(super) struct Server {
     pub(super) is_known_to_be_open: bool,
 }
 
-pub(super) fn server(section: Section<'_>) -> Server {
+pub(super) fn server(section: Section<'_>, secret_poll: Duration) -> Server {
     let listen: Vec<Address> = section.list("listen", "\"127.0.0.1:8080\" or \"unix:/run/proxy.sock\"");
     if listen.is_empty() && section.has("listen") {
         section.wrong("listen", "there is nowhere to listen", "write [\"127.0.0.1:8080\"]");
@@ -30,7 +31,7 @@ pub(super) fn server(section: Section<'_>) -> Server {
     let speaks_tls = listen.iter().any(|address| matches!(address, Address::Tls(_)));
     let settings = server::Settings {
         listen,
-        tls: super::tls::tls(section.section("tls"), speaks_tls),
+        tls: super::tls::tls(section.section("tls"), speaks_tls, secret_poll),
         workers: workers(&section),
         max_connections: section.number("max_connections", 1, 1_000_000),
         header_read_timeout: section.limit("header_read_timeout"),
