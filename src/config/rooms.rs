@@ -14,6 +14,8 @@ use crate::{admission, cache, net, oauth, server, telemetry, upstream};
 /// More threads than this gain a guest on somebody else's machine nothing.
 const MOST_WORKERS_BY_DEFAULT: usize = 4;
 
+const LISTEN: &str = "\"127.0.0.1:8080\", \"https://0.0.0.0:8443\" or \"unix:/run/proxy.sock\"";
+
 /// What `[server]` says, by the room it is for.
 pub(super) struct Server {
     pub(super) settings: server::Settings,
@@ -23,7 +25,7 @@ pub(super) struct Server {
 }
 
 pub(super) fn server(section: Section<'_>, secret_poll: Duration) -> Server {
-    let listen: Vec<Address> = section.list("listen", "\"127.0.0.1:8080\" or \"unix:/run/proxy.sock\"");
+    let listen: Vec<Address> = section.list("listen", LISTEN);
     if listen.is_empty() && section.has("listen") {
         section.wrong("listen", "there is nowhere to listen", "write [\"127.0.0.1:8080\"]");
     }
