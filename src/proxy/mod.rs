@@ -61,6 +61,7 @@ use crate::net::body::Body;
 use crate::net::peer::Peer;
 use crate::net::whole::whole;
 use crate::upstream::Upstream;
+use crate::upstream::outbound::Received;
 
 use account::Facts;
 use accounts::Ask;
@@ -195,7 +196,8 @@ impl Proxy {
         let wishes = Wishes::of(request.headers());
         let answer = |entry: &Entry, served| {
             let facts = Self::facts(request.method(), reading, arrival);
-            self.answer_entry(entry, CacheStatus::Served(served), request.headers(), facts)
+            let asked = Received { headers: request.headers(), version: request.version() };
+            self.answer_entry(entry, CacheStatus::Served(served), asked, facts)
         };
         let (url, vary_by) = self.variants(rule, reading, identity, request.headers());
         reading.with_key(identity, request.headers(), &vary_by, |key| {
@@ -266,6 +268,7 @@ impl Proxy {
         arrival: &Arrival,
     ) -> Result<Response<Body>, Refusal> {
         let (route, epoch) = (slot.route, slot.epoch);
+        let asked = Received { headers: asked, version: call.version };
         let landed = self.share_fetch(call, slot).await;
         if let Some(Fallback { entry, served }) = fallback
             && landed.as_ref().map_or(true, |(landed, _)| landed.is_failure())
