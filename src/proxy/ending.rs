@@ -213,6 +213,7 @@ impl Proxy {
             status: StatusCode::OK,
             outcome: Outcome::Refused,
             refusal: None,
+            would_refuse: Cow::Borrowed(&arrival.would_refuse),
             upstream: None,
         }
     }
@@ -231,6 +232,7 @@ impl Proxy {
             status: StatusCode::OK,
             outcome: Outcome::Hit,
             refusal: None,
+            would_refuse: Cow::Borrowed(&arrival.would_refuse),
             upstream: None,
         }
     }
@@ -249,6 +251,7 @@ impl Proxy {
             status: StatusCode::OK,
             outcome: Outcome::Bypass,
             refusal: None,
+            would_refuse: Cow::Borrowed(&arrival.would_refuse),
             upstream: None,
         }
     }

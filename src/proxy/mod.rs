@@ -43,7 +43,7 @@ pub use handling::Handling;
 pub use shared::{Settings, Shared};
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use http::header::HeaderValue;
@@ -56,6 +56,7 @@ use crate::cache::entry::Entry;
 use crate::cache::key::Key;
 use crate::cache::rule::Rule;
 use crate::cache::wishes::Wishes;
+use crate::callers::policy::Excess;
 use crate::clock::Instant;
 use crate::net::body::Body;
 use crate::net::peer::Peer;
@@ -87,6 +88,8 @@ struct Arrival {
     at: Instant,
     wall: SystemTime,
     request_id: HeaderValue,
+    /// What it would be refused for if its caller were not in shadow mode.
+    would_refuse: OnceLock<Excess>,
 }
 
 impl Proxy {
@@ -110,6 +113,7 @@ impl Proxy {
             at: self.shared.clock.now(),
             wall: self.shared.clock.wall(),
             request_id: request_id::of(request.headers()),
+            would_refuse: OnceLock::new(),
         };
         let (rules, max_uri_bytes) = (&*self.shared.rules, self.shared.settings.max_uri_bytes);
         let caller = rules.callers.identify(&self.peer, request.headers());
@@ -123,7 +127,7 @@ impl Proxy {
                 return self.turn_away(request, answer, &refusal);
             }
         };
-        if let Err(refusal) = self.permit(&reading, &request, &arrival.request_id) {
+        if let Err(refusal) = self.permit(&reading, &request, &arrival) {
             let answer = self.refuse_read(&request, &reading, &arrival, &refusal);
             return self.turn_away(request, answer, &refusal);
         }
@@ -338,7 +342,7 @@ impl Proxy {
         why: WhyPassed,
         arrival: &Arrival,
     ) -> Result<Response<Body>, Refusal> {
-        let reply = self.fetch_for(call, body).await?;
+        let reply = self.fetch_for(call, body, arrival).await?;
         Ok(self.deliver(call, reply, CacheStatus::Passed(why), arrival))
     }
 }
