@@ -91,6 +91,23 @@ async fn a_server_that_never_answers_the_handshake_is_a_connect_timeout() {
 }
 
 #[tokio::test]
+async fn a_connection_that_none_is_left_for_is_no_connect_timeout() {
+    let listener = TcpListener::bind(ANY_PORT).await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let settings = Settings { connect_timeout: Duration::from_millis(200), max_connections: 1, ..direct() };
+    let client = client(&settings);
+    let (mut first, mut silent) = (std::pin::pin!(get(&client, &url)), None);
+    while silent.is_none() {
+        tokio::select! {
+            _ = &mut first => panic!("nobody answers"),
+            accepted = listener.accept() => silent = Some(accepted.unwrap()),
+        }
+    }
+    let error = get(&client, &url).await.unwrap_err();
+    assert!(matches!(error, TransportError::TooManyConnections), "{error:?}");
+}
+
+#[tokio::test]
 async fn an_egress_proxy_that_never_answers_is_a_connect_timeout_too() {
     let listener = TcpListener::bind(ANY_PORT).await.unwrap();
     let proxy = EgressProxy::Url(format!("http://{}", listener.local_addr().unwrap()));

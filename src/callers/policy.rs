@@ -60,7 +60,7 @@ impl Excess {
 }
 
 impl Policy {
-    /// The organisation that is meant when none is named: the only one this caller has.
+    /// The organisations, by number; `None` for all. If there is only one, it is meant where none is named.
     pub fn tenants(&self) -> Option<&[usize]> {
         self.tenants.as_deref()
     }

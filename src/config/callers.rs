@@ -164,7 +164,24 @@ fn uids(section: &Section<'_>) -> Vec<u32> {
     if uids.as_ref().is_none_or(Vec::is_empty) {
         section.wrong("uid", "this is not the number of a user", UID);
     }
-    uids.unwrap_or_default()
+    let uids = uids.unwrap_or_default();
+    let kernels = std::fs::read_to_string("/proc/sys/kernel/overflowuid").ok();
+    if let Some(uid) = uids.iter().find(|uid| stands_for_strangers(**uid, kernels.as_deref())) {
+        section.wrong(
+            "uid",
+            format!("{uid} stands for every user of another user namespace, as of a container"),
+            "let the service run as a user of its own, and write that one's number",
+        );
+    }
+    uids
+}
+
+/// What the kernel tells of users that have no number here (`user_namespaces(7)`), unless it is set otherwise.
+const OVERFLOW_UID: u32 = 65534;
+
+/// Whether any number of users show themselves by this one, where the kernel's setting reads so.
+fn stands_for_strangers(uid: u32, kernels: Option<&str>) -> bool {
+    uid == OVERFLOW_UID || kernels.and_then(|text| text.trim().parse().ok()) == Some(uid)
 }
 
 /// Where the hashes of tokens are. What is written in the place of a hash is not repeated: it may be the token.
@@ -233,6 +250,21 @@ fn check_reachable(section: &Section<'_>, caller: &Caller, server: &server::Sett
     }
 }
 
+/// Who gets in by a network where callers are not told apart, and what would be right. A certificate that one of the
+/// authorities signed is no proof that its owner is meant: they may sign for many others.
+fn open_to(server: &server::Settings) -> (String, &'static str) {
+    let asks_firmly = server.tls.as_ref().is_some_and(|tls| matches!(tls.clients, tls::Clients::Required(_)));
+    let asks = |address: &Address| asks_firmly && matches!(address, Address::Tls(_));
+    let remote = || server.listen.iter().filter(|address| !address.is_local());
+    if let Some(address) = remote().find(|address| !asks(address)) {
+        let remedy = "listen on 127.0.0.1, [::1] or a unix socket, say in [callers] who may, or set i_know_this_is_open = true";
+        return (format!("whoever reaches {address}"), remedy);
+    }
+    let addresses: Vec<String> = remote().map(ToString::to_string).collect();
+    let who = format!("whoever has any certificate of client_ca's and reaches {}", addresses.join(" or "));
+    (who, "say in [callers] whose certificates may, or set i_know_this_is_open = true")
+}
+
 /// Whether those who reach the sidecar over a network could be told from those who may not use it.
 pub(super) fn check_listeners(
     root: &Section<'_>,
@@ -245,11 +277,8 @@ pub(super) fn check_listeners(
     let all = || callers.all().iter().map(|caller| &caller.credential);
     if callers.all().is_empty() || all().any(|credential| credential.anybody) {
         if !is_known_to_be_open {
-            section.wrong(
-                "listen",
-                format!("whoever reaches {address} would use your credentials"),
-                "listen on 127.0.0.1, [::1] or a unix socket, say in [callers] who may, or set i_know_this_is_open = true",
-            );
+            let (who, remedy) = open_to(server);
+            section.wrong("listen", format!("{who} would use your credentials"), remedy);
         }
     } else if all().all(|credential| credential.tokens.is_none() && credential.names.is_empty()) {
         section.wrong(
@@ -267,5 +296,19 @@ pub(super) fn check_listeners(
             format!("callers' tokens go to {address} in the clear"),
             "listen on https://… with [server.tls], or make sure that nobody else hears that network",
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_for_users_without_one_is_the_usual_one_and_the_kernels_own() {
+        assert!(stands_for_strangers(65534, None));
+        assert!(stands_for_strangers(65534, Some("4242\n")), "it may be checked elsewhere than it runs");
+        assert!(stands_for_strangers(4242, Some("4242\n")));
+        assert!(!stands_for_strangers(4242, Some("not a number")));
+        assert!(!stands_for_strangers(1000, Some("65534\n")));
     }
 }

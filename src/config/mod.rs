@@ -161,19 +161,16 @@ const SECTIONS: [&str; 17] = [
 ];
 
 fn read_config(root: &Section<'_>) -> Config {
-    let rooms::Server { settings: mut server, max_uri_bytes, hosts, is_known_to_be_open } =
-        rooms::server(root.section("server"));
+    let state_directory = rooms::state(root.section("state"));
+    let tokens = rooms::tokens(root.section("tokens"), state_directory);
+    let rooms::Server { settings: server, max_uri_bytes, hosts, is_known_to_be_open } =
+        rooms::server(root.section("server"), tokens.secret_poll);
     let upstream = rooms::upstream(root.section("upstream"));
     rules::presets(root);
     let (tenants, credentials) = rules::tenants(root);
     let callers = callers::callers(root, &tenants, &server);
     callers::check_listeners(root, &server, &callers, is_known_to_be_open);
     let rulebook = Rulebook { callers, tenants, routes: rules::routes(root) };
-    let state_directory = rooms::state(root.section("state"));
-    let tokens = rooms::tokens(root.section("tokens"), state_directory);
-    if let Some(tls) = &mut server.tls {
-        tls.poll = tokens.secret_poll;
-    }
     Config {
         proxy: proxy::Settings {
             replay_max_bytes: upstream.replay_max_bytes,

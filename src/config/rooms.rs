@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Admin;
 use super::section::Section;
@@ -13,6 +14,8 @@ use crate::{admission, cache, net, oauth, server, telemetry, upstream};
 /// More threads than this gain a guest on somebody else's machine nothing.
 const MOST_WORKERS_BY_DEFAULT: usize = 4;
 
+const LISTEN: &str = "\"127.0.0.1:8080\", \"https://0.0.0.0:8443\" or \"unix:/run/proxy.sock\"";
+
 /// What `[server]` says, by the room it is for.
 pub(super) struct Server {
     pub(super) settings: server::Settings,
@@ -22,8 +25,8 @@ pub(super) struct Server {
     pub(super) is_known_to_be_open: bool,
 }
 
-pub(super) fn server(section: Section<'_>) -> Server {
-    let listen: Vec<Address> = section.list("listen", "\"127.0.0.1:8080\" or \"unix:/run/proxy.sock\"");
+pub(super) fn server(section: Section<'_>, secret_poll: Duration) -> Server {
+    let listen: Vec<Address> = section.list("listen", LISTEN);
     if listen.is_empty() && section.has("listen") {
         section.wrong("listen", "there is nowhere to listen", "write [\"127.0.0.1:8080\"]");
     }
@@ -31,7 +34,7 @@ pub(super) fn server(section: Section<'_>) -> Server {
     let speaks_tls = listen.iter().any(|address| matches!(address, Address::Tls(_)));
     let settings = server::Settings {
         listen,
-        tls: super::tls::tls(section.section("tls"), speaks_tls),
+        tls: super::tls::tls(section.section("tls"), speaks_tls, secret_poll),
         workers: workers(&section),
         max_connections: section.number("max_connections", 1, 1_000_000),
         header_read_timeout: section.limit("header_read_timeout"),

@@ -9,8 +9,8 @@ use crate::server::tls::{Clients, Settings, TlsError, check};
 const PATH: &str = "the path of a PEM file, or \"none\"";
 const WRITE_PATH: &str = "write the path of a PEM file";
 
-/// `None` where there is no certificate. How often the files are looked at is set elsewhere.
-pub(super) fn tls(section: Section<'_>, is_spoken: bool) -> Option<Settings> {
+/// `None` where there is no certificate. The files are looked at as often as those of secrets are.
+pub(super) fn tls(section: Section<'_>, is_spoken: bool, secret_poll: Duration) -> Option<Settings> {
     let (certificate, private_key) = (path(&section, "certificate"), path(&section, "private_key"));
     let clients = clients(&section);
     if is_spoken && section.is_none("certificate") && private_key.is_none() {
@@ -18,9 +18,7 @@ pub(super) fn tls(section: Section<'_>, is_spoken: bool) -> Option<Settings> {
     }
     let settings = match (certificate, private_key) {
         (Some(certificate), Some(private_key)) => {
-            // Replaced by what the files of secrets go by.
-            let poll = Duration::from_secs(1);
-            Some(Settings { certificate, private_key, clients, poll })
+            Some(Settings { certificate, private_key, clients, poll: secret_poll })
         }
         (None, None) => None,
         (None, Some(_)) => {
@@ -38,7 +36,8 @@ pub(super) fn tls(section: Section<'_>, is_spoken: bool) -> Option<Settings> {
             section.doubtful("certificate", "nowhere is TLS spoken", remedy);
         }
         if let Err(error) = check(settings) {
-            section.wrong(key_of(settings, &error), error.to_string(), WRITE_PATH);
+            let (key, remedy) = key_and_remedy(settings, &error);
+            section.wrong(key, error.to_string(), remedy);
         }
     }
     section.finish();
@@ -86,9 +85,9 @@ fn clients(section: &Section<'_>) -> Clients {
     }
 }
 
-/// Which key an error is about.
-fn key_of(settings: &Settings, error: &TlsError) -> &'static str {
-    match error {
+/// Which key an error is about, and what would be right.
+fn key_and_remedy(settings: &Settings, error: &TlsError) -> (&'static str, &'static str) {
+    let key = match error {
         TlsError::File { path, .. } | TlsError::NoCertificate { path } | TlsError::NoKey { path } => {
             match path {
                 path if *path == settings.certificate => "certificate",
@@ -98,5 +97,7 @@ fn key_of(settings: &Settings, error: &TlsError) -> &'static str {
         }
         TlsError::Pair(_) => "private_key",
         TlsError::Clients(_) => "client_ca",
-    }
+        TlsError::Tickets(_) => return ("certificate", "see that the system gives random numbers"),
+    };
+    (key, WRITE_PATH)
 }

@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
 
 use super::body::Body;
-use super::connector::{Bounded, ConnectDeadline, EgressProxy, MaybeTunnel, Use};
+use super::connector::{Bounded, ConnectDeadline, EgressProxy, MaybeTunnel, NoPlace, Use};
 use super::tls::{TlsError, client_config};
 use super::transport::{BoxFuture, Transport, TransportError};
 use super::whole::whole;
@@ -135,9 +135,12 @@ fn check(response: &Response<Incoming>) -> Result<(), NoAnswer> {
 /// Sorts an error by whether the server may have seen the request.
 fn classify(error: ClientError) -> TransportError {
     if error.is_connect() {
-        return match find::<ConnectDeadline>(&error) {
-            Some(_) => TransportError::ConnectTimeout,
-            None => TransportError::Connect(Box::new(error)),
+        return if find::<ConnectDeadline>(&error).is_some() {
+            TransportError::ConnectTimeout
+        } else if find::<NoPlace>(&error).is_some() {
+            TransportError::TooManyConnections
+        } else {
+            TransportError::Connect(Box::new(error))
         };
     }
     let reused = error.connect_info().is_some_and(|connected| {

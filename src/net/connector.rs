@@ -107,6 +107,11 @@ pub struct Bounded<C> {
 #[error("no connection within {0:?}")]
 pub struct ConnectDeadline(pub Duration);
 
+/// There were as many connections as may be all the time.
+#[derive(Debug, thiserror::Error)]
+#[error("no place for a connection within {0:?}")]
+pub struct NoPlace(pub Duration);
+
 impl<C> Bounded<C> {
     /// Bounds `inner`: each connection is made within `limit`, and there are never more than `most`, those that
     /// are kept or being made included. None waits longer than `write_timeout` for the server to take something.
@@ -136,13 +141,19 @@ where
         let copy = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, copy);
         Box::pin(async move {
+            let mut has_place = false;
             let connecting = async {
                 let place = places.acquire_owned().await.expect("the semaphore is never closed");
+                has_place = true;
                 let io = inner.call(destination).await.map_err(Into::into)?;
                 let io = TokioIo::new(Patient::new(TokioIo::new(io), write_timeout));
                 Ok::<_, BoxError>(Tagged { io, uses: Use::default(), _place: place })
             };
-            tokio::time::timeout(limit, connecting).await.map_err(|_| ConnectDeadline(limit))?
+            match tokio::time::timeout(limit, connecting).await {
+                Ok(connected) => connected,
+                Err(_) if has_place => Err(ConnectDeadline(limit).into()),
+                Err(_) => Err(NoPlace(limit).into()),
+            }
         })
     }
 }
@@ -252,12 +263,22 @@ mod tests {
         let (first, _second) = (connect().await.unwrap(), connect().await.unwrap());
 
         let too_late = connect().await.err().unwrap();
-        assert!(too_late.is::<ConnectDeadline>(), "{too_late}");
+        assert!(too_late.is::<NoPlace>(), "{too_late}");
 
         let third = tokio::spawn(connect());
         tokio::time::sleep(LIMIT / 2).await;
         drop(first);
         assert!(third.await.unwrap().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_a_place_and_no_connection_is_told_of_the_connection() {
+        let never = tower::service_fn(|_: Uri| std::future::pending::<Result<(), Infallible>>());
+        let mut bounded = Bounded::new(never, LIMIT, 1, LIMIT);
+        let mut connect = || bounded.call(Uri::from_static("https://www.zohoapis.eu"));
+        let (first, second) = tokio::join!(connect(), connect());
+        assert!(first.err().unwrap().is::<ConnectDeadline>());
+        assert!(second.err().unwrap().is::<NoPlace>());
     }
 
     #[tokio::test(start_paused = true)]

@@ -29,6 +29,9 @@ pub enum TransportError {
     /// Making the connection took too long; the server has not seen the request.
     #[error("connecting took too long")]
     ConnectTimeout,
+    /// There were as many connections as may be, and none came free; the server has not seen the request.
+    #[error("there are as many connections as may be")]
+    TooManyConnections,
     /// A connection kept from an earlier request turned out to be closed before one byte of an answer came.
     /// Almost surely the server has not seen the request, but only a repeatable one may be sent again.
     #[error("a kept connection had been closed")]

@@ -16,20 +16,53 @@ use super::body::{Body, BoxBody, BoxError};
 #[error("the answer was left unread for {0:?}")]
 struct LeftUnread(Duration);
 
+/// What lies written and unread per stream of HTTP/2. hyper would take some 400 KiB, for each of the many streams of a
+/// caller that promises to read and does not.
+pub const HTTP2_SEND_BUFFER: usize = 64 * 1024;
+
+/// What of a long answer in memory is handed out at once: a frame of HTTP/2 (RFC 9113 section 4.2).
+const PIECE: usize = 16 * 1024;
+
 /// Gives a body up that nobody asks for more of within `limit` (or twice that, at most).
 ///
 /// A stream of HTTP/2 whose caller opens no window is asked for nothing, while the connection is well and answers
 /// pings: neither the limits of the body nor those of the connection would ever end it. The stream itself stays
-/// until its caller reads on and finds it reset, or leaves; what it held, a call to Zoho above all, is free.
+/// until its caller reads on and finds it reset, or leaves; what it held, a call to Zoho above all, is free. So are bytes
+/// in memory, if they are more than [`HTTP2_SEND_BUFFER`]: fewer are out of our hands as soon as they are asked for.
 pub fn given_up_when_unread(body: Body, limit: Duration) -> Body {
     let body = match body {
         Body::Stream(body) if !body.is_end_stream() => body,
-        // Bytes in memory hold nothing but themselves.
-        in_memory => return in_memory,
+        Body::Full(Some(bytes)) if bytes.len() > HTTP2_SEND_BUFFER => Box::pin(Pieces(bytes)),
+        short => return short,
     };
     let slot = Arc::new(Slot(Mutex::new(State { body: Some(body), turn: 0, is_callers: true })));
     let watch = tokio::spawn(watch(slot.clone(), limit)).abort_handle();
     Body::stream(Unread { slot, watch, limit })
+}
+
+/// Bytes in memory in copied pieces: a part of them that waits to be written would keep all of them.
+struct Pieces(Bytes);
+
+impl HttpBody for Pieces {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let most = self.0.len().min(PIECE);
+        let piece = self.0.split_to(most);
+        Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(Bytes::copy_from_slice(&piece)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
+    }
 }
 
 /// Ends with the body, or when it has given the body up.
@@ -103,5 +136,46 @@ impl HttpBody for Unread {
 impl Drop for Unread {
     fn drop(&mut self) {
         self.watch.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    fn long() -> Bytes {
+        (0..=3 * HTTP2_SEND_BUFFER).map(|n| u8::try_from(n % 251).unwrap()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_bytes_that_are_read_arrive_whole() {
+        let body = given_up_when_unread(Body::full(long()), LIMIT);
+        assert_eq!(body.size_hint().exact(), Some(long().len() as u64));
+        assert_eq!(body.collect().await.unwrap().to_bytes(), long());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_bytes_that_are_left_unread_are_free_though_a_piece_of_them_waits() {
+        let bytes = long();
+        let mut body = given_up_when_unread(Body::full(bytes.clone()), LIMIT);
+        let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(piece, bytes[..PIECE]);
+        assert!(!bytes.is_unique(), "the body has them");
+        tokio::time::sleep(LIMIT * 2).await;
+        assert!(bytes.is_unique(), "nobody has them any more");
+        assert!(body.frame().await.unwrap().unwrap_err().is::<LeftUnread>());
+        drop(piece);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn short_bytes_stay_as_they_are() {
+        let short = Bytes::from(vec![1; HTTP2_SEND_BUFFER]);
+        let Body::Full(Some(same)) = given_up_when_unread(Body::full(short.clone()), LIMIT) else {
+            panic!("they were wrapped")
+        };
+        assert_eq!(same.as_ptr(), short.as_ptr());
     }
 }

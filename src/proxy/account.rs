@@ -1,11 +1,13 @@
 //! What is known of a request, for its log line and its metrics.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use http::header::HeaderValue;
 use http::{Method, StatusCode};
 
+use crate::callers::policy::Excess;
 use crate::clock::{Clock, Instant};
 use crate::telemetry::metrics::{Metrics, RequestCounters};
 use crate::telemetry::outcome::Outcome;
@@ -101,6 +103,8 @@ pub(super) struct Facts<'a> {
     pub(super) status: StatusCode,
     pub(super) outcome: Outcome,
     pub(super) refusal: Option<&'static str>,
+    /// Borrowed, since it may only be found out while the request is on its way.
+    pub(super) would_refuse: Cow<'a, OnceLock<Excess>>,
     pub(super) upstream: Option<Duration>,
 }
 
@@ -135,6 +139,7 @@ impl Facts<'_> {
             status: self.status,
             outcome: self.outcome,
             refusal: self.refusal,
+            would_refuse: Cow::Owned(self.would_refuse.into_owned()),
             upstream: self.upstream,
         }
     }
@@ -153,6 +158,7 @@ pub(super) fn write(books: &Books, facts: &Facts<'_>, bytes: u64, cut_short: boo
         status: facts.status.as_u16(),
         cache: facts.outcome,
         refusal: facts.refusal,
+        would_refuse: facts.would_refuse.get().map(|excess| excess.as_str()),
         bytes,
         took: books.clock.now().saturating_duration_since(facts.arrived),
         upstream: facts.upstream,

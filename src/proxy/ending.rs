@@ -20,6 +20,7 @@ use crate::callers::Identity;
 use crate::net::body::Body;
 use crate::net::unread::given_up_when_unread;
 use crate::telemetry::outcome::Outcome;
+use crate::upstream::outbound::Received;
 use crate::zoho::path::is_token_path;
 
 impl Proxy {
@@ -49,16 +50,20 @@ impl Proxy {
             (false, true) => Body::stream(Delivery::new(body, account)),
             (false, false) => Body::stream(body),
         };
-        let body = if call.version == Version::HTTP_2 {
-            // One answer of several on a connection; an only one is watched by the server.
-            given_up_when_unread(body, self.shared.settings.unread_timeout)
-        } else {
-            body
-        };
-        let mut response = Response::new(body);
+        let mut response = Response::new(self.watched(body, call.version));
         *response.status_mut() = head.status;
         *response.headers_mut() = headers;
         response
+    }
+
+    /// A body that is given up when its caller leaves it unread, where it is one of several on a connection; an only
+    /// one is watched by the server.
+    fn watched(&self, body: Body, version: Version) -> Body {
+        if version == Version::HTTP_2 {
+            given_up_when_unread(body, self.shared.settings.unread_timeout)
+        } else {
+            body
+        }
     }
 
     /// Answers from an entry, counted and logged.
@@ -66,12 +71,13 @@ impl Proxy {
         &self,
         entry: &Entry,
         status: CacheStatus,
-        asked: &HeaderMap,
+        asked: Received<'_>,
         facts: Facts<'_>,
     ) -> Response<Body> {
         let shared = &*self.shared;
+        let Received { headers, version } = asked;
         let request_id = facts.request_id.clone().into_owned();
-        let asked = Asked { method: &facts.method, headers: asked };
+        let asked = Asked { method: &facts.method, headers };
         let response = answer::from_entry(entry, status, asked, request_id, shared.clock.now());
         shared.counters.of(facts.tenant, facts.label).count(response.status(), status.outcome());
         if shared.books.log.is_on() {
@@ -79,7 +85,7 @@ impl Proxy {
             let facts = Facts { status: response.status(), outcome: status.outcome(), ..facts };
             account::write(&shared.books, &facts, bytes, false);
         }
-        response
+        response.map(|body| self.watched(body, version))
     }
 
     /// Sends the refusal of a request of which only the head was looked at.
@@ -207,6 +213,7 @@ impl Proxy {
             status: StatusCode::OK,
             outcome: Outcome::Refused,
             refusal: None,
+            would_refuse: Cow::Borrowed(&arrival.would_refuse),
             upstream: None,
         }
     }
@@ -225,6 +232,7 @@ impl Proxy {
             status: StatusCode::OK,
             outcome: Outcome::Hit,
             refusal: None,
+            would_refuse: Cow::Borrowed(&arrival.would_refuse),
             upstream: None,
         }
     }
@@ -243,6 +251,7 @@ impl Proxy {
             status: StatusCode::OK,
             outcome: Outcome::Bypass,
             refusal: None,
+            would_refuse: Cow::Borrowed(&arrival.would_refuse),
             upstream: None,
         }
     }

@@ -43,7 +43,7 @@ pub use handling::Handling;
 pub use shared::{Settings, Shared};
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use http::header::HeaderValue;
@@ -56,11 +56,13 @@ use crate::cache::entry::Entry;
 use crate::cache::key::Key;
 use crate::cache::rule::Rule;
 use crate::cache::wishes::Wishes;
+use crate::callers::policy::Excess;
 use crate::clock::Instant;
 use crate::net::body::Body;
 use crate::net::peer::Peer;
 use crate::net::whole::whole;
 use crate::upstream::Upstream;
+use crate::upstream::outbound::Received;
 
 use account::Facts;
 use accounts::Ask;
@@ -86,6 +88,8 @@ struct Arrival {
     at: Instant,
     wall: SystemTime,
     request_id: HeaderValue,
+    /// What it would be refused for if its caller were not in shadow mode.
+    would_refuse: OnceLock<Excess>,
 }
 
 impl Proxy {
@@ -109,6 +113,7 @@ impl Proxy {
             at: self.shared.clock.now(),
             wall: self.shared.clock.wall(),
             request_id: request_id::of(request.headers()),
+            would_refuse: OnceLock::new(),
         };
         let (rules, settings) = (&*self.shared.rules, &self.shared.settings);
         let caller = rules.callers.identify(&self.peer, request.headers());
@@ -119,14 +124,14 @@ impl Proxy {
             Ok(Read::Call(reading)) => reading,
             Ok(Read::Accounts(bare)) => {
                 let ask = Ask::read(self.peer.is_tls, &request, bare, caller, &arrival);
-                return self.stand_in(ask, request);
+                return self.stand_in(ask, request, arrival);
             }
             Err(refusal) => {
                 let answer = self.refuse_unread(&request, caller, &arrival, &refusal);
                 return self.turn_away(request, answer, &refusal);
             }
         };
-        if let Err(refusal) = self.permit(&reading, &request, &arrival.request_id) {
+        if let Err(refusal) = self.permit(&reading, &request, &arrival) {
             let answer = self.refuse_read(&request, &reading, &arrival, &refusal);
             return self.turn_away(request, answer, &refusal);
         }
@@ -195,7 +200,8 @@ impl Proxy {
         let wishes = Wishes::of(request.headers());
         let answer = |entry: &Entry, served| {
             let facts = Self::facts(request.method(), reading, arrival);
-            self.answer_entry(entry, CacheStatus::Served(served), request.headers(), facts)
+            let asked = Received { headers: request.headers(), version: request.version() };
+            self.answer_entry(entry, CacheStatus::Served(served), asked, facts)
         };
         let (url, vary_by) = self.variants(rule, reading, identity, request.headers());
         reading.with_key(identity, request.headers(), &vary_by, |key| {
@@ -266,6 +272,7 @@ impl Proxy {
         arrival: &Arrival,
     ) -> Result<Response<Body>, Refusal> {
         let (route, epoch) = (slot.route, slot.epoch);
+        let asked = Received { headers: asked, version: call.version };
         let landed = self.share_fetch(call, slot).await;
         if let Some(Fallback { entry, served }) = fallback
             && landed.as_ref().map_or(true, |(landed, _)| landed.is_failure())
@@ -335,7 +342,7 @@ impl Proxy {
         why: WhyPassed,
         arrival: &Arrival,
     ) -> Result<Response<Body>, Refusal> {
-        let reply = self.fetch_for(call, body).await?;
+        let reply = self.fetch_for(call, body, arrival).await?;
         Ok(self.deliver(call, reply, CacheStatus::Passed(why), arrival))
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::account::{Books, Counters};
 use super::fill::Landed;
+use super::permission::Told;
 use crate::admission::Admission;
 use crate::cache::Cache;
 use crate::cache::purge::{Depth, Purge};
@@ -40,6 +41,7 @@ pub struct Shared {
     pub(super) upstream_metrics: Vec<UpstreamMetrics>,
     pub(super) counters: Counters,
     pub(super) books: Arc<Books>,
+    pub(super) told: Told,
     pub(super) clock: Clock,
 }
 
@@ -69,6 +71,7 @@ impl Shared {
             upstream_metrics: rules.tenants.all().iter().map(|t| metrics.upstream(&t.name)).collect(),
             counters: Counters::new(&metrics, &rules.tenants, rules.routes.all()),
             books: Arc::new(books),
+            told: Told::nothing(rules.callers.all().len()),
             rules,
             tokens,
             admission,

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use http::header::{CONTENT_LOCATION, LOCATION};
 
-use super::Proxy;
 use super::call::Call;
 use super::fate::Fate;
 use super::fetch::Reply;
 use super::refusal::Refusal;
+use super::{Arrival, Proxy};
 use crate::net::body::{Body, Prefix};
 use crate::routes::Forgets;
 use crate::zoho::composite;
@@ -55,9 +55,14 @@ impl PendingWrite<'_> {
 impl Proxy {
     /// Fetches for a relayed request. If it is a write, what it makes untrue is forgotten before anybody
     /// learns that it happened.
-    pub(super) async fn fetch_for(&self, call: &Call, body: Body) -> Result<Reply, Refusal> {
+    pub(super) async fn fetch_for(
+        &self,
+        call: &Call,
+        body: Body,
+        arrival: &Arrival,
+    ) -> Result<Reply, Refusal> {
         let (forgets, body) = if composite::is_composite(call.outbound.method(), call.target.path()) {
-            self.look_into(call, body).await?
+            self.look_into(call, body, arrival).await?
         } else {
             (call.forgets.clone(), body)
         };
@@ -93,7 +98,12 @@ impl Proxy {
     }
 
     /// What the calls in a composite request make untrue; everything, if they cannot be read.
-    async fn look_into(&self, call: &Call, body: Body) -> Result<(Forgets, Body), Refusal> {
+    async fn look_into(
+        &self,
+        call: &Call,
+        body: Body,
+        arrival: &Arrival,
+    ) -> Result<(Forgets, Body), Refusal> {
         let body = self.upstream.paced_request(body, self.upstream.deadline());
         let routes = &self.shared.rules.routes;
         let read =
@@ -102,7 +112,7 @@ impl Proxy {
             Prefix::Whole(bytes) => (composite::parts(call.target.path(), &bytes), Body::full(bytes)),
             Prefix::Partial(body) => (None, body),
         };
-        self.permit_parts(call, parts.as_deref())?;
+        self.permit_parts(call, parts.as_deref(), arrival)?;
         let forgets = match parts {
             Some(parts) => parts
                 .iter()

@@ -24,7 +24,9 @@ pub enum Address {
 
 /// Not an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not an IP address with a port, nor a path after \"unix:\"")]
+#[error(
+    "neither an IP address (no host name) with a port, as it is or after \"https://\", nor a path after \"unix:\""
+)]
 pub struct NotAnAddress;
 
 /// An address that cannot be listened on.
@@ -175,6 +177,8 @@ mod tests {
         for bad in ["", "8080", ":8080", "localhost:8080", "unix:", "http://127.0.0.1:80", "https://a:1"] {
             assert_eq!(bad.parse::<Address>(), Err(NotAnAddress), "{bad}");
         }
+        let told = NotAnAddress.to_string();
+        assert!(told.contains("no host name") && told.contains("https://"), "{told}");
     }
 
     #[tokio::test]

@@ -22,6 +22,7 @@ use crate::net::body::BoxError;
 use crate::net::http1::head;
 use crate::net::patient::Patient;
 use crate::net::peer::Peer;
+use crate::net::unread::HTTP2_SEND_BUFFER;
 
 /// The limits of a connection.
 #[derive(Clone)]
@@ -38,10 +39,6 @@ const GRACE: Duration = Duration::from_millis(250);
 /// An HTTP/2 connection without a sign of life is asked for one after this long, and closed after as long
 /// again without an answer.
 const HTTP2_PING: Duration = Duration::from_secs(30);
-
-/// What lies written and unread per stream of HTTP/2. hyper would take some 400 KiB, for each of the many streams of a
-/// caller that promises to read and does not.
-const HTTP2_SEND_BUFFER: usize = 64 * 1024;
 
 impl Limits {
     pub(super) fn of(settings: &Settings) -> Self {
@@ -99,9 +96,11 @@ pub(super) async fn serve_stream<G: Greet>(
         shaken = tokio::time::timeout(limits.first_request, tls.acceptor().accept(stream)) => shaken,
         () = stopping(&mut phases) => return Ok(()),
     };
-    let stream = shaken.map_err(io::Error::from).flatten().inspect_err(|_| {
+    let Ok(Ok(stream)) = shaken else {
+        // It has a counter of its own, and is no error of HTTP.
         tls.counts.failed.inc();
-    })?;
+        return Ok(());
+    };
     let peer = tls::peer(stream.get_ref().1);
     serve(stream, shell::wrap(host.greet(peer)), limits, phases, &severed).await
 }

@@ -70,6 +70,9 @@ pub enum TlsError {
     /// Certificate and key do not fit each other, or are of a kind that is not spoken.
     #[error("the certificate and the private key cannot be used together")]
     Pair(#[source] rustls::Error),
+    /// There are no keys for tickets, by which a caller that comes again saves a handshake.
+    #[error("no keys for session tickets can be made")]
+    Tickets(#[source] rustls::Error),
     /// The authorities of callers cannot be used.
     #[error("the authorities for callers' certificates cannot be used")]
     Clients(#[source] VerifierBuilderError),
@@ -157,7 +160,7 @@ impl TlsError {
             Self::File { path, .. } | Self::NoCertificate { path } | Self::NoKey { path } => {
                 Some(path.clone())
             }
-            Self::Pair(_) | Self::Clients(_) => None,
+            Self::Pair(_) | Self::Tickets(_) | Self::Clients(_) => None,
         }
     }
 }
@@ -208,7 +211,7 @@ fn server_config(settings: &Settings, files: &Files) -> Result<Arc<ServerConfig>
     let provider = Arc::new(default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(TlsError::Pair)?;
+        .expect("the provider has cipher suites and key exchanges for TLS 1.2 and 1.3");
     let builder = match (settings.clients.authorities(), &files.authorities) {
         (Some(path), Some(pem)) => {
             let mut roots = RootCertStore::empty();
@@ -228,7 +231,7 @@ fn server_config(settings: &Settings, files: &Files) -> Result<Arc<ServerConfig>
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     if settings.clients == Clients::Unasked {
         // Whoever comes again saves a handshake. The tickets' keys rotate.
-        config.ticketer = Ticketer::new().map_err(TlsError::Pair)?;
+        config.ticketer = Ticketer::new().map_err(TlsError::Tickets)?;
     } else {
         // A resumed session would be its caller's still after its certificate has ended.
         config.session_storage = Arc::new(NoServerSessionStorage {});

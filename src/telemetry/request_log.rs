@@ -37,6 +37,8 @@ pub struct Line<'a> {
     pub cache: Outcome,
     /// The code of a refusal.
     pub refusal: Option<&'static str>,
+    /// What the request would be refused for if its caller were not in shadow mode.
+    pub would_refuse: Option<&'static str>,
     /// How many bytes of body went out.
     pub bytes: u64,
     /// From the request's head to the end of the answer.
@@ -154,6 +156,9 @@ impl Line<'_> {
         if let Some(code) = self.refusal {
             let _ = write!(to, r#","refusal":"{code}""#);
         }
+        if let Some(reason) = self.would_refuse {
+            let _ = write!(to, r#","would_refuse":"{reason}""#);
+        }
         if self.cut_short {
             to.extend_from_slice(br#","cut_short":true"#);
         }
@@ -179,6 +184,9 @@ impl Line<'_> {
         }
         if let Some(code) = self.refusal {
             let _ = write!(to, " refusal={code}");
+        }
+        if let Some(reason) = self.would_refuse {
+            let _ = write!(to, " would_refuse={reason}");
         }
         if self.cut_short {
             to.extend_from_slice(b" cut_short");
@@ -241,6 +249,7 @@ mod tests {
             status: 200,
             cache: Outcome::Miss,
             refusal: None,
+            would_refuse: Some("path"),
             bytes: 162,
             took: Duration::from_micros(1_500),
             upstream: Some(Duration::from_micros(1_200)),
@@ -259,6 +268,7 @@ mod tests {
         assert_eq!(line["path"], path);
         assert_eq!(line["time"], "2027-01-15T08:00:00.250000Z");
         assert_eq!(line["upstream_us"], 1200);
+        assert_eq!(line["would_refuse"], "path");
         assert_eq!((&line["caller"], &line["tenant"]), (&"billing".into(), &"acme".into()));
     }
 
@@ -267,6 +277,7 @@ mod tests {
         let text = written(Format::Text, "/a\r\nb");
         assert_eq!(text.lines().count(), 1, "{text}");
         assert!(text.starts_with("2027-01-15T08:00:00.250000Z 200 GET "), "{text}");
+        assert!(text.contains(" would_refuse=path "), "{text}");
     }
 
     #[test]
@@ -299,6 +310,7 @@ mod tests {
                 status: 200,
                 cache: Outcome::Bypass,
                 refusal: None,
+                would_refuse: None,
                 bytes: 0,
                 took: Duration::ZERO,
                 upstream: None,

@@ -61,7 +61,8 @@ pub enum CallError {
 impl CallError {
     /// Whether Zoho may have acted on the request.
     pub fn may_have_happened(&self) -> bool {
-        !matches!(self, Self::Transport(TransportError::Connect(_) | TransportError::ConnectTimeout))
+        use TransportError::{Connect, ConnectTimeout, TooManyConnections};
+        !matches!(self, Self::Transport(Connect(_) | ConnectTimeout | TooManyConnections))
     }
 
     /// A word for metrics.
@@ -69,6 +70,7 @@ impl CallError {
         match self {
             Self::Transport(TransportError::Connect(_)) => "connect",
             Self::Transport(TransportError::ConnectTimeout) => "connect_timeout",
+            Self::Transport(TransportError::TooManyConnections) => "too_many_connections",
             Self::Transport(TransportError::Stale(_)) => "stale_connection",
             Self::Transport(TransportError::Broken(_)) => "broken",
             Self::FirstByteTimeout(_) => "first_byte_timeout",

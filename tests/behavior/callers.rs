@@ -1,8 +1,11 @@
 //! Who may use what: callers are known by what they show, held to what they may, also on answers that are kept.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use http::{Method, Request};
+use serde_json::Value;
+use zoho_sidecar::emulator::{Fault, Target};
 use zoho_sidecar::net::body::Body;
 use zoho_sidecar::net::peer::Peer;
 
@@ -252,6 +255,32 @@ async fn in_shadow_everything_passes_and_is_told() {
     };
     assert_eq!((told("read-only"), told("tenant")), (Some(2.0), Some(1.0)));
     world.get(USERS).await.assert_status(401);
+    get(&world, USERS).await.assert_status(200);
+    let log = world.log();
+    let reasons: Vec<_> = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect();
+    let reasons: Vec<_> = reasons.iter().map(|line| line["would_refuse"].as_str()).collect();
+    assert_eq!(reasons, [Some("read-only"), Some("tenant"), Some("read-only"), None, None], "{log}");
+    assert_eq!(log.matches("would_refuse").count(), 3, "absent where nothing would be: {log}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_answer_says_in_the_log_that_it_would_be_refused() {
+    let world = one_caller("paths = [\"/crm/{version}/org\"]\nmode = \"shadow\"").await;
+    get(&world, ASSOCIATED_USERS_COUNT).await.assert_status(200);
+    assert!(get(&world, ASSOCIATED_USERS_COUNT).await.cache_status().contains("hit"));
+    let log = world.log();
+    let hit = log.lines().last().unwrap();
+    assert!(hit.contains(r#""cache":"hit""#) && hit.contains(r#""would_refuse":"path""#), "{log}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_a_composite_request_leaves_word_of_what_it_would_be_refused_for() {
+    let world = one_caller("read_only = true\nmode = \"shadow\"").await;
+    world.zoho().script().always(Target::Api, Fault::Delay(Duration::from_secs(10)));
+    let asked = compose(&world, r#"{"method":"DELETE","uri":"/crm/v8/users/1"}"#);
+    assert!(tokio::time::timeout(Duration::from_secs(1), asked).await.is_err(), "it waits");
+    let log = world.log();
+    assert!(log.contains(r#""would_refuse":"read-only""#) && log.contains(r#""status":499"#), "{log}");
 }
 
 #[tokio::test(start_paused = true)]

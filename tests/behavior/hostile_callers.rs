@@ -134,6 +134,31 @@ async fn streams_of_http2_that_are_never_read_hold_their_calls_no_longer_than_tw
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_long_kept_answer_that_is_never_read_is_given_up_too() {
+    const KEPT: &str = "/crm/v8/__bytes?size=200000";
+    let rule = "[routes.bytes]\nmatch = \"GET /crm/{version}/__bytes\"\nfresh_for = \"1h\"\n";
+    for window in [0, 1000] {
+        let world = World::with(rule).await;
+        world.get(KEPT).await.assert_status(200);
+        assert!(world.get(KEPT).await.cache_status().contains("hit"));
+        let mut caller = frames::Caller::begin(world.connect(), &[(4, window)]).await;
+        caller.say(frames::get(1, KEPT)).await;
+        world.settles().await;
+        world.passes(Duration::from_secs(121)).await;
+        caller.say(frame(WINDOW_UPDATE, 0, 1, &1_000_000_u32.to_be_bytes())).await;
+        let reset = tokio::time::timeout(frames::LONG, caller.next(RST_STREAM)).await;
+        assert!(matches!(reset, Ok(Some((.., 1, _)))), "{window}");
+    }
+    let world = World::with(rule).await;
+    world.get(KEPT).await.assert_status(200);
+    let mut asked = request(Method::GET, KEPT, "");
+    *asked.version_mut() = http::Version::HTTP_2;
+    let answer = world.send(asked).await;
+    assert!(answer.cache_status().contains("hit"));
+    assert_eq!(answer.body.len(), 200_000, "whoever reads it has it whole");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_window_that_opens_byte_by_byte_is_as_good_as_shut() {
     let world = World::with(FIVE_CALLS).await;
     let caller = frames::Caller::begin(world.connect(), &[(4, 0)]).await;

@@ -4,9 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderMap, HeaderValue, Method};
+use http_body_util::BodyExt;
 use zoho_sidecar::emulator::{Fault, Target};
 use zoho_sidecar::net::body::Body;
+use zoho_sidecar::net::transport::TransportError;
+use zoho_sidecar::proxy::refusal::Refusal;
+use zoho_sidecar::upstream::CallError;
 
 use crate::world::{USERS, World, request, with_headers};
 
@@ -27,6 +31,20 @@ async fn the_same_comes_as_a_problem_document_to_those_who_ask() {
     let answer = world.get_with("/crm/../x", &headers).await;
     assert_eq!(answer.header("content-type"), "application/problem+json");
     insta::assert_snapshot!(answer.text().trim_end(), @r#"{"code":"SIDECAR_AMBIGUOUS_REQUEST","remedy":"send the request in its plain form","request_id":"id-1","status":400,"title":"The request is ambiguous: its path has a dot segment","type":"urn:zoho-sidecar:sidecar_ambiguous_request"}"#);
+}
+
+#[tokio::test]
+async fn no_connection_left_to_zoho_is_a_refusal_of_its_own() {
+    let error = CallError::Transport(TransportError::TooManyConnections);
+    assert_eq!((error.reason(), error.may_have_happened()), ("too_many_connections", false));
+    let id = HeaderValue::from_static("id-1");
+    let answer = Refusal::from(&error).response(&id, &HeaderMap::new(), false);
+    assert_eq!(answer.status(), 503);
+    let header = |name: &str| answer.headers()[name].to_str().unwrap();
+    assert_eq!(header("proxy-status"), "zoho-sidecar; error=connection_limit_reached");
+    assert_eq!(header("retry-after"), "1");
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    insta::assert_snapshot!(String::from_utf8_lossy(&body).trim_end(), @r#"{"code":"SIDECAR_TOO_MANY_CONNECTIONS","details":{"remedy":"wait as Retry-After says; if it lasts, raise upstream.max_connections","request_id":"id-1"},"message":"There are as many connections to Zoho as the sidecar may have; the request was not sent","status":"error"}"#);
 }
 
 #[tokio::test(start_paused = true)]

@@ -318,6 +318,9 @@ async fn a_handshake_that_does_not_come_on_is_ended() {
     let silent = Wire::connect(sidecar.encrypted()).await;
     assert_eq!(silent.hear_all().await, "");
     counts_failures(&sidecar, 1).await;
+    until("its end", async || sidecar.metric("zoho_sidecar_connections ").await < 1.0).await;
+    let errors = sidecar.metric("zoho_sidecar_connection_errors_total ").await;
+    assert!(errors < 1.0, "it is counted once");
 }
 
 #[tokio::test]

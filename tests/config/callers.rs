@@ -41,6 +41,56 @@ fn listening_for_others_needs_callers_that_can_be_known_there() {
 }
 
 #[test]
+fn a_certificate_of_the_authoritys_is_not_taken_for_leave() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let own = rcgen::generate_simple_self_signed(["sidecar.example".to_owned()]).unwrap();
+    std::fs::write(at("cert.pem"), own.cert.pem()).unwrap();
+    std::fs::write(at("key.pem"), own.signing_key.serialize_pem()).unwrap();
+    let (cert, key) = (at("cert.pem"), at("key.pem"));
+    let serving = |listen: &str, clients: &str| {
+        format!(
+            "[server]\nlisten = [{listen}]\n[server.tls]\ncertificate = \"{0}\"\nprivate_key = \"{1}\"\nclient_ca = \"{0}\"\nclient_certificates = \"{clients}\"\n",
+            cert.display(),
+            key.display()
+        )
+    };
+    let encrypted = "\"https://0.0.0.0:443\"";
+    let plain_too = "\"https://0.0.0.0:443\", \"0.0.0.0:80\"";
+    for (listen, clients, who) in [
+        (encrypted, "required", "whoever has any certificate of client_ca's and reaches https://0.0.0.0:443"),
+        (encrypted, "optional", "whoever reaches https://0.0.0.0:443"),
+        (plain_too, "required", "whoever reaches http://0.0.0.0:80"),
+    ] {
+        let problem = the_problem(&[TENANT, &serving(listen, clients)]);
+        assert_eq!((problem.key.as_str(), problem.severity), ("server.listen", Severity::Problem));
+        assert_eq!(problem.what, format!("{who} would use your credentials"));
+    }
+    sound(&[TENANT, &serving(encrypted, "required"), "server.i_know_this_is_open = true"]);
+    sound(&[TENANT, &serving(encrypted, "required"), "[callers.a]\ncertificate = \"a.example\""]);
+}
+
+#[test]
+fn an_address_by_name_is_told_that_it_needs_an_ip_address() {
+    let problem =
+        the_problem(&[TENANT, "server.listen = [\"127.0.0.1:0\", \"https://sidecar.example:443\"]"]);
+    assert_eq!(problem.key, "server.listen");
+    assert!(problem.what.contains("neither an IP address (no host name) with a port"), "{problem}");
+    assert!(problem.remedy.contains("\"https://0.0.0.0:8443\""), "{problem}");
+}
+
+#[test]
+fn the_user_that_stands_for_all_strangers_is_nobodys() {
+    let sockets = "server.listen = [\"unix:/run/zoho-sidecar/proxy.sock\"]";
+    for uid in ["65534", "[1000, 65534]"] {
+        let problem = the_problem(&[TENANT, sockets, &format!("[callers.a]\nuid = {uid}")]);
+        assert_eq!((problem.key.as_str(), problem.severity), ("callers.a.uid", Severity::Problem));
+        assert!(problem.what.contains("every user of another user namespace"), "{problem}");
+    }
+    sound(&[TENANT, sockets, "[callers.a]\nuid = [1000, 65533]"]);
+}
+
+#[test]
 fn two_callers_cannot_have_one_token_wherever_its_hash_stands() {
     let [first, second] = HASHES;
     let directory = tempfile::tempdir().unwrap();

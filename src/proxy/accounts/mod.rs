@@ -94,7 +94,7 @@ impl Ask {
 
 impl Proxy {
     /// Answers a request to the accounts server.
-    pub(super) fn stand_in<B>(&self, mut ask: Ask, request: Request<B>) -> Handling
+    pub(super) fn stand_in<B>(&self, mut ask: Ask, request: Request<B>, arrival: Arrival) -> Handling
     where
         B: HttpBody + Into<Body>,
     {
@@ -109,9 +109,10 @@ impl Proxy {
         Handling::Later(Box::pin(async move {
             let facts = ask.facts.clone();
             let unanswered = Unanswered::new(&proxy, &facts);
-            let said = proxy.say(&mut ask, &head.headers, body).await;
+            let said = proxy.say(&mut ask, &head.headers, body, &arrival).await;
             unanswered.answered();
             drop(place);
+            ask.facts.would_refuse = Cow::Owned(arrival.would_refuse);
             match said {
                 Ok(said) => proxy.answer_told(&ask.facts, &said),
                 Err(refusal) => proxy.answer_refusal(ask.facts, &head.headers, &refusal),
@@ -121,7 +122,13 @@ impl Proxy {
 
     /// What is answered. Who asks and for which tenant is clear only when the form has been read: an SDK that
     /// cannot show a token of its own choice sends it there.
-    async fn say(&self, ask: &mut Ask, headers: &HeaderMap, body: Body) -> Result<Value, Refusal> {
+    async fn say(
+        &self,
+        ask: &mut Ask,
+        headers: &HeaderMap,
+        body: Body,
+        arrival: &Arrival,
+    ) -> Result<Value, Refusal> {
         // Read also where nothing in it matters: an answer before the end of a body breaks the connection.
         let form = self.read_form(&ask.query, headers, body).await?;
         let rules = &self.shared.rules;
@@ -135,7 +142,7 @@ impl Proxy {
         ask.facts.caller = caller.number();
         let tenant = choose(rules, caller, headers, &ask.target)?.tenant;
         (ask.facts.tenant, ask.facts.label) = (Some(tenant), Label::Area(Area::Accounts));
-        self.permit_tenant(caller, tenant, &ask.facts.request_id)?;
+        self.permit_tenant(caller, tenant, arrival)?;
         match ask.question {
             None => Err(Refusal::OfAccounts),
             // The placeholder opens nothing, so nothing has to be closed.

@@ -68,6 +68,8 @@ pub enum Refusal {
     Unreachable,
     /// Connecting to Zoho took too long.
     ConnectTimeout,
+    /// There are as many connections to Zoho as the configuration allows, and none came free.
+    TooManyConnections,
     /// The connection to Zoho broke before an answer came.
     UpstreamBroken,
     /// Zoho has the request and does not answer.
@@ -140,6 +142,9 @@ impl Refusal {
             }
             Self::Unreachable => Kind(S::BAD_GATEWAY, "SIDECAR_UNREACHABLE", "destination_unavailable"),
             Self::ConnectTimeout => Kind(S::GATEWAY_TIMEOUT, "SIDECAR_CONNECT_TIMEOUT", "connection_timeout"),
+            Self::TooManyConnections => {
+                Kind(S::SERVICE_UNAVAILABLE, "SIDECAR_TOO_MANY_CONNECTIONS", "connection_limit_reached")
+            }
             Self::UpstreamBroken => {
                 Kind(S::BAD_GATEWAY, "SIDECAR_CONNECTION_BROKEN", "connection_terminated")
             }
@@ -173,7 +178,9 @@ impl Refusal {
             Self::TokenUnavailable(why) => Some(why.retry_after),
             Self::SendAgain => Some(Duration::ZERO),
             Self::TokenRejected(pause) => Some(*pause),
-            Self::Crowded(_) | Self::Unreachable | Self::ConnectTimeout => Some(Duration::from_secs(1)),
+            Self::Crowded(_) | Self::Unreachable | Self::ConnectTimeout | Self::TooManyConnections => {
+                Some(Duration::from_secs(1))
+            }
             _ => None,
         }
     }
@@ -304,6 +311,7 @@ impl From<&CallError> for Refusal {
         match error {
             CallError::Transport(TransportError::Connect(_)) => Self::Unreachable,
             CallError::Transport(TransportError::ConnectTimeout) => Self::ConnectTimeout,
+            CallError::Transport(TransportError::TooManyConnections) => Self::TooManyConnections,
             CallError::Transport(TransportError::Stale(_) | TransportError::Broken(_)) => {
                 Self::UpstreamBroken
             }

@@ -41,6 +41,9 @@ impl Refusal {
             Self::Crowded(why) => format!("The organisation's limit of concurrent calls is reached: {why}"),
             Self::Unreachable => "Zoho cannot be reached; the request was not sent".to_owned(),
             Self::ConnectTimeout => "Connecting to Zoho took too long; the request was not sent".to_owned(),
+            Self::TooManyConnections => {
+                "There are as many connections to Zoho as the sidecar may have; the request was not sent".to_owned()
+            }
             Self::UpstreamBroken => "The connection to Zoho broke before an answer came".to_owned(),
             Self::FirstByteTimeout(limit) => format!("Zoho did not begin to answer within {limit:?}"),
             Self::IdleTimeout(limit) => format!("Zoho's answer stopped coming for {limit:?}"),
@@ -88,6 +91,9 @@ impl Refusal {
             Self::Crowded(_) => "wait as Retry-After says, or spread calls over time".to_owned(),
             Self::Unreachable | Self::ConnectTimeout => {
                 "try again later; if it lasts, check name resolution, firewall and egress proxy of the sidecar".to_owned()
+            }
+            Self::TooManyConnections => {
+                "wait as Retry-After says; if it lasts, raise upstream.max_connections".to_owned()
             }
             Self::UpstreamBroken
             | Self::FirstByteTimeout(_)
