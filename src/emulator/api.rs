@@ -5,12 +5,12 @@ use http::{HeaderMap, Method, Response};
 
 use super::crm::upload::{self, Upload};
 use super::crm::{self, ApiPath, streams};
-use super::form::Form;
 use super::organisation::State;
 use super::places::Role;
 use super::replies::{self, Dress, Reply};
 use super::world::{Visit, World, unread};
 use crate::net::body::{Body, Prefix};
+use crate::net::form::Form;
 use crate::net::transport::TransportError;
 
 /// The most bytes of a body that is not streamed.

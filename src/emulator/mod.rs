@@ -39,7 +39,6 @@ use http::{Request, Response};
 use crate::clock::Clock;
 use crate::net::body::Body;
 use crate::net::transport::{BoxFuture, Transport, TransportError};
-use crate::net::{form, multipart};
 pub use ledger::{Entry, Ledger};
 pub use listener::Listening;
 pub use organisation::Organisation;

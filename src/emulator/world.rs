@@ -5,7 +5,6 @@ use http::{Method, Request, Response};
 use tokio::time::sleep;
 
 use super::accounts::{self, Outcome, misreport};
-use super::form::Form;
 use super::ledger::{Entry, Ledger, Line, Seen, redaction, tap};
 use super::organisation::State;
 use super::places::{Place, Places, Role};
@@ -16,6 +15,7 @@ use super::script::{Asked, Plan, Script, on_the_way};
 use super::{api, control};
 use crate::clock::Clock;
 use crate::net::body::{Body, BoxError, Prefix};
+use crate::net::form::Form;
 use crate::net::transport::TransportError;
 
 /// The most bytes of a request to the accounts server or the control endpoint.

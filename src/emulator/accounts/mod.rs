@@ -10,11 +10,11 @@ pub(super) mod tokens;
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::form::{self, Form};
 use super::organisation::State;
 use super::places::Place;
 use super::replies::Reply;
 use super::world::World;
+use crate::net::form::{self, Form};
 pub(super) use grants::misreport;
 
 /// A request to the accounts server.

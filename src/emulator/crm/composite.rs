@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{ApiPath, Ask, Crm, items};
-use crate::emulator::form::Form;
 use crate::emulator::replies::{self, Reply};
+use crate::net::form::Form;
 
 const KEY: &str = "__composite_requests";
 const AT_MOST: usize = 5;

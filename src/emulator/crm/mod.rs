@@ -35,9 +35,9 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, Method};
 
-use super::form::{self, Form};
 use super::replies::{self, Reply};
 use crate::clock::Instant;
+use crate::net::form::{self, Form};
 use crate::zoho::path::is_version;
 pub(super) use cost::{credits, is_complex};
 pub(super) use state::Crm;

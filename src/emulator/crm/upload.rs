@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::files::{self, File, Holder, KEPT};
 use super::{ApiPath, Ask, Crm, attachments, photos};
-use crate::emulator::form::Form;
-use crate::emulator::multipart;
 use crate::emulator::replies::{self, Reply};
 use crate::net::body::{Body, BoxError};
+use crate::net::form::Form;
+use crate::net::multipart;
 
 /// An upload as it arrived.
 pub(in crate::emulator) struct Upload {

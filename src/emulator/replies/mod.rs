@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::net::body::Body;
+use crate::net::form;
 pub(super) use dress::{Dress, iso};
 
 /// An answer before it gets its headers.
@@ -63,7 +64,7 @@ impl Reply {
 
     /// A file to be saved.
     pub(super) fn download(name: &str, content: Content) -> Self {
-        let disposition = format!("attachment; filename*=UTF-8''{}", super::form::encode(name));
+        let disposition = format!("attachment; filename*=UTF-8''{}", form::encode(name));
         let reply = Self {
             status: StatusCode::OK,
             content_type: "application/x-download",
