@@ -62,21 +62,6 @@ pub(super) fn organisation<'w>(world: &'w World, place: &Place, form: &Form) -> 
     organisations.clone().find(holder).or_else(|| organisations.clone().next())
 }
 
-/// `error` with the text for one mint too many.
-pub(super) fn throttled(status: u16, chinese: bool) -> Reply {
-    let body = if chinese {
-        json!({ "error_description": "您连续提出的请求过多。请稍后再试。", "error": "访问被拒绝", "status": "failure" })
-    } else {
-        json!({
-            "error_description":
-                "You have made too many requests continuously. Please try again after some time.",
-            "error": "Access Denied",
-            "status": "failure",
-        })
-    };
-    Reply::bare_json(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST), &body)
-}
-
 /// Both documented forms carry the token in a parameter; who knows a token may revoke it.
 fn revoke(world: &World, ask: &Ask<'_>) -> Reply {
     let token = ask.form.value("token").unwrap_or_default();

@@ -164,3 +164,18 @@ pub(super) fn internal_error() -> Reply {
 pub(super) fn too_large() -> Reply {
     Reply::error(StatusCode::PAYLOAD_TOO_LARGE, "INVALID_DATA", json!({}), "the request body is too large")
 }
+
+/// `error` with the text for one mint too many.
+pub(super) fn throttled(status: u16, chinese: bool) -> Reply {
+    let body = if chinese {
+        json!({ "error_description": "您连续提出的请求过多。请稍后再试。", "error": "访问被拒绝", "status": "failure" })
+    } else {
+        json!({
+            "error_description":
+                "You have made too many requests continuously. Please try again after some time.",
+            "error": "Access Denied",
+            "status": "failure",
+        })
+    };
+    Reply::bare_json(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST), &body)
+}
