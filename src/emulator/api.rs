@@ -8,8 +8,8 @@ use super::crm::{self, ApiPath, streams};
 use super::organisation::State;
 use super::places::Role;
 use super::replies::{self, Dress, Reply};
-use super::world::{Visit, World, unread};
-use crate::net::body::{Body, Prefix};
+use super::world::{Visit, World};
+use crate::net::body::{Body, BoxError, Prefix};
 use crate::net::form::Form;
 use crate::net::transport::TransportError;
 
@@ -193,4 +193,9 @@ async fn perform(world: &World, state: &State, call: Call<'_>, token: &str) -> R
             Ok(upload::answer(&mut state.crm(), &ask(&[]), &upload))
         }
     }
+}
+
+/// What went wrong while the body of a request was read.
+fn unread(error: BoxError) -> TransportError {
+    TransportError::Broken(error)
 }

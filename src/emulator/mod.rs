@@ -18,6 +18,7 @@ mod accounts;
 mod api;
 mod control;
 mod crm;
+mod door;
 mod handle;
 mod ledger;
 mod listener;
@@ -40,13 +41,14 @@ use http::{Request, Response};
 use crate::clock::Clock;
 use crate::net::body::Body;
 use crate::net::transport::{BoxFuture, Transport, TransportError};
+use door::Door;
 pub use handle::Organisation;
 pub use ledger::{Entry, Ledger};
 pub use listener::Listening;
 pub use places::Role;
 pub use scenario::{Scenario, ScenarioError};
 pub use script::{Fault, Script, Target};
-use world::{Door, World};
+use world::World;
 
 /// An emulated Zoho. Clones are the same one.
 #[derive(Clone)]
@@ -66,7 +68,7 @@ impl Emulator {
     pub async fn answer(&self, request: Request<Body>) -> Result<Response<Body>, TransportError> {
         let first = self.world.organisations.first();
         let data_center = first.map(|state| state.seed.data_center.clone()).unwrap_or_default();
-        self.world.answer(request, &Door { data_center, listener: false }).await
+        Door { data_center, listener: false }.answer(&self.world, request).await
     }
 
     /// Listens on an address, for one data centre, or for all with `*`.
