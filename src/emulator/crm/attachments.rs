@@ -3,9 +3,9 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::external::reach;
 use super::files::{File, Holder};
 use super::items::{self, unknown_id};
-use super::records::reach;
 use super::upload::Upload;
 use super::{Ask, Crm};
 use crate::emulator::replies::{self, Reply, success};

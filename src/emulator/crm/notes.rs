@@ -3,10 +3,10 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::external::reach;
 use super::items::{self, id_in, text};
 use super::model::Record;
-use super::records::{self, reach};
-use super::{Ask, Crm};
+use super::{Ask, Crm, records};
 use crate::emulator::replies::{self, Reply, problem};
 
 /// The module that notes are kept in.

@@ -3,8 +3,7 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::items::{self, missing, text, unknown_id};
-use super::territories::duplicate;
+use super::items::{self, duplicate, missing, text, unknown_id};
 use super::{Ask, Crm};
 use crate::emulator::replies::{self, Reply, success};
 

@@ -3,8 +3,8 @@
 use http::{Method, StatusCode};
 use serde_json::json;
 
+use super::external::reach;
 use super::files::{File, Holder};
-use super::records::reach;
 use super::upload::Upload;
 use super::{Ask, Crm};
 use crate::emulator::replies::{self, Reply, success};

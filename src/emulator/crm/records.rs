@@ -6,8 +6,7 @@ use std::time::SystemTime;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::items::{self, text, unknown_id};
-use super::metadata::unknown_module;
+use super::items::{self, text, unknown_id, unknown_module};
 use super::model::{Module, Record};
 use super::state::MOST;
 use super::{Ask, Crm, external, notes};
@@ -86,16 +85,6 @@ pub(super) fn upsert(crm: &mut Crm, ask: &Ask<'_>, name: &str) -> Reply {
             None => create(crm, ask.wall, name, item),
         }
     })
-}
-
-/// The id of a record that a path names, which must be there.
-pub(super) fn reach(crm: &mut Crm, ask: &Ask<'_>, name: &str, id: &str) -> Result<String, Reply> {
-    let id = external::id(crm, ask, name, id).into_owned();
-    match crm.module(name) {
-        None => Err(unknown_module()),
-        Some(module) if !module.records.contains_key(&id) => Err(items::refused(&unknown_id(&id))),
-        Some(_) => Ok(id),
-    }
 }
 
 /// With `If-Modified-Since` only what changed since then, or 304.

@@ -3,10 +3,10 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::external::reach;
 use super::items::{self, text, unknown_id};
-use super::records::{self, reach};
 use super::state::MOST;
-use super::{Ask, Crm, notes};
+use super::{Ask, Crm, external, notes, records};
 use crate::emulator::replies::{self, Reply, success};
 
 /// What one call may write.
@@ -105,7 +105,7 @@ fn join(
     related: &str,
     item: &Map<String, Value>,
 ) -> Result<Value, Value> {
-    let related = super::external::id(crm, ask, list, related).into_owned();
+    let related = external::id(crm, ask, list, related).into_owned();
     crm.record(list, &related).ok_or_else(|| unknown_id(&related))?;
     let mut values = item.clone();
     values.remove("id");

@@ -4,8 +4,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::criteria::Criteria;
-use super::items;
-use super::metadata::unknown_module;
+use super::items::{self, unknown_module};
 use super::model::Record;
 use super::records::list;
 use super::{Ask, Crm};

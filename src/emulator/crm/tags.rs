@@ -3,10 +3,8 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::items::{self, missing, text, unknown_id};
-use super::metadata::unknown_module;
+use super::items::{self, duplicate, missing, text, unknown_id, unknown_module};
 use super::state::MOST;
-use super::territories::duplicate;
 use super::{Ask, Crm, criteria};
 use crate::emulator::replies::{self, Reply, success};
 

@@ -3,7 +3,8 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::metadata::{shown_field, unknown_module};
+use super::items::unknown_module;
+use super::metadata::shown_field;
 use super::model::Module;
 use super::{Ask, Crm, related};
 use crate::emulator::replies::{self, Reply};
