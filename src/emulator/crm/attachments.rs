@@ -3,11 +3,12 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::ask::Ask;
 use super::external::reach;
 use super::files::{File, Holder};
 use super::items::{self, unknown_id};
+use super::state::Crm;
 use super::upload::Upload;
-use super::{Ask, Crm};
 use crate::emulator::replies::{self, Reply, success};
 
 /// The key of the lists.

@@ -5,7 +5,9 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{ApiPath, Ask, Crm, items};
+use super::ask::{ApiPath, Ask};
+use super::items;
+use super::state::Crm;
 use crate::emulator::replies::{self, Reply};
 use crate::net::form::Form;
 

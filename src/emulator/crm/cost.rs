@@ -3,7 +3,8 @@
 use http::Method;
 use serde_json::Value;
 
-use super::{ApiPath, coql};
+use super::ask::ApiPath;
+use super::coql;
 use crate::net::form::Form;
 
 /// The credits of a call.

@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::ask::Ask;
+use super::criteria;
 use super::items::{self, unknown_id, unknown_module};
-use super::{Ask, Crm, criteria};
+use super::state::Crm;
 use crate::emulator::replies::Reply;
 
 /// The id of the record that a segment of the path names: itself, or, where the header names a field of the

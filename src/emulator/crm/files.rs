@@ -7,8 +7,9 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
 
+use super::ask::Ask;
+use super::state::Crm;
 use super::upload::Upload;
-use super::{Ask, Crm};
 use crate::emulator::random;
 use crate::emulator::replies::{self, Content, Reply, success};
 

@@ -6,7 +6,8 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Ask, Crm};
+use super::ask::Ask;
+use super::state::Crm;
 use crate::emulator::replies::{Reply, problem};
 
 /// How many rows a page has unless told otherwise.

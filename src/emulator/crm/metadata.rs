@@ -3,10 +3,11 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::ask::Ask;
 use super::items::{self, duplicate, missing, text, unknown_module};
 use super::model::{Field, Module};
+use super::state::Crm;
 use super::state::MOST;
-use super::{Ask, Crm};
 use crate::emulator::replies::{self, Reply, success};
 
 /// `/settings/modules`

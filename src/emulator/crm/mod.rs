@@ -2,6 +2,7 @@
 //!
 //! Every version of the API answers alike.
 
+mod ask;
 mod attachments;
 mod bulk;
 mod composite;
@@ -31,60 +32,10 @@ mod users;
 mod views;
 mod watch;
 
-use std::time::SystemTime;
-
-use http::{HeaderMap, Method};
-
 use super::replies::{self, Reply};
-use crate::clock::Instant;
-use crate::net::form::{self, Form};
-use crate::zoho::path::is_version;
+pub(super) use ask::{ApiPath, Ask};
 pub(super) use cost::{credits, is_complex};
 pub(super) use state::Crm;
-
-/// A call of the API whose body is in memory.
-pub(super) struct Ask<'a> {
-    /// The method; `HEAD` is asked as `GET`.
-    pub(super) method: &'a Method,
-    pub(super) path: &'a ApiPath,
-    pub(super) query: &'a Form,
-    pub(super) headers: &'a HeaderMap,
-    pub(super) body: &'a [u8],
-    /// The origin that was asked, if it is none of Zoho's.
-    pub(super) home: Option<&'a str>,
-    pub(super) wall: SystemTime,
-    pub(super) now: Instant,
-}
-
-/// A path of the API, taken apart.
-pub(super) struct ApiPath {
-    /// Whether it is of the form `/crm/bulk/{version}/…`.
-    pub(super) bulk: bool,
-    /// The version as it was written.
-    version: String,
-    /// What follows the version, decoded.
-    segments: Vec<String>,
-}
-
-impl ApiPath {
-    /// Reads `/crm/{version}/…` and `/crm/bulk/{version}/…`, and `/v2/crm/…`, where results of bulk writes lie.
-    pub(super) fn read(path: &str) -> Option<Self> {
-        if let Some(result) = path.strip_prefix("/v2/crm/") {
-            let segments = result.split('/').map(form::decode).collect();
-            return Some(Self { bulk: true, version: "v2".to_owned(), segments });
-        }
-        let mut segments = path.strip_prefix("/crm/")?.split('/').peekable();
-        let bulk = segments.next_if_eq(&"bulk").is_some();
-        let version = segments.next().filter(|version| is_version(version))?.to_owned();
-        let segments = segments.map(|segment| form::decode(&segment.replace('+', "%2B"))).collect();
-        Some(Self { bulk, version, segments })
-    }
-
-    /// What follows the version.
-    pub(super) fn segments(&self) -> Vec<&str> {
-        self.segments.iter().map(String::as_str).collect()
-    }
-}
 
 /// Does what is asked.
 pub(super) fn answer(crm: &mut Crm, ask: &Ask<'_>) -> Reply {

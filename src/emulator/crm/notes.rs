@@ -3,10 +3,12 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::ask::Ask;
 use super::external::reach;
 use super::items::{self, id_in, text};
 use super::model::Record;
-use super::{Ask, Crm, records};
+use super::records;
+use super::state::Crm;
 use crate::emulator::replies::{self, Reply, problem};
 
 /// The module that notes are kept in.

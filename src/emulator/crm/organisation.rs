@@ -3,8 +3,9 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::ask::Ask;
 use super::items::{self, duplicate, missing, text, unknown_id};
-use super::{Ask, Crm};
+use super::state::Crm;
 use crate::emulator::replies::{self, Reply, success};
 
 /// What one call may write.

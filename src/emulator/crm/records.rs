@@ -6,10 +6,12 @@ use std::time::SystemTime;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::ask::Ask;
 use super::items::{self, text, unknown_id, unknown_module};
 use super::model::{Module, Record};
+use super::state::Crm;
 use super::state::MOST;
-use super::{Ask, Crm, external, notes};
+use super::{external, notes};
 use crate::emulator::replies::{self, Reply, success};
 
 /// What one call may write.

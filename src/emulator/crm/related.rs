@@ -3,10 +3,12 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::ask::Ask;
 use super::external::reach;
 use super::items::{self, text, unknown_id};
+use super::state::Crm;
 use super::state::MOST;
-use super::{Ask, Crm, external, notes, records};
+use super::{external, notes, records};
 use crate::emulator::replies::{self, Reply, success};
 
 /// What one call may write.

@@ -3,11 +3,12 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::ask::Ask;
 use super::criteria::Criteria;
 use super::items::{self, unknown_module};
 use super::model::Record;
 use super::records::list;
-use super::{Ask, Crm};
+use super::state::Crm;
 use crate::emulator::replies::{self, Reply};
 
 /// `/{module}/actions/count`

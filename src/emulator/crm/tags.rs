@@ -3,9 +3,11 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::ask::Ask;
+use super::criteria;
 use super::items::{self, duplicate, missing, text, unknown_id, unknown_module};
+use super::state::Crm;
 use super::state::MOST;
-use super::{Ask, Crm, criteria};
 use crate::emulator::replies::{self, Reply, success};
 
 const KEY: &str = "tags";

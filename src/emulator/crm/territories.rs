@@ -3,10 +3,11 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::ask::Ask;
 use super::items::{self, duplicate, id_in, missing, text, unknown_id};
 use super::model::Territory;
+use super::state::Crm;
 use super::state::MOST;
-use super::{Ask, Crm};
 use crate::emulator::replies::{self, Reply, success};
 
 const KEY: &str = "territories";

@@ -5,8 +5,10 @@ use http::{HeaderMap, Method};
 use http_body_util::BodyExt;
 use serde_json::json;
 
+use super::ask::{ApiPath, Ask};
 use super::files::{self, File, Holder, KEPT};
-use super::{ApiPath, Ask, Crm, attachments, photos};
+use super::state::Crm;
+use super::{attachments, photos};
 use crate::emulator::replies::{self, Reply};
 use crate::net::body::{Body, BoxError};
 use crate::net::form::Form;

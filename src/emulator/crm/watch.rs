@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::ask::Ask;
 use super::items::{self, missing, text};
-use super::{Ask, Crm};
+use super::state::Crm;
 use crate::clock::Instant;
 use crate::emulator::replies::{self, Reply, problem, success};
 

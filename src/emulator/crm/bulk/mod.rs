@@ -13,7 +13,8 @@ use std::time::{Duration, SystemTime};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Ask, Crm};
+use super::ask::Ask;
+use super::state::Crm;
 use crate::clock::Instant;
 use crate::emulator::replies::{self, Reply};
 

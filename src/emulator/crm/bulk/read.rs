@@ -4,10 +4,12 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Job, Progress, Task, csv, module_name, no_such_job, no_such_module, zip};
+use crate::emulator::crm::ask::Ask;
 use crate::emulator::crm::criteria::{self, Criteria};
 use crate::emulator::crm::files::{File, Holder};
 use crate::emulator::crm::model::{Module, Record};
-use crate::emulator::crm::{Ask, Crm, records};
+use crate::emulator::crm::records;
+use crate::emulator::crm::state::Crm;
 use crate::emulator::replies::{self, Reply};
 
 /// How many records a page has.

@@ -6,10 +6,12 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::{Job, Progress, Task, csv, module_name, no_such_job, no_such_module, zip};
+use crate::emulator::crm::ask::Ask;
 use crate::emulator::crm::criteria;
 use crate::emulator::crm::files::{File, Holder};
 use crate::emulator::crm::items::text;
-use crate::emulator::crm::{Ask, Crm, records};
+use crate::emulator::crm::records;
+use crate::emulator::crm::state::Crm;
 use crate::emulator::replies::{self, Reply, success};
 
 /// How many bytes a CSV file may have, as Zoho's page on bulk writes has it.

@@ -5,9 +5,11 @@ mod parse;
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::ask::Ask;
 use super::criteria::{self, Criteria};
 use super::model::Record;
-use super::{Ask, Crm, records};
+use super::records;
+use super::state::Crm;
 use crate::emulator::replies::{self, Reply};
 
 /// The most rows of one query, and how many there are unless told otherwise.
