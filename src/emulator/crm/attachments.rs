@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::ask::Ask;
 use super::external::reach;
-use super::files::{File, Holder};
 use super::items::{self, unknown_id};
+use super::model::{File, Holder};
 use super::state::Crm;
 use super::upload::Upload;
 use crate::emulator::replies::{self, Reply, success};

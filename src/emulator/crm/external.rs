@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::ask::Ask;
-use super::criteria;
 use super::items::{self, unknown_id, unknown_module};
+use super::model;
 use super::state::Crm;
 use crate::emulator::replies::Reply;
 
@@ -16,7 +16,7 @@ pub(super) fn id<'a>(crm: &Crm, ask: &Ask<'_>, module: &str, named: &'a str) -> 
     let header = ask.headers.get("x-external").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut fields = header.split(',').filter_map(|pair| pair.trim().split_once('.'));
     let Some((_, field)) = fields.find(|(of, _)| *of == module) else { return Cow::Borrowed(named) };
-    let holds = |value: &Value| criteria::text(value) == named;
+    let holds = |value: &Value| model::text(value) == named;
     let records = crm.module(module).into_iter().flat_map(|module| &module.records);
     let mut found = records.filter(|(_, record)| record.values.get(field).is_some_and(holds));
     found.next().map_or(Cow::Borrowed(named), |(id, _)| Cow::Owned(id.clone()))

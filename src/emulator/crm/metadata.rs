@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use super::ask::Ask;
 use super::items::{self, duplicate, missing, text, unknown_module};
+use super::model::MOST;
 use super::model::{Field, Module};
 use super::state::Crm;
-use super::state::MOST;
 use crate::emulator::replies::{self, Reply, success};
 
 /// `/settings/modules`

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::ask::Ask;
 use super::external::reach;
-use super::files::{File, Holder};
+use super::model::{File, Holder};
 use super::state::Crm;
 use super::upload::Upload;
 use crate::emulator::replies::{self, Reply, success};

@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::ask::Ask;
 use super::items::{self, text, unknown_id, unknown_module};
+use super::model::MOST;
 use super::model::{Module, Record};
 use super::state::Crm;
-use super::state::MOST;
 use super::{external, notes};
 use crate::emulator::replies::{self, Reply, success};
 
@@ -176,16 +176,6 @@ fn values(item: &Map<String, Value>) -> Map<String, Value> {
 fn details(id: &str, record: &Record) -> Value {
     let time = |at: SystemTime| replies::iso(at);
     json!({ "id": id, "Created_Time": time(record.created), "Modified_Time": time(record.modified) })
-}
-
-/// The value of a field; null if there is none.
-pub(super) fn value(id: &str, record: &Record, name: &str) -> Value {
-    match name {
-        "id" | "Id" => Value::from(id),
-        "Created_Time" => Value::from(replies::iso(record.created)),
-        "Modified_Time" => Value::from(replies::iso(record.modified)),
-        _ => record.values.get(name).cloned().unwrap_or_default(),
-    }
 }
 
 fn shown(id: &str, record: &Record, fields: &[&str]) -> Map<String, Value> {

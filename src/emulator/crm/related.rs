@@ -6,27 +6,13 @@ use serde_json::{Map, Value, json};
 use super::ask::Ask;
 use super::external::reach;
 use super::items::{self, text, unknown_id};
+use super::model::{Link, MOST};
 use super::state::Crm;
-use super::state::MOST;
 use super::{external, notes, records};
 use crate::emulator::replies::{self, Reply, success};
 
 /// What one call may write.
 const LIST: (&str, usize) = ("data", 100);
-
-/// That two records belong to each other, and what is told of that.
-#[derive(Clone)]
-pub(super) struct Link {
-    /// The ids of both.
-    ends: [String; 2],
-    values: Map<String, Value>,
-}
-
-impl Link {
-    fn is_between(&self, one: &str, other: &str) -> bool {
-        self.ends == [one, other] || self.ends == [other, one]
-    }
-}
 
 /// The lists of records that a module's records have.
 pub(super) fn lists<'a>(crm: &'a Crm, module: &'a str) -> impl Iterator<Item = &'a str> {

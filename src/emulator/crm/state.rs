@@ -6,17 +6,9 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use super::bulk::{self, Bulk};
-use super::files::Files;
-use super::model::{Field, Job, Module, Record, Territory, User};
-use super::organisation::Money;
-use super::related::Link;
-use super::tags::Tag;
-use super::watch::Channel;
+use super::model::{Channel, Field, Files, Job, Link, MOST, Module, Money, Record, Tag, Territory, User};
 use crate::clock::Instant;
 use crate::emulator::scenario::{CountAs, Scenario, Seed};
-
-/// How many records, users, territories, fields an organisation holds at most, each.
-pub(super) const MOST: usize = 20_000;
 
 /// What an organisation holds in its CRM.
 #[derive(Clone)]

@@ -6,7 +6,8 @@ use http_body_util::BodyExt;
 use serde_json::json;
 
 use super::ask::{ApiPath, Ask};
-use super::files::{self, File, Holder, KEPT};
+use super::files;
+use super::model::{File, Holder, KEPT};
 use super::state::Crm;
 use super::{attachments, photos};
 use crate::emulator::replies::{self, Reply};

@@ -5,9 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::ask::Ask;
 use super::items::{self, duplicate, missing, text, unknown_id};
+use super::model::MOST;
 use super::model::User;
 use super::state::Crm;
-use super::state::MOST;
 use crate::emulator::replies::{self, Reply, success};
 
 const KEY: &str = "users";

@@ -5,10 +5,8 @@ use serde_json::{Value, json};
 
 use super::{Job, Progress, Task, csv, module_name, no_such_job, no_such_module, zip};
 use crate::emulator::crm::ask::Ask;
-use crate::emulator::crm::criteria::{self, Criteria};
-use crate::emulator::crm::files::{File, Holder};
-use crate::emulator::crm::model::{Module, Record};
-use crate::emulator::crm::records;
+use crate::emulator::crm::criteria::Criteria;
+use crate::emulator::crm::model::{self, File, Holder, Module, Record};
 use crate::emulator::crm::state::Crm;
 use crate::emulator::replies::{self, Reply};
 
@@ -150,7 +148,7 @@ fn table(module: &Module, query: &Query) -> (usize, String) {
     };
     let records: Vec<(&String, &Record)> = module.records.iter().filter(is_wanted).collect();
     let values = |(id, record): &(&String, &Record)| {
-        columns.iter().map(|name| criteria::text(&records::value(id, record, name))).collect()
+        columns.iter().map(|name| model::text(&record.value(id, name))).collect()
     };
     let page = records.iter().skip((query.page - 1).saturating_mul(PER_PAGE)).take(PER_PAGE);
     let head = columns.iter().map(|&name| name.to_owned()).collect();

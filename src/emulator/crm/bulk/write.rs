@@ -7,9 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::{Job, Progress, Task, csv, module_name, no_such_job, no_such_module, zip};
 use crate::emulator::crm::ask::Ask;
-use crate::emulator::crm::criteria;
-use crate::emulator::crm::files::{File, Holder};
 use crate::emulator::crm::items::text;
+use crate::emulator::crm::model::{self, File, Holder, Record};
 use crate::emulator::crm::records;
 use crate::emulator::crm::state::Crm;
 use crate::emulator::replies::{self, Reply, success};
@@ -134,10 +133,10 @@ fn write(crm: &mut Crm, order: &Order, line: &[String], now: SystemTime) -> Resu
         let value = given.map(|value| Value::from(value.as_str())).or_else(|| default.clone());
         item.extend(value.map(|value| (field.clone(), value)));
     }
-    let wanted = item.get(&order.find_by).map(criteria::text);
+    let wanted = item.get(&order.find_by).map(model::text);
     let found = wanted.and_then(|wanted| {
         let mut all = crm.module(&order.module)?.records.iter();
-        let is_it = |id: &str, record| criteria::text(&records::value(id, record, &order.find_by)) == wanted;
+        let is_it = |id: &str, record: &Record| model::text(&record.value(id, &order.find_by)) == wanted;
         all.find(|(id, record)| is_it(id, record)).map(|(id, _)| id.clone())
     });
     let outcome = match (order.operation, found) {

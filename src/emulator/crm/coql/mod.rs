@@ -8,7 +8,6 @@ use serde_json::{Map, Value, json};
 use super::ask::Ask;
 use super::criteria::{self, Criteria};
 use super::model::Record;
-use super::records;
 use super::state::Crm;
 use crate::emulator::replies::{self, Reply};
 
@@ -88,7 +87,7 @@ fn found(crm: &Crm, query: &Query) -> Reply {
         module.records.iter().filter(|(id, record)| query.criteria.holds(id, record)).collect();
     for (field, downwards) in query.order.iter().rev() {
         rows.sort_by(|one, other| {
-            let value = |(id, record): &(&String, &Record)| records::value(id, record, field);
+            let value = |(id, record): &(&String, &Record)| record.value(id, field);
             let order = criteria::compare(&value(one), &value(other)).unwrap_or(std::cmp::Ordering::Equal);
             if *downwards { order.reverse() } else { order }
         });
@@ -106,7 +105,7 @@ fn found(crm: &Crm, query: &Query) -> Reply {
 fn shown(query: &Query, (id, record): &(&String, &Record)) -> Value {
     let mut row = Map::new();
     for field in &query.fields {
-        row.insert(field.clone(), records::value(id, record, field));
+        row.insert(field.clone(), record.value(id, field));
     }
     row.insert("id".to_owned(), Value::from(id.as_str()));
     Value::Object(row)

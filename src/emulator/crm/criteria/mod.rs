@@ -6,8 +6,7 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::model::Record;
-use super::records;
+use super::model::{Record, text};
 
 /// What a record has to fulfil.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,9 +119,7 @@ impl Criteria {
         match self {
             Self::All(all) => all.iter().all(|one| one.holds(id, record)),
             Self::Any(any) => any.iter().any(|one| one.holds(id, record)),
-            Self::Field { name, comparator, value } => {
-                comparator.holds(&records::value(id, record, name), value)
-            }
+            Self::Field { name, comparator, value } => comparator.holds(&record.value(id, name), value),
         }
     }
 
@@ -147,16 +144,6 @@ pub(super) fn compare(one: &Value, other: &Value) -> Option<Ordering> {
         return one.partial_cmp(&other);
     }
     (one.is_empty() == other.is_empty()).then(|| one.to_lowercase().cmp(&other.to_lowercase()))
-}
-
-/// A value as text; that of an object is its id.
-pub(super) fn text(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        Value::Object(object) => object.get("id").map(text).unwrap_or_default(),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]
