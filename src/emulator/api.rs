@@ -190,7 +190,7 @@ async fn perform(world: &World, state: &State, call: Call<'_>, token: &str) -> R
         }
         (Read::Arriving(body), _) => {
             let upload = Upload::receive(&head.headers, body).await.map_err(unread)?;
-            Ok(upload::answer(&mut state.crm(), &ask(&[]), &upload))
+            Ok(crm::answer_upload(&mut state.crm(), &ask(&[]), &upload))
         }
     }
 }

@@ -3,6 +3,7 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::crm::settle;
 use super::organisation::State;
 use super::replies::Reply;
 use super::script::{Fault, Rule};
@@ -133,7 +134,7 @@ fn organisations(world: &World) -> Reply {
     let shown = |state: &State| {
         let seed = &state.seed;
         let mut crm = state.crm();
-        crm.settle(now);
+        settle(&mut crm, now);
         let counts: Vec<Value> = crm
             .territories
             .iter()

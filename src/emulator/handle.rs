@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::crm::settle;
 use super::organisation::State;
 use super::world::World;
 use crate::zoho::data_center::Environment;
@@ -141,7 +142,7 @@ impl Organisation {
     /// The counts as they are at this moment, by the names of the territories.
     pub fn counts(&self) -> Vec<(String, usize)> {
         let mut crm = self.state().crm();
-        crm.settle(self.world.clock.now());
+        settle(&mut crm, self.world.clock.now());
         let counts = crm.territories.iter().map(|territory| (territory.name.clone(), crm.count(territory)));
         counts.collect()
     }

@@ -33,13 +33,15 @@ mod views;
 mod watch;
 
 use super::replies::{self, Reply};
+use crate::clock::Instant;
 pub(super) use ask::{ApiPath, Ask};
 pub(super) use cost::{credits, is_complex};
 pub(super) use state::Crm;
+use upload::Upload;
 
 /// Does what is asked.
 pub(super) fn answer(crm: &mut Crm, ask: &Ask<'_>) -> Reply {
-    crm.settle(ask.now);
+    settle(crm, ask.now);
     let segments = ask.path.segments();
     if ask.path.bulk {
         return bulk::answer(crm, ask, &segments);
@@ -58,6 +60,25 @@ pub(super) fn answer(crm: &mut Crm, ask: &Ask<'_>) -> Reply {
         [module, rest @ ..] => of_module(crm, ask, module, rest),
         [] => replies::invalid_url(),
     }
+}
+
+/// Does what is asked with an upload; the body of `ask` is empty.
+pub(super) fn answer_upload(crm: &mut Crm, ask: &Ask<'_>, upload: &Upload) -> Reply {
+    settle(crm, ask.now);
+    match ask.path.segments().as_slice() {
+        ["files"] => files::store(crm, ask, upload),
+        ["upload"] => files::for_bulk_write(crm, ask, upload),
+        ["org", "photo"] => photos::of_organisation(crm, ask, Some(upload)),
+        [module, id, "photo"] => photos::of_record(crm, ask, module, id, Some(upload)),
+        [module, id, "Attachments"] => attachments::attach(crm, ask, module, id, upload),
+        _ => replies::invalid_url(),
+    }
+}
+
+/// Does what is due by now.
+pub(super) fn settle(crm: &mut Crm, now: Instant) {
+    crm.finish_jobs(now);
+    bulk::settle(crm, now);
 }
 
 /// `/settings/…`

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::bulk::{self, Bulk};
+use super::bulk::job::Bulk;
 use super::model::{Channel, Field, Files, Job, Link, MOST, Module, Money, Record, Tag, Territory, User};
 use crate::clock::Instant;
 use crate::emulator::scenario::{CountAs, Scenario, Seed};
@@ -88,14 +88,13 @@ impl Crm {
         id
     }
 
-    /// Does what is due by now.
-    pub(in crate::emulator) fn settle(&mut self, now: Instant) {
+    /// Removes the users whose deletion is due by now.
+    pub(super) fn finish_jobs(&mut self, now: Instant) {
         let is_due = |job: &&mut Job| !job.done && job.due <= now;
         let due: Vec<String> = self.jobs.iter_mut().filter(is_due).map(Job::finish).collect();
         for user in due {
             self.remove_user(&user);
         }
-        bulk::settle(self, now);
     }
 
     /// Removes a user from everywhere; tells whether there was one.

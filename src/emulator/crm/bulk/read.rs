@@ -3,7 +3,9 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Job, Progress, Task, csv, module_name, no_such_job, no_such_module, zip};
+use super::job::{Found, Job, Progress, Query, Task};
+use super::named::{module_name, no_such_job, no_such_module};
+use super::{csv, zip};
 use crate::emulator::crm::ask::Ask;
 use crate::emulator::crm::criteria::Criteria;
 use crate::emulator::crm::model::{self, File, Holder, Module, Record};
@@ -12,24 +14,6 @@ use crate::emulator::replies::{self, Reply};
 
 /// How many records a page has.
 const PER_PAGE: usize = 200_000;
-
-/// What is to be read.
-#[derive(Clone)]
-pub(super) struct Query {
-    module: String,
-    fields: Vec<String>,
-    criteria: Option<Criteria>,
-    page: usize,
-    /// As it was given, to be told again.
-    given: Value,
-}
-
-/// What was read.
-#[derive(Clone)]
-pub(super) struct Found {
-    count: usize,
-    more: bool,
-}
 
 /// `POST /crm/bulk/{version}/read`
 pub(super) fn begin(crm: &mut Crm, ask: &Ask<'_>) -> Reply {

@@ -5,7 +5,9 @@ use std::time::SystemTime;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::{Job, Progress, Task, csv, module_name, no_such_job, no_such_module, zip};
+use super::job::{Job, Mapping, Operation, Order, Progress, Task, Written};
+use super::named::{module_name, no_such_job, no_such_module};
+use super::{csv, zip};
 use crate::emulator::crm::ask::Ask;
 use crate::emulator::crm::items::text;
 use crate::emulator::crm::model::{self, File, Holder, Record};
@@ -20,44 +22,6 @@ const MOST_LINES: usize = 25_000;
 
 /// Where Zoho keeps the reports.
 const DOWNLOADS: &str = "https://download-accl.zoho.com";
-
-/// What is to be written.
-#[derive(Clone)]
-pub(super) struct Order {
-    operation: Operation,
-    module: String,
-    /// The field that tells which record a line is about.
-    find_by: String,
-    mappings: Vec<Mapping>,
-    /// The file's name, and its lines without the first.
-    file: String,
-    lines: Vec<Vec<String>>,
-    /// The first resource of the request and the encoding, to be told again.
-    given: (Value, Value),
-}
-
-/// Where a field's value comes from: a column, or always the same.
-#[derive(Clone)]
-struct Mapping {
-    field: String,
-    index: Option<usize>,
-    default: Option<Value>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Operation {
-    Insert,
-    Update,
-    Upsert,
-}
-
-/// What came of it.
-#[derive(Clone, Default)]
-pub(super) struct Written {
-    added: usize,
-    updated: usize,
-    skipped: usize,
-}
 
 /// `POST /crm/bulk/{version}/write`
 pub(super) fn begin(crm: &mut Crm, ask: &Ask<'_>) -> Reply {
@@ -231,21 +195,5 @@ impl Mapping {
     /// Without mappings, the first line names the fields.
     fn of_column((index, name): (usize, String)) -> Self {
         Self { field: name, index: Some(index), default: None }
-    }
-}
-
-impl Operation {
-    const ALL: [Self; 3] = [Self::Insert, Self::Update, Self::Upsert];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Insert => "insert",
-            Self::Update => "update",
-            Self::Upsert => "upsert",
-        }
-    }
-
-    fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|operation| operation.as_str() == name)
     }
 }
