@@ -17,6 +17,7 @@ mod jobs;
 mod members;
 mod metadata;
 mod model;
+mod note;
 mod notes;
 mod organisation;
 mod photos;
@@ -155,7 +156,7 @@ fn of_module(crm: &mut Crm, ask: &Ask<'_>, module: &str, segments: &[&str]) -> R
         ["deleted"] => search::deleted(crm, ask, module),
         [id] => records::one(crm, ask, module, id),
         [id, "Notes"] => notes::of_record(crm, ask, module, id),
-        [_, "Notes", note] => records::one(crm, ask, notes::MODULE, note),
+        [_, "Notes", note] => records::one(crm, ask, note::MODULE, note),
         [id, "Attachments"] => attachments::all(crm, ask, module, id),
         [id, "Attachments", attachment] => attachments::one(crm, ask, module, id, attachment),
         [id, "photo"] => photos::of_record(crm, ask, module, id, None),

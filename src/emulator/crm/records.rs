@@ -11,7 +11,7 @@ use super::items::{self, text, unknown_id, unknown_module};
 use super::model::MOST;
 use super::model::{Module, Record};
 use super::state::Crm;
-use super::{external, notes};
+use super::{external, note};
 use crate::emulator::replies::{self, Reply, success};
 
 /// What one call may write.
@@ -134,7 +134,7 @@ pub(super) fn create(
         return Err(items::full());
     }
     let id = crm.new_id();
-    let values = if name == notes::MODULE { notes::checked(crm, item)? } else { values(item) };
+    let values = if name == note::MODULE { note::checked(crm, item)? } else { values(item) };
     let record = Record { values, created: now, modified: now };
     let details = details(&id, &record);
     records(crm, name).insert(id, record);

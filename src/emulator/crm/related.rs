@@ -8,7 +8,7 @@ use super::external::reach;
 use super::items::{self, text, unknown_id};
 use super::model::{Link, MOST};
 use super::state::Crm;
-use super::{external, notes, records};
+use super::{external, note, records};
 use crate::emulator::replies::{self, Reply, success};
 
 /// What one call may write.
@@ -17,7 +17,7 @@ const LIST: (&str, usize) = ("data", 100);
 /// The lists of records that a module's records have.
 pub(super) fn lists<'a>(crm: &'a Crm, module: &'a str) -> impl Iterator<Item = &'a str> {
     let names = crm.modules.iter().map(|module| module.api_name.as_str());
-    names.filter(move |name| *name != module && *name != notes::MODULE)
+    names.filter(move |name| *name != module && *name != note::MODULE)
 }
 
 /// `/{module}/{id}/{list}`
