@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 
 use super::ask::Ask;
 use super::items::{self, duplicate, missing, text, unknown_module};
-use super::model::MOST;
-use super::model::{Field, Module};
+use super::model::{Field, MOST, Module};
 use super::state::Crm;
 use crate::emulator::replies::{self, Reply, success};
 

@@ -9,7 +9,6 @@ mod composite;
 mod coql;
 mod cost;
 mod counts;
-mod criteria;
 mod external;
 mod files;
 mod items;

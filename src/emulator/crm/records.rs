@@ -8,8 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::ask::Ask;
 use super::items::{self, text, unknown_id, unknown_module};
-use super::model::MOST;
-use super::model::{Module, Record};
+use super::model::{MOST, Module, Record};
 use super::state::Crm;
 use super::{external, note};
 use crate::emulator::replies::{self, Reply, success};

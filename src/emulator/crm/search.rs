@@ -4,9 +4,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::ask::Ask;
-use super::criteria::Criteria;
 use super::items::{self, unknown_module};
 use super::model::Record;
+use super::model::criteria::Criteria;
 use super::records::list;
 use super::state::Crm;
 use crate::emulator::replies::{self, Reply};

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::bulk::job::Bulk;
+use super::model::bulk::Bulk;
 use super::model::{Channel, Field, Files, Job, Link, MOST, Module, Money, Record, Tag, Territory, User};
 use crate::clock::Instant;
 use crate::emulator::scenario::{CountAs, Scenario, Seed};

@@ -5,8 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::ask::Ask;
 use super::items::{self, duplicate, id_in, missing, text, unknown_id};
-use super::model::MOST;
-use super::model::Territory;
+use super::model::{MOST, Territory};
 use super::state::Crm;
 use crate::emulator::replies::{self, Reply, success};
 

@@ -3,7 +3,6 @@
 //! No callback is ever called.
 
 mod csv;
-pub(super) mod job;
 mod named;
 mod read;
 mod write;
@@ -12,10 +11,10 @@ mod zip;
 use http::Method;
 
 use super::ask::Ask;
+use super::model::bulk::{Job, Task};
 use super::state::Crm;
 use crate::clock::Instant;
 use crate::emulator::replies::{self, Reply};
-use job::{Job, Task};
 
 /// `/crm/bulk/{version}/…`
 pub(super) fn answer(crm: &mut Crm, ask: &Ask<'_>, segments: &[&str]) -> Reply {

@@ -3,11 +3,11 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::job::{Found, Job, Progress, Query, Task};
 use super::named::{module_name, no_such_job, no_such_module};
 use super::{csv, zip};
 use crate::emulator::crm::ask::Ask;
-use crate::emulator::crm::criteria::Criteria;
+use crate::emulator::crm::model::bulk::{Found, Job, Progress, Query, Task};
+use crate::emulator::crm::model::criteria::Criteria;
 use crate::emulator::crm::model::{self, File, Holder, Module, Record};
 use crate::emulator::crm::state::Crm;
 use crate::emulator::replies::{self, Reply};

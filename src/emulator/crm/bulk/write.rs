@@ -5,11 +5,11 @@ use std::time::SystemTime;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::job::{Job, Mapping, Operation, Order, Progress, Task, Written};
 use super::named::{module_name, no_such_job, no_such_module};
 use super::{csv, zip};
 use crate::emulator::crm::ask::Ask;
 use crate::emulator::crm::items::text;
+use crate::emulator::crm::model::bulk::{Job, Mapping, Operation, Order, Progress, Task, Written};
 use crate::emulator::crm::model::{self, File, Holder, Record};
 use crate::emulator::crm::records;
 use crate::emulator::crm::state::Crm;

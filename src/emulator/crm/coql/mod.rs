@@ -6,8 +6,8 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::ask::Ask;
-use super::criteria::{self, Criteria};
 use super::model::Record;
+use super::model::criteria::{self, Criteria};
 use super::state::Crm;
 use crate::emulator::replies::{self, Reply};
 

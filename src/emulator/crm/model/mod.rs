@@ -1,5 +1,7 @@
 //! What a CRM is made of.
 
+pub(super) mod bulk;
+pub(super) mod criteria;
 mod files;
 mod record;
 

@@ -5,36 +5,36 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
+use super::criteria::Criteria;
 use crate::clock::Instant;
 use crate::emulator::crm::ask::Ask;
-use crate::emulator::crm::criteria::Criteria;
 
 /// How many jobs are remembered.
 const REMEMBERED: usize = 100;
 
 /// The bulk jobs of an organisation, oldest first; the oldest give way.
 #[derive(Clone, Default)]
-pub(in crate::emulator::crm) struct Bulk(pub(super) VecDeque<Job>);
+pub(in crate::emulator::crm) struct Bulk(pub(in crate::emulator::crm) VecDeque<Job>);
 
 /// A job, and what it does.
 #[derive(Clone)]
-pub(super) struct Job {
-    pub(super) id: String,
-    pub(super) begun: Instant,
-    pub(super) created: SystemTime,
-    pub(super) task: Task,
+pub(in crate::emulator::crm) struct Job {
+    pub(in crate::emulator::crm) id: String,
+    pub(in crate::emulator::crm) begun: Instant,
+    pub(in crate::emulator::crm) created: SystemTime,
+    pub(in crate::emulator::crm) task: Task,
 }
 
 /// What a job does. What comes of it is there once the job is completed.
 #[derive(Clone)]
-pub(super) enum Task {
+pub(in crate::emulator::crm) enum Task {
     Read { query: Query, found: Option<Found> },
     Write { order: Order, written: Option<Written> },
 }
 
 /// How far a job is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(in crate::emulator::crm) enum Progress {
     Added,
     UnderWay,
     Completed,
@@ -42,47 +42,47 @@ pub(super) enum Progress {
 
 /// What is to be read.
 #[derive(Clone)]
-pub(super) struct Query {
-    pub(super) module: String,
-    pub(super) fields: Vec<String>,
-    pub(super) criteria: Option<Criteria>,
-    pub(super) page: usize,
+pub(in crate::emulator::crm) struct Query {
+    pub(in crate::emulator::crm) module: String,
+    pub(in crate::emulator::crm) fields: Vec<String>,
+    pub(in crate::emulator::crm) criteria: Option<Criteria>,
+    pub(in crate::emulator::crm) page: usize,
     /// As it was given, to be told again.
-    pub(super) given: Value,
+    pub(in crate::emulator::crm) given: Value,
 }
 
 /// What was read.
 #[derive(Clone)]
-pub(super) struct Found {
-    pub(super) count: usize,
-    pub(super) more: bool,
+pub(in crate::emulator::crm) struct Found {
+    pub(in crate::emulator::crm) count: usize,
+    pub(in crate::emulator::crm) more: bool,
 }
 
 /// What is to be written.
 #[derive(Clone)]
-pub(super) struct Order {
-    pub(super) operation: Operation,
-    pub(super) module: String,
+pub(in crate::emulator::crm) struct Order {
+    pub(in crate::emulator::crm) operation: Operation,
+    pub(in crate::emulator::crm) module: String,
     /// The field that tells which record a line is about.
-    pub(super) find_by: String,
-    pub(super) mappings: Vec<Mapping>,
+    pub(in crate::emulator::crm) find_by: String,
+    pub(in crate::emulator::crm) mappings: Vec<Mapping>,
     /// The file's name, and its lines without the first.
-    pub(super) file: String,
-    pub(super) lines: Vec<Vec<String>>,
+    pub(in crate::emulator::crm) file: String,
+    pub(in crate::emulator::crm) lines: Vec<Vec<String>>,
     /// The first resource of the request and the encoding, to be told again.
-    pub(super) given: (Value, Value),
+    pub(in crate::emulator::crm) given: (Value, Value),
 }
 
 /// Where a field's value comes from: a column, or always the same.
 #[derive(Clone)]
-pub(super) struct Mapping {
-    pub(super) field: String,
-    pub(super) index: Option<usize>,
-    pub(super) default: Option<Value>,
+pub(in crate::emulator::crm) struct Mapping {
+    pub(in crate::emulator::crm) field: String,
+    pub(in crate::emulator::crm) index: Option<usize>,
+    pub(in crate::emulator::crm) default: Option<Value>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operation {
+pub(in crate::emulator::crm) enum Operation {
     Insert,
     Update,
     Upsert,
@@ -90,22 +90,22 @@ pub(super) enum Operation {
 
 /// What came of a bulk write.
 #[derive(Clone, Default)]
-pub(super) struct Written {
-    pub(super) added: usize,
-    pub(super) updated: usize,
-    pub(super) skipped: usize,
+pub(in crate::emulator::crm) struct Written {
+    pub(in crate::emulator::crm) added: usize,
+    pub(in crate::emulator::crm) updated: usize,
+    pub(in crate::emulator::crm) skipped: usize,
 }
 
 impl Bulk {
     /// Begins a job.
-    pub(super) fn begin(&mut self, id: String, ask: &Ask<'_>, task: Task) {
+    pub(in crate::emulator::crm) fn begin(&mut self, id: String, ask: &Ask<'_>, task: Task) {
         if self.0.len() >= REMEMBERED {
             self.0.pop_front();
         }
         self.0.push_back(Job { id, begun: ask.now, created: ask.wall, task });
     }
 
-    pub(super) fn find(&self, id: &str) -> Option<&Job> {
+    pub(in crate::emulator::crm) fn find(&self, id: &str) -> Option<&Job> {
         self.0.iter().find(|job| job.id == id)
     }
 }
@@ -118,12 +118,12 @@ impl Job {
         }
     }
 
-    pub(super) fn is_due(&self, takes: Duration, now: Instant) -> bool {
+    pub(in crate::emulator::crm) fn is_due(&self, takes: Duration, now: Instant) -> bool {
         self.begun + takes <= now && !self.is_done()
     }
 
     /// A job is added for half of its time, and in progress for the other half.
-    pub(super) fn progress(&self, takes: Duration, now: Instant) -> Progress {
+    pub(in crate::emulator::crm) fn progress(&self, takes: Duration, now: Instant) -> Progress {
         if self.is_done() {
             Progress::Completed
         } else if self.begun + takes / 2 <= now {
@@ -135,7 +135,7 @@ impl Job {
 }
 
 impl Progress {
-    pub(super) fn as_str(self) -> &'static str {
+    pub(in crate::emulator::crm) fn as_str(self) -> &'static str {
         match self {
             Self::Added => "ADDED",
             Self::UnderWay => "IN PROGRESS",
@@ -147,7 +147,7 @@ impl Progress {
 impl Operation {
     const ALL: [Self; 3] = [Self::Insert, Self::Update, Self::Upsert];
 
-    pub(super) fn as_str(self) -> &'static str {
+    pub(in crate::emulator::crm) fn as_str(self) -> &'static str {
         match self {
             Self::Insert => "insert",
             Self::Update => "update",
@@ -155,7 +155,7 @@ impl Operation {
         }
     }
 
-    pub(super) fn named(name: &str) -> Option<Self> {
+    pub(in crate::emulator::crm) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|operation| operation.as_str() == name)
     }
 }
