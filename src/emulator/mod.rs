@@ -22,6 +22,7 @@ mod door;
 mod handle;
 mod ledger;
 mod listener;
+mod lock;
 mod organisation;
 mod places;
 mod random;
@@ -34,7 +35,7 @@ mod world;
 mod tests;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use http::{Request, Response};
 
@@ -111,9 +112,4 @@ impl Transport for Emulator {
         let emulator = self.clone();
         Box::pin(async move { emulator.answer(request).await })
     }
-}
-
-/// Takes a lock. What a panicking test left behind is still good enough to look at.
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,10 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::mints::Denied;
-use super::tokens::Issued;
 use super::{Ask, Outcome, organisation};
-use crate::emulator::organisation::State;
+use crate::emulator::organisation::{Denied, Issued, State};
 use crate::emulator::random;
 use crate::emulator::replies::{Reply, throttled};
 use crate::emulator::scenario::{Expiry, Language};

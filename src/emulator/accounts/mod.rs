@@ -4,8 +4,6 @@
 //! 400, and bodies end without a newline.
 
 mod grants;
-mod mints;
-pub(super) mod tokens;
 
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};

@@ -2,17 +2,22 @@
 
 mod credits;
 mod gate;
+mod mints;
+mod tokens;
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::accounts::tokens::{Code, Tokens};
 use super::crm::Crm;
+use super::lock::held;
+use super::random;
 use super::scenario::{Scenario, Seed};
-use super::{held, random};
 use crate::clock::Clock;
 use credits::Credits;
 use gate::Gate;
+pub(super) use mints::Denied;
+pub(super) use tokens::Issued;
+use tokens::{Code, Tokens};
 
 /// How long a grant code of the consent page waits to be exchanged.
 const CODE_LIFETIME: Duration = Duration::from_mins(3);
