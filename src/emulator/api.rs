@@ -5,12 +5,12 @@ use http::{HeaderMap, Method, Response};
 
 use super::crm::upload::{self, Upload};
 use super::crm::{self, ApiPath, streams};
-use super::form::Form;
 use super::organisation::State;
 use super::places::Role;
 use super::replies::{self, Dress, Reply};
-use super::world::{Visit, World, unread};
-use crate::net::body::{Body, Prefix};
+use super::world::{Visit, World};
+use crate::net::body::{Body, BoxError, Prefix};
+use crate::net::form::Form;
 use crate::net::transport::TransportError;
 
 /// The most bytes of a body that is not streamed.
@@ -190,7 +190,12 @@ async fn perform(world: &World, state: &State, call: Call<'_>, token: &str) -> R
         }
         (Read::Arriving(body), _) => {
             let upload = Upload::receive(&head.headers, body).await.map_err(unread)?;
-            Ok(upload::answer(&mut state.crm(), &ask(&[]), &upload))
+            Ok(crm::answer_upload(&mut state.crm(), &ask(&[]), &upload))
         }
     }
+}
+
+/// What went wrong while the body of a request was read.
+fn unread(error: BoxError) -> TransportError {
+    TransportError::Broken(error)
 }

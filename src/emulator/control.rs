@@ -3,10 +3,12 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::crm::settle;
 use super::organisation::State;
 use super::replies::Reply;
 use super::script::{Fault, Rule};
 use super::world::World;
+use crate::net::form;
 
 /// Its paths, with a sentence each.
 const PATHS: [(&str, &str); 11] = [
@@ -34,7 +36,7 @@ const PATHS: [(&str, &str); 11] = [
 
 /// Does what is asked.
 pub(super) fn answer(world: &World, method: &Method, path: &str, body: &[u8]) -> Reply {
-    let path: Vec<String> = path.split('/').skip(2).map(super::form::decode).collect();
+    let path: Vec<String> = path.split('/').skip(2).map(form::decode).collect();
     let path: Vec<&str> = path.iter().map(String::as_str).filter(|segment| !segment.is_empty()).collect();
     match (method.as_str(), path.as_slice()) {
         ("GET" | "HEAD", []) => Reply::ok(&listing()),
@@ -132,7 +134,7 @@ fn organisations(world: &World) -> Reply {
     let shown = |state: &State| {
         let seed = &state.seed;
         let mut crm = state.crm();
-        crm.settle(now);
+        settle(&mut crm, now);
         let counts: Vec<Value> = crm
             .territories
             .iter()

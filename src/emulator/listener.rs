@@ -11,7 +11,8 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::world::{Door, World};
+use super::door::Door;
+use super::world::World;
 use crate::net::body::Body;
 
 /// An emulator on a port. Dropping it closes the port and every connection.
@@ -58,7 +59,7 @@ async fn serve(stream: TcpStream, world: Arc<World>, door: Arc<Door>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request: Request<Incoming>| {
         let (world, door) = (Arc::clone(&world), Arc::clone(&door));
-        async move { world.answer(request.map(Body::from), &door).await }
+        async move { door.answer(&world, request.map(Body::from)).await }
     });
     // An error is a broken connection: the script's doing, or the caller's.
     let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;

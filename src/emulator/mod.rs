@@ -18,8 +18,11 @@ mod accounts;
 mod api;
 mod control;
 mod crm;
+mod door;
+mod handle;
 mod ledger;
 mod listener;
+mod lock;
 mod organisation;
 mod places;
 mod random;
@@ -32,21 +35,21 @@ mod world;
 mod tests;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use http::{Request, Response};
 
 use crate::clock::Clock;
 use crate::net::body::Body;
 use crate::net::transport::{BoxFuture, Transport, TransportError};
-use crate::net::{form, multipart};
+use door::Door;
+pub use handle::Organisation;
 pub use ledger::{Entry, Ledger};
 pub use listener::Listening;
-pub use organisation::Organisation;
 pub use places::Role;
 pub use scenario::{Scenario, ScenarioError};
 pub use script::{Fault, Script, Target};
-use world::{Door, World};
+use world::World;
 
 /// An emulated Zoho. Clones are the same one.
 #[derive(Clone)]
@@ -66,7 +69,7 @@ impl Emulator {
     pub async fn answer(&self, request: Request<Body>) -> Result<Response<Body>, TransportError> {
         let first = self.world.organisations.first();
         let data_center = first.map(|state| state.seed.data_center.clone()).unwrap_or_default();
-        self.world.answer(request, &Door { data_center, listener: false }).await
+        Door { data_center, listener: false }.answer(&self.world, request).await
     }
 
     /// Listens on an address, for one data centre, or for all with `*`.
@@ -109,9 +112,4 @@ impl Transport for Emulator {
         let emulator = self.clone();
         Box::pin(async move { emulator.answer(request).await })
     }
-}
-
-/// Takes a lock. What a panicking test left behind is still good enough to look at.
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,12 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::mints::Denied;
-use super::tokens::Issued;
-use super::{Ask, Outcome, organisation, throttled};
-use crate::emulator::organisation::State;
+use super::{Ask, Outcome, organisation};
+use crate::emulator::organisation::{Denied, Issued, State};
 use crate::emulator::random;
-use crate::emulator::replies::Reply;
+use crate::emulator::replies::{Reply, throttled};
 use crate::emulator::scenario::{Expiry, Language};
 use crate::emulator::script::Fault;
 use crate::emulator::world::World;

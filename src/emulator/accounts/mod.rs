@@ -4,17 +4,15 @@
 //! 400, and bodies end without a newline.
 
 mod grants;
-mod mints;
-pub(super) mod tokens;
 
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::form::{self, Form};
 use super::organisation::State;
 use super::places::Place;
 use super::replies::Reply;
 use super::world::World;
+use crate::net::form::{self, Form};
 pub(super) use grants::misreport;
 
 /// A request to the accounts server.
@@ -60,21 +58,6 @@ pub(super) fn organisation<'w>(world: &'w World, place: &Place, form: &Form) -> 
     let holder = |state: &&State| credential.is_some_and(|credential| state.knows_grant(credential));
     let organisations = world.organisations.iter().filter(of_client);
     organisations.clone().find(holder).or_else(|| organisations.clone().next())
-}
-
-/// `error` with the text for one mint too many.
-pub(super) fn throttled(status: u16, chinese: bool) -> Reply {
-    let body = if chinese {
-        json!({ "error_description": "您连续提出的请求过多。请稍后再试。", "error": "访问被拒绝", "status": "failure" })
-    } else {
-        json!({
-            "error_description":
-                "You have made too many requests continuously. Please try again after some time.",
-            "error": "Access Denied",
-            "status": "failure",
-        })
-    };
-    Reply::bare_json(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST), &body)
 }
 
 /// Both documented forms carry the token in a parameter; who knows a token may revoke it.

@@ -3,11 +3,12 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::files::{File, Holder};
+use super::ask::Ask;
+use super::external::reach;
 use super::items::{self, unknown_id};
-use super::records::reach;
+use super::model::{File, Holder};
+use super::state::Crm;
 use super::upload::Upload;
-use super::{Ask, Crm};
 use crate::emulator::replies::{self, Reply, success};
 
 /// The key of the lists.

@@ -5,9 +5,11 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{ApiPath, Ask, Crm, items};
-use crate::emulator::form::Form;
+use super::ask::{ApiPath, Ask};
+use super::items;
+use super::state::Crm;
 use crate::emulator::replies::{self, Reply};
+use crate::net::form::Form;
 
 const KEY: &str = "__composite_requests";
 const AT_MOST: usize = 5;

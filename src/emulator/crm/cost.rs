@@ -3,8 +3,9 @@
 use http::Method;
 use serde_json::Value;
 
-use super::{ApiPath, coql};
-use crate::emulator::form::Form;
+use super::ask::ApiPath;
+use super::coql;
+use crate::net::form::Form;
 
 /// The credits of a call.
 pub(in crate::emulator) fn credits(method: &Method, path: &ApiPath, query: &Form, body: &[u8]) -> u64 {

@@ -3,8 +3,9 @@
 use http::{Method, StatusCode};
 use serde::Serialize;
 
+use super::ask::Ask;
 use super::items::{Info, page};
-use super::{Ask, Crm};
+use super::state::Crm;
 use crate::emulator::replies::{self, Reply};
 use crate::emulator::scenario::CountAs;
 

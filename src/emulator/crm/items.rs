@@ -6,7 +6,8 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Ask, Crm};
+use super::ask::Ask;
+use super::state::Crm;
 use crate::emulator::replies::{Reply, problem};
 
 /// How many rows a page has unless told otherwise.
@@ -155,6 +156,17 @@ pub(super) fn unknown_id(id: &str) -> Value {
 /// What to say of a field that is missing.
 pub(super) fn missing(name: &str) -> Value {
     problem("MANDATORY_NOT_FOUND", json!({ "api_name": name }), "required field not found")
+}
+
+/// What to say of something that is there already.
+pub(super) fn duplicate(name: &str) -> Value {
+    problem("DUPLICATE_DATA", json!({ "api_name": name }), "duplicate data")
+}
+
+/// What to say of a module that there is not.
+pub(super) fn unknown_module() -> Reply {
+    let message = "the module name given seems to be invalid";
+    Reply::bad("INVALID_MODULE", json!({ "resource_path_index": 0 }), message)
 }
 
 /// What to say when the organisation is full.

@@ -3,9 +3,10 @@
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::ask::Ask;
 use super::items::{self, missing, text, unknown_id};
 use super::model::Job;
-use super::{Ask, Crm};
+use super::state::Crm;
 use crate::emulator::replies::{self, Reply};
 
 const KEY: &str = "transfer_and_delete";

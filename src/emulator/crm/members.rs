@@ -3,9 +3,10 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::items::{self, missing, text, unknown_id};
-use super::territories::duplicate;
-use super::{Ask, Crm, users};
+use super::ask::Ask;
+use super::items::{self, duplicate, missing, text, unknown_id};
+use super::state::Crm;
+use super::users;
 use crate::emulator::replies::{self, Reply, success};
 
 const AT_MOST: usize = 100;

@@ -3,11 +3,10 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::items::{self, missing, text};
-use super::model::{Field, Module};
-use super::state::MOST;
-use super::territories::duplicate;
-use super::{Ask, Crm};
+use super::ask::Ask;
+use super::items::{self, duplicate, missing, text, unknown_module};
+use super::model::{Field, MOST, Module};
+use super::state::Crm;
 use crate::emulator::replies::{self, Reply, success};
 
 /// `/settings/modules`
@@ -103,12 +102,6 @@ pub(super) fn fixed(crm: &Crm, ask: &Ask<'_>, kind: &str) -> Reply {
     let names = if kind == "roles" { ["CEO", "Manager"] } else { ["Administrator", "Standard"] };
     let rows = [json!({ "id": id(1), "name": names[0] }), json!({ "id": id(2), "name": names[1] })];
     Reply::ok(&json!({ kind: rows }))
-}
-
-/// What to say of a module that there is not.
-pub(super) fn unknown_module() -> Reply {
-    let message = "the module name given seems to be invalid";
-    Reply::bad("INVALID_MODULE", json!({ "resource_path_index": 0 }), message)
 }
 
 fn shown(module: &Module) -> Value {

@@ -2,13 +2,13 @@
 //!
 //! Every version of the API answers alike.
 
+mod ask;
 mod attachments;
 mod bulk;
 mod composite;
 mod coql;
 mod cost;
 mod counts;
-mod criteria;
 mod external;
 mod files;
 mod items;
@@ -16,6 +16,7 @@ mod jobs;
 mod members;
 mod metadata;
 mod model;
+mod note;
 mod notes;
 mod organisation;
 mod photos;
@@ -31,64 +32,16 @@ mod users;
 mod views;
 mod watch;
 
-use std::time::SystemTime;
-
-use http::{HeaderMap, Method};
-
-use super::form::{self, Form};
 use super::replies::{self, Reply};
 use crate::clock::Instant;
-use crate::zoho::path::is_version;
+pub(super) use ask::{ApiPath, Ask};
 pub(super) use cost::{credits, is_complex};
 pub(super) use state::Crm;
-
-/// A call of the API whose body is in memory.
-pub(super) struct Ask<'a> {
-    /// The method; `HEAD` is asked as `GET`.
-    pub(super) method: &'a Method,
-    pub(super) path: &'a ApiPath,
-    pub(super) query: &'a Form,
-    pub(super) headers: &'a HeaderMap,
-    pub(super) body: &'a [u8],
-    /// The origin that was asked, if it is none of Zoho's.
-    pub(super) home: Option<&'a str>,
-    pub(super) wall: SystemTime,
-    pub(super) now: Instant,
-}
-
-/// A path of the API, taken apart.
-pub(super) struct ApiPath {
-    /// Whether it is of the form `/crm/bulk/{version}/…`.
-    pub(super) bulk: bool,
-    /// The version as it was written.
-    version: String,
-    /// What follows the version, decoded.
-    segments: Vec<String>,
-}
-
-impl ApiPath {
-    /// Reads `/crm/{version}/…` and `/crm/bulk/{version}/…`, and `/v2/crm/…`, where results of bulk writes lie.
-    pub(super) fn read(path: &str) -> Option<Self> {
-        if let Some(result) = path.strip_prefix("/v2/crm/") {
-            let segments = result.split('/').map(form::decode).collect();
-            return Some(Self { bulk: true, version: "v2".to_owned(), segments });
-        }
-        let mut segments = path.strip_prefix("/crm/")?.split('/').peekable();
-        let bulk = segments.next_if_eq(&"bulk").is_some();
-        let version = segments.next().filter(|version| is_version(version))?.to_owned();
-        let segments = segments.map(|segment| form::decode(&segment.replace('+', "%2B"))).collect();
-        Some(Self { bulk, version, segments })
-    }
-
-    /// What follows the version.
-    pub(super) fn segments(&self) -> Vec<&str> {
-        self.segments.iter().map(String::as_str).collect()
-    }
-}
+use upload::Upload;
 
 /// Does what is asked.
 pub(super) fn answer(crm: &mut Crm, ask: &Ask<'_>) -> Reply {
-    crm.settle(ask.now);
+    settle(crm, ask.now);
     let segments = ask.path.segments();
     if ask.path.bulk {
         return bulk::answer(crm, ask, &segments);
@@ -107,6 +60,25 @@ pub(super) fn answer(crm: &mut Crm, ask: &Ask<'_>) -> Reply {
         [module, rest @ ..] => of_module(crm, ask, module, rest),
         [] => replies::invalid_url(),
     }
+}
+
+/// Does what is asked with an upload; the body of `ask` is empty.
+pub(super) fn answer_upload(crm: &mut Crm, ask: &Ask<'_>, upload: &Upload) -> Reply {
+    settle(crm, ask.now);
+    match ask.path.segments().as_slice() {
+        ["files"] => files::store(crm, ask, upload),
+        ["upload"] => files::for_bulk_write(crm, ask, upload),
+        ["org", "photo"] => photos::of_organisation(crm, ask, Some(upload)),
+        [module, id, "photo"] => photos::of_record(crm, ask, module, id, Some(upload)),
+        [module, id, "Attachments"] => attachments::attach(crm, ask, module, id, upload),
+        _ => replies::invalid_url(),
+    }
+}
+
+/// Does what is due by now.
+pub(super) fn settle(crm: &mut Crm, now: Instant) {
+    crm.finish_jobs(now);
+    bulk::settle(crm, now);
 }
 
 /// `/settings/…`
@@ -183,7 +155,7 @@ fn of_module(crm: &mut Crm, ask: &Ask<'_>, module: &str, segments: &[&str]) -> R
         ["deleted"] => search::deleted(crm, ask, module),
         [id] => records::one(crm, ask, module, id),
         [id, "Notes"] => notes::of_record(crm, ask, module, id),
-        [_, "Notes", note] => records::one(crm, ask, notes::MODULE, note),
+        [_, "Notes", note] => records::one(crm, ask, note::MODULE, note),
         [id, "Attachments"] => attachments::all(crm, ask, module, id),
         [id, "Attachments", attachment] => attachments::one(crm, ask, module, id, attachment),
         [id, "photo"] => photos::of_record(crm, ask, module, id, None),

@@ -3,22 +3,15 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::items::{self, missing, text, unknown_id};
-use super::territories::duplicate;
-use super::{Ask, Crm};
+use super::ask::Ask;
+use super::items::{self, duplicate, missing, text, unknown_id};
+use super::state::Crm;
 use crate::emulator::replies::{self, Reply, success};
 
 /// What one call may write.
 const CURRENCIES: (&str, usize) = ("currencies", 100);
 /// How many taxes and currencies there may be, each.
 const MOST: usize = 200;
-
-/// The currencies of an organisation, the base one first, and its taxes: each as it is told.
-#[derive(Clone, Default)]
-pub(super) struct Money {
-    currencies: Vec<Map<String, Value>>,
-    taxes: Vec<Map<String, Value>>,
-}
 
 /// `/org`
 pub(super) fn told(crm: &Crm, ask: &Ask<'_>) -> Reply {
@@ -42,7 +35,7 @@ pub(super) fn told(crm: &Crm, ask: &Ask<'_>) -> Reply {
         "time_zone": "Asia/Kolkata",
         "max_per_page": 200,
         "mc_status": base.is_some(),
-        "photo_id": crm.files.of(&super::files::Holder::Organisation).next().map(|file| &file.id),
+        "photo_id": crm.files.of(&super::model::Holder::Organisation).next().map(|file| &file.id),
         "privacy_settings": false,
     });
     Reply::ok(&json!({ "org": [organisation] }))

@@ -3,10 +3,11 @@
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use super::files::{File, Holder};
-use super::records::reach;
+use super::ask::Ask;
+use super::external::reach;
+use super::model::{File, Holder};
+use super::state::Crm;
 use super::upload::Upload;
-use super::{Ask, Crm};
 use crate::emulator::replies::{self, Reply, success};
 
 /// `/{module}/{id}/photo`

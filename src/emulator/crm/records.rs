@@ -6,11 +6,11 @@ use std::time::SystemTime;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::items::{self, text, unknown_id};
-use super::metadata::unknown_module;
-use super::model::{Module, Record};
-use super::state::MOST;
-use super::{Ask, Crm, external, notes};
+use super::ask::Ask;
+use super::items::{self, text, unknown_id, unknown_module};
+use super::model::{MOST, Module, Record};
+use super::state::Crm;
+use super::{external, note};
 use crate::emulator::replies::{self, Reply, success};
 
 /// What one call may write.
@@ -88,16 +88,6 @@ pub(super) fn upsert(crm: &mut Crm, ask: &Ask<'_>, name: &str) -> Reply {
     })
 }
 
-/// The id of a record that a path names, which must be there.
-pub(super) fn reach(crm: &mut Crm, ask: &Ask<'_>, name: &str, id: &str) -> Result<String, Reply> {
-    let id = external::id(crm, ask, name, id).into_owned();
-    match crm.module(name) {
-        None => Err(unknown_module()),
-        Some(module) if !module.records.contains_key(&id) => Err(items::refused(&unknown_id(&id))),
-        Some(_) => Ok(id),
-    }
-}
-
 /// With `If-Modified-Since` only what changed since then, or 304.
 pub(super) fn list(module: &Module, ask: &Ask<'_>, wanted: impl Fn(&str, &Record) -> bool) -> Reply {
     list_with(module, ask, wanted, |_| Map::new())
@@ -143,7 +133,7 @@ pub(super) fn create(
         return Err(items::full());
     }
     let id = crm.new_id();
-    let values = if name == notes::MODULE { notes::checked(crm, item)? } else { values(item) };
+    let values = if name == note::MODULE { note::checked(crm, item)? } else { values(item) };
     let record = Record { values, created: now, modified: now };
     let details = details(&id, &record);
     records(crm, name).insert(id, record);
@@ -185,16 +175,6 @@ fn values(item: &Map<String, Value>) -> Map<String, Value> {
 fn details(id: &str, record: &Record) -> Value {
     let time = |at: SystemTime| replies::iso(at);
     json!({ "id": id, "Created_Time": time(record.created), "Modified_Time": time(record.modified) })
-}
-
-/// The value of a field; null if there is none.
-pub(super) fn value(id: &str, record: &Record, name: &str) -> Value {
-    match name {
-        "id" | "Id" => Value::from(id),
-        "Created_Time" => Value::from(replies::iso(record.created)),
-        "Modified_Time" => Value::from(replies::iso(record.modified)),
-        _ => record.values.get(name).cloned().unwrap_or_default(),
-    }
 }
 
 fn shown(id: &str, record: &Record, fields: &[&str]) -> Map<String, Value> {

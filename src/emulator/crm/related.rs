@@ -3,33 +3,21 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::ask::Ask;
+use super::external::reach;
 use super::items::{self, text, unknown_id};
-use super::records::{self, reach};
-use super::state::MOST;
-use super::{Ask, Crm, notes};
+use super::model::{Link, MOST};
+use super::state::Crm;
+use super::{external, note, records};
 use crate::emulator::replies::{self, Reply, success};
 
 /// What one call may write.
 const LIST: (&str, usize) = ("data", 100);
 
-/// That two records belong to each other, and what is told of that.
-#[derive(Clone)]
-pub(super) struct Link {
-    /// The ids of both.
-    ends: [String; 2],
-    values: Map<String, Value>,
-}
-
-impl Link {
-    fn is_between(&self, one: &str, other: &str) -> bool {
-        self.ends == [one, other] || self.ends == [other, one]
-    }
-}
-
 /// The lists of records that a module's records have.
 pub(super) fn lists<'a>(crm: &'a Crm, module: &'a str) -> impl Iterator<Item = &'a str> {
     let names = crm.modules.iter().map(|module| module.api_name.as_str());
-    names.filter(move |name| *name != module && *name != notes::MODULE)
+    names.filter(move |name| *name != module && *name != note::MODULE)
 }
 
 /// `/{module}/{id}/{list}`
@@ -105,7 +93,7 @@ fn join(
     related: &str,
     item: &Map<String, Value>,
 ) -> Result<Value, Value> {
-    let related = super::external::id(crm, ask, list, related).into_owned();
+    let related = external::id(crm, ask, list, related).into_owned();
     crm.record(list, &related).ok_or_else(|| unknown_id(&related))?;
     let mut values = item.clone();
     values.remove("id");

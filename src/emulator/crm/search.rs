@@ -3,12 +3,12 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::criteria::Criteria;
-use super::items;
-use super::metadata::unknown_module;
+use super::ask::Ask;
+use super::items::{self, unknown_module};
 use super::model::Record;
+use super::model::criteria::Criteria;
 use super::records::list;
-use super::{Ask, Crm};
+use super::state::Crm;
 use crate::emulator::replies::{self, Reply};
 
 /// `/{module}/actions/count`

@@ -5,18 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::bulk::{self, Bulk};
-use super::files::Files;
-use super::model::{Field, Job, Module, Record, Territory, User};
-use super::organisation::Money;
-use super::related::Link;
-use super::tags::Tag;
-use super::watch::Channel;
+use super::model::bulk::Bulk;
+use super::model::{Channel, Field, Files, Job, Link, MOST, Module, Money, Record, Tag, Territory, User};
 use crate::clock::Instant;
 use crate::emulator::scenario::{CountAs, Scenario, Seed};
-
-/// How many records, users, territories, fields an organisation holds at most, each.
-pub(super) const MOST: usize = 20_000;
 
 /// What an organisation holds in its CRM.
 #[derive(Clone)]
@@ -96,14 +88,13 @@ impl Crm {
         id
     }
 
-    /// Does what is due by now.
-    pub(in crate::emulator) fn settle(&mut self, now: Instant) {
+    /// Removes the users whose deletion is due by now.
+    pub(super) fn finish_jobs(&mut self, now: Instant) {
         let is_due = |job: &&mut Job| !job.done && job.due <= now;
         let due: Vec<String> = self.jobs.iter_mut().filter(is_due).map(Job::finish).collect();
         for user in due {
             self.remove_user(&user);
         }
-        bulk::settle(self, now);
     }
 
     /// Removes a user from everywhere; tells whether there was one.

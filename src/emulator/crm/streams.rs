@@ -9,10 +9,10 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use serde_json::json;
 
-use crate::emulator::form::Form;
 use crate::emulator::ledger::{Seen, redaction};
 use crate::emulator::replies::{Content, Reply};
 use crate::net::body::{Body, BoxError};
+use crate::net::form::Form;
 
 /// `ANY /crm/{version}/__echo…`: reads the body to its end and tells what arrived, byte by byte except for
 /// credentials.

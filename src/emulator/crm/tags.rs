@@ -3,11 +3,10 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::items::{self, missing, text, unknown_id};
-use super::metadata::unknown_module;
-use super::state::MOST;
-use super::territories::duplicate;
-use super::{Ask, Crm, criteria};
+use super::ask::Ask;
+use super::items::{self, duplicate, missing, text, unknown_id, unknown_module};
+use super::model::{self, MOST, Tag};
+use super::state::Crm;
 use crate::emulator::replies::{self, Reply, success};
 
 const KEY: &str = "tags";
@@ -17,15 +16,6 @@ const LIST: (&str, usize) = (KEY, 50);
 const RECORDS: usize = 500;
 /// The field of a record that holds its tags.
 const FIELD: &str = "Tag";
-
-/// A tag of a module.
-#[derive(Clone)]
-pub(super) struct Tag {
-    id: String,
-    module: String,
-    name: String,
-    color: Option<String>,
-}
 
 /// `/settings/tags[/{id}]?module=`
 pub(super) fn settings(crm: &mut Crm, ask: &Ask<'_>, id: Option<&str>) -> Reply {
@@ -99,7 +89,7 @@ pub(super) fn on_records(crm: &mut Crm, ask: &Ask<'_>, name: &str, id: Option<&s
     if names.is_empty() {
         return items::refused(&missing(KEY));
     }
-    let mut ids: Vec<String> = listed("ids").iter().map(criteria::text).collect();
+    let mut ids: Vec<String> = listed("ids").iter().map(model::text).collect();
     ids.extend(ask.query.list("ids").into_iter().map(str::to_owned));
     let ids = id.map_or(ids, |id| vec![id.to_owned()]);
     if ids.len() > RECORDS {

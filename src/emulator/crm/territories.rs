@@ -3,11 +3,11 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::items::{self, id_in, missing, text, unknown_id};
-use super::model::Territory;
-use super::state::MOST;
-use super::{Ask, Crm};
-use crate::emulator::replies::{self, Reply, problem, success};
+use super::ask::Ask;
+use super::items::{self, duplicate, id_in, missing, text, unknown_id};
+use super::model::{MOST, Territory};
+use super::state::Crm;
+use crate::emulator::replies::{self, Reply, success};
 
 const KEY: &str = "territories";
 /// How many territories one call may delete.
@@ -129,11 +129,6 @@ fn delete(crm: &mut Crm, id: &str, children_to: Option<&str>) -> Result<Value, V
         child.reporting_to.clone_from(&parent);
     }
     Ok(success(json!({ "id": id }), "Territory deleted successfully"))
-}
-
-/// What to say of something that is there already.
-pub(super) fn duplicate(name: &str) -> Value {
-    problem("DUPLICATE_DATA", json!({ "api_name": name }), "duplicate data")
 }
 
 fn shown(crm: &Crm, territory: &Territory) -> Value {

@@ -1,16 +1,14 @@
-//! Uploads: multipart bodies of any length, and what is done with each.
+//! Uploads: multipart bodies of any length.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method};
 use http_body_util::BodyExt;
-use serde_json::json;
 
-use super::files::{self, File, Holder, KEPT};
-use super::{ApiPath, Ask, Crm, attachments, photos};
-use crate::emulator::form::Form;
-use crate::emulator::multipart;
-use crate::emulator::replies::{self, Reply};
+use super::ask::ApiPath;
+use super::model::KEPT;
 use crate::net::body::{Body, BoxError};
+use crate::net::form::Form;
+use crate::net::multipart;
 
 /// An upload as it arrived.
 pub(in crate::emulator) struct Upload {
@@ -60,36 +58,4 @@ pub(in crate::emulator) fn is_upload(method: &Method, path: &ApiPath) -> bool {
         ["files" | "upload"] | ["org", "photo"] | [_, _, "Attachments" | "photo"]
     );
     *method == Method::POST && !path.bulk && takes_files
-}
-
-/// Does what is asked with an upload; the body of `ask` is empty.
-pub(in crate::emulator) fn answer(crm: &mut Crm, ask: &Ask<'_>, upload: &Upload) -> Reply {
-    crm.settle(ask.now);
-    match ask.path.segments().as_slice() {
-        ["files"] => files::store(crm, ask, upload),
-        ["upload"] => for_bulk_write(crm, ask, upload),
-        ["org", "photo"] => photos::of_organisation(crm, ask, Some(upload)),
-        [module, id, "photo"] => photos::of_record(crm, ask, module, id, Some(upload)),
-        [module, id, "Attachments"] => attachments::attach(crm, ask, module, id, upload),
-        _ => replies::invalid_url(),
-    }
-}
-
-/// `POST /crm/{version}/upload` on the host for uploads.
-fn for_bulk_write(crm: &mut Crm, ask: &Ask<'_>, upload: &Upload) -> Reply {
-    let is = |name: &str, wanted: &str| {
-        ask.headers.get(name).is_some_and(|value| value.as_bytes() == wanted.as_bytes())
-    };
-    if !is("feature", "bulk-write") || !is("x-crm-org", &crm.zgid) {
-        let details = json!({ "header_names": ["feature", "X-CRM-ORG"] });
-        return Reply::bad("INVALID_REQUEST", details, "the headers of an upload are missing or wrong");
-    }
-    let Some((name, content)) = upload.files().into_iter().next() else {
-        return Reply::bad("FILE_NOT_PRESENT", json!({ "api_name": "file" }), "the file is missing");
-    };
-    let id = crm.new_id();
-    crm.files.add(File::new(id.clone(), name, content, Holder::Nobody, ask.wall));
-    let details = json!({ "file_id": id, "created_time": replies::iso(ask.wall) });
-    Reply::ok(&json!({ "status": "success", "code": "FILE_UPLOAD_SUCCESS", "message": "file uploaded.",
-        "details": details }))
 }

@@ -3,11 +3,10 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::items::{self, missing, text, unknown_id};
-use super::model::User;
-use super::state::MOST;
-use super::territories::duplicate;
-use super::{Ask, Crm};
+use super::ask::Ask;
+use super::items::{self, duplicate, missing, text, unknown_id};
+use super::model::{MOST, User};
+use super::state::Crm;
 use crate::emulator::replies::{self, Reply, success};
 
 const KEY: &str = "users";

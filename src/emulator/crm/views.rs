@@ -3,9 +3,12 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::metadata::{shown_field, unknown_module};
+use super::ask::Ask;
+use super::items::unknown_module;
+use super::metadata::shown_field;
 use super::model::Module;
-use super::{Ask, Crm, related};
+use super::related;
+use super::state::Crm;
 use crate::emulator::replies::{self, Reply};
 
 /// `/settings/{kind}[/{id}]?module=` where the kind is one of layouts, custom views and related lists.

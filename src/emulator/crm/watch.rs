@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::ask::Ask;
 use super::items::{self, missing, text};
-use super::{Ask, Crm};
-use crate::clock::Instant;
+use super::model::{self, Channel};
+use super::state::Crm;
 use crate::emulator::replies::{self, Reply, problem, success};
 
 /// What one call may write.
@@ -19,17 +20,6 @@ const CHANNELS: usize = 1_000;
 /// How long a channel lives unless told otherwise, and how long at most.
 const UNLESS_TOLD: Duration = Duration::from_hours(1);
 const AT_MOST: Duration = Duration::from_hours(7 * 24);
-
-/// Where somebody wants to be told of what.
-#[derive(Clone)]
-pub(super) struct Channel {
-    id: String,
-    /// `Leads.create`, `Contacts.all` …
-    events: Vec<String>,
-    expires: Instant,
-    notify_url: String,
-    token: Option<String>,
-}
 
 /// `/actions/watch`
 pub(super) fn answer(crm: &mut Crm, ask: &Ask<'_>) -> Reply {
@@ -122,7 +112,7 @@ fn not_subscribed(id: &str) -> Value {
 
 /// Clients send the id as text or as a number.
 fn id_of(item: &Map<String, Value>) -> Option<String> {
-    item.get("channel_id").map(super::criteria::text).filter(|id| !id.is_empty())
+    item.get("channel_id").map(model::text).filter(|id| !id.is_empty())
 }
 
 fn events_of(item: &Map<String, Value>) -> Vec<String> {

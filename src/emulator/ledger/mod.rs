@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use serde::Serialize;
 
-use super::held;
+use super::lock::held;
 use super::places::Role;
 pub(super) use tap::{Seen, tap};
 

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 
-use crate::emulator::form;
+use crate::net::form;
 
 /// Parameters that are credentials.
 const SECRET: [&str; 6] = ["client_secret", "refresh_token", "access_token", "code", "token", "auth_token"];

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 
-use crate::emulator::{held, random};
+use crate::emulator::lock::held;
+use crate::emulator::random;
 use crate::net::body::Body;
 
 /// What was read of a body so far.

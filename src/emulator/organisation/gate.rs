@@ -55,7 +55,7 @@ impl Gate {
     }
 
     /// How many calls were let in at once at most.
-    pub(super) fn peak(&self) -> usize {
+    pub(in crate::emulator) fn peak(&self) -> usize {
         self.peak.load(Ordering::SeqCst)
     }
 }

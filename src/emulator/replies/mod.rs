@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::net::body::Body;
+use crate::net::form;
 pub(super) use dress::{Dress, iso};
 
 /// An answer before it gets its headers.
@@ -63,7 +64,7 @@ impl Reply {
 
     /// A file to be saved.
     pub(super) fn download(name: &str, content: Content) -> Self {
-        let disposition = format!("attachment; filename*=UTF-8''{}", super::form::encode(name));
+        let disposition = format!("attachment; filename*=UTF-8''{}", form::encode(name));
         let reply = Self {
             status: StatusCode::OK,
             content_type: "application/x-download",
@@ -162,4 +163,19 @@ pub(super) fn internal_error() -> Reply {
 
 pub(super) fn too_large() -> Reply {
     Reply::error(StatusCode::PAYLOAD_TOO_LARGE, "INVALID_DATA", json!({}), "the request body is too large")
+}
+
+/// `error` with the text for one mint too many.
+pub(super) fn throttled(status: u16, chinese: bool) -> Reply {
+    let body = if chinese {
+        json!({ "error_description": "您连续提出的请求过多。请稍后再试。", "error": "访问被拒绝", "status": "failure" })
+    } else {
+        json!({
+            "error_description":
+                "You have made too many requests continuously. Please try again after some time.",
+            "error": "Access Denied",
+            "status": "failure",
+        })
+    };
+    Reply::bare_json(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST), &body)
 }

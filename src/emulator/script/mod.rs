@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::held;
+use super::lock::held;
 pub use fault::Fault;
 pub(super) use plan::Plan;
 pub(super) use target::Asked;

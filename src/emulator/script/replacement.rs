@@ -3,7 +3,6 @@
 use http::{HeaderName, StatusCode};
 
 use super::Fault;
-use crate::emulator::accounts::throttled;
 use crate::emulator::replies::{self, Reply};
 use crate::net::transport::TransportError;
 
@@ -71,8 +70,8 @@ fn reply(fault: &Fault) -> Reply {
             Reply::bytes(StatusCode::OK, "application/json;charset=UTF-8", body)
         }
         Fault::Redirect(location) => Reply::redirect(location),
-        Fault::AccessDenied => throttled(400, false),
-        Fault::LocalisedThrottle => throttled(400, true),
+        Fault::AccessDenied => replies::throttled(400, false),
+        Fault::LocalisedThrottle => replies::throttled(400, true),
         Fault::OauthError(error) => Reply::oauth_error(error),
         _ => replies::internal_error(),
     }

@@ -3,33 +3,17 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Job, Progress, Task, csv, module_name, no_such_job, no_such_module, zip};
-use crate::emulator::crm::criteria::{self, Criteria};
-use crate::emulator::crm::files::{File, Holder};
-use crate::emulator::crm::model::{Module, Record};
-use crate::emulator::crm::{Ask, Crm, records};
+use super::named::{module_name, no_such_job, no_such_module};
+use super::{csv, zip};
+use crate::emulator::crm::ask::Ask;
+use crate::emulator::crm::model::bulk::{Found, Job, Progress, Query, Task};
+use crate::emulator::crm::model::criteria::Criteria;
+use crate::emulator::crm::model::{self, File, Holder, Module, Record};
+use crate::emulator::crm::state::Crm;
 use crate::emulator::replies::{self, Reply};
 
 /// How many records a page has.
 const PER_PAGE: usize = 200_000;
-
-/// What is to be read.
-#[derive(Clone)]
-pub(super) struct Query {
-    module: String,
-    fields: Vec<String>,
-    criteria: Option<Criteria>,
-    page: usize,
-    /// As it was given, to be told again.
-    given: Value,
-}
-
-/// What was read.
-#[derive(Clone)]
-pub(super) struct Found {
-    count: usize,
-    more: bool,
-}
 
 /// `POST /crm/bulk/{version}/read`
 pub(super) fn begin(crm: &mut Crm, ask: &Ask<'_>) -> Reply {
@@ -148,7 +132,7 @@ fn table(module: &Module, query: &Query) -> (usize, String) {
     };
     let records: Vec<(&String, &Record)> = module.records.iter().filter(is_wanted).collect();
     let values = |(id, record): &(&String, &Record)| {
-        columns.iter().map(|name| criteria::text(&records::value(id, record, name))).collect()
+        columns.iter().map(|name| model::text(&record.value(id, name))).collect()
     };
     let page = records.iter().skip((query.page - 1).saturating_mul(PER_PAGE)).take(PER_PAGE);
     let head = columns.iter().map(|&name| name.to_owned()).collect();

@@ -5,11 +5,14 @@ use std::time::SystemTime;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::{Job, Progress, Task, csv, module_name, no_such_job, no_such_module, zip};
-use crate::emulator::crm::criteria;
-use crate::emulator::crm::files::{File, Holder};
+use super::named::{module_name, no_such_job, no_such_module};
+use super::{csv, zip};
+use crate::emulator::crm::ask::Ask;
 use crate::emulator::crm::items::text;
-use crate::emulator::crm::{Ask, Crm, records};
+use crate::emulator::crm::model::bulk::{Job, Mapping, Operation, Order, Progress, Task, Written};
+use crate::emulator::crm::model::{self, File, Holder, Record};
+use crate::emulator::crm::records;
+use crate::emulator::crm::state::Crm;
 use crate::emulator::replies::{self, Reply, success};
 
 /// How many bytes a CSV file may have, as Zoho's page on bulk writes has it.
@@ -19,44 +22,6 @@ const MOST_LINES: usize = 25_000;
 
 /// Where Zoho keeps the reports.
 const DOWNLOADS: &str = "https://download-accl.zoho.com";
-
-/// What is to be written.
-#[derive(Clone)]
-pub(super) struct Order {
-    operation: Operation,
-    module: String,
-    /// The field that tells which record a line is about.
-    find_by: String,
-    mappings: Vec<Mapping>,
-    /// The file's name, and its lines without the first.
-    file: String,
-    lines: Vec<Vec<String>>,
-    /// The first resource of the request and the encoding, to be told again.
-    given: (Value, Value),
-}
-
-/// Where a field's value comes from: a column, or always the same.
-#[derive(Clone)]
-struct Mapping {
-    field: String,
-    index: Option<usize>,
-    default: Option<Value>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Operation {
-    Insert,
-    Update,
-    Upsert,
-}
-
-/// What came of it.
-#[derive(Clone, Default)]
-pub(super) struct Written {
-    added: usize,
-    updated: usize,
-    skipped: usize,
-}
 
 /// `POST /crm/bulk/{version}/write`
 pub(super) fn begin(crm: &mut Crm, ask: &Ask<'_>) -> Reply {
@@ -132,10 +97,10 @@ fn write(crm: &mut Crm, order: &Order, line: &[String], now: SystemTime) -> Resu
         let value = given.map(|value| Value::from(value.as_str())).or_else(|| default.clone());
         item.extend(value.map(|value| (field.clone(), value)));
     }
-    let wanted = item.get(&order.find_by).map(criteria::text);
+    let wanted = item.get(&order.find_by).map(model::text);
     let found = wanted.and_then(|wanted| {
         let mut all = crm.module(&order.module)?.records.iter();
-        let is_it = |id: &str, record| criteria::text(&records::value(id, record, &order.find_by)) == wanted;
+        let is_it = |id: &str, record: &Record| model::text(&record.value(id, &order.find_by)) == wanted;
         all.find(|(id, record)| is_it(id, record)).map(|(id, _)| id.clone())
     });
     let outcome = match (order.operation, found) {
@@ -230,21 +195,5 @@ impl Mapping {
     /// Without mappings, the first line names the fields.
     fn of_column((index, name): (usize, String)) -> Self {
         Self { field: name, index: Some(index), default: None }
-    }
-}
-
-impl Operation {
-    const ALL: [Self; 3] = [Self::Insert, Self::Update, Self::Upsert];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Insert => "insert",
-            Self::Update => "update",
-            Self::Upsert => "upsert",
-        }
-    }
-
-    fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|operation| operation.as_str() == name)
     }
 }

@@ -5,9 +5,10 @@ mod parse;
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::criteria::{self, Criteria};
+use super::ask::Ask;
 use super::model::Record;
-use super::{Ask, Crm, records};
+use super::model::criteria::{self, Criteria};
+use super::state::Crm;
 use crate::emulator::replies::{self, Reply};
 
 /// The most rows of one query, and how many there are unless told otherwise.
@@ -86,7 +87,7 @@ fn found(crm: &Crm, query: &Query) -> Reply {
         module.records.iter().filter(|(id, record)| query.criteria.holds(id, record)).collect();
     for (field, downwards) in query.order.iter().rev() {
         rows.sort_by(|one, other| {
-            let value = |(id, record): &(&String, &Record)| records::value(id, record, field);
+            let value = |(id, record): &(&String, &Record)| record.value(id, field);
             let order = criteria::compare(&value(one), &value(other)).unwrap_or(std::cmp::Ordering::Equal);
             if *downwards { order.reverse() } else { order }
         });
@@ -104,7 +105,7 @@ fn found(crm: &Crm, query: &Query) -> Reply {
 fn shown(query: &Query, (id, record): &(&String, &Record)) -> Value {
     let mut row = Map::new();
     for field in &query.fields {
-        row.insert(field.clone(), records::value(id, record, field));
+        row.insert(field.clone(), record.value(id, field));
     }
     row.insert("id".to_owned(), Value::from(id.as_str()));
     Value::Object(row)

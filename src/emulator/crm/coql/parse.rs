@@ -6,7 +6,7 @@ use std::vec::IntoIter;
 use serde_json::Value;
 
 use super::{Mistake, Query, UNLESS_TOLD};
-use crate::emulator::crm::criteria::{Comparator, Criteria};
+use crate::emulator::crm::model::criteria::{Comparator, Criteria};
 
 /// How deep conditions may lie in brackets.
 const DEEPEST: usize = 25;

@@ -6,12 +6,11 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::model::Record;
-use super::records;
+use super::record::{Record, text};
 
 /// What a record has to fulfil.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Criteria {
+pub(in crate::emulator::crm) enum Criteria {
     All(Vec<Criteria>),
     Any(Vec<Criteria>),
     Field { name: String, comparator: Comparator, value: Value },
@@ -19,7 +18,7 @@ pub(super) enum Criteria {
 
 /// How a field's value is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Comparator {
+pub(in crate::emulator::crm) enum Comparator {
     Equal,
     NotEqual,
     In,
@@ -40,7 +39,7 @@ pub(super) enum Comparator {
 
 impl Comparator {
     /// By the names that bulk reads and searches have for it.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    pub(in crate::emulator::crm) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "equal" | "equals" => Self::Equal,
             "not_equal" => Self::NotEqual,
@@ -94,7 +93,7 @@ impl Comparator {
 
 impl Criteria {
     /// Reads what a bulk read has: a field with comparator and value, or a group of such.
-    pub(super) fn of_json(json: &Value) -> Option<Self> {
+    pub(in crate::emulator::crm) fn of_json(json: &Value) -> Option<Self> {
         if let Some(group) = json.get("group").and_then(Value::as_array) {
             let group = group.iter().map(Self::of_json).collect::<Option<_>>()?;
             return match json.get("group_operator").and_then(Value::as_str)?.to_lowercase().as_str() {
@@ -112,22 +111,20 @@ impl Criteria {
     }
 
     /// Reads what a search has: `((Field:equals:value)and(…))`.
-    pub(super) fn of_search(text: &str) -> Option<Self> {
+    pub(in crate::emulator::crm) fn of_search(text: &str) -> Option<Self> {
         searched::read(text)
     }
 
-    pub(super) fn holds(&self, id: &str, record: &Record) -> bool {
+    pub(in crate::emulator::crm) fn holds(&self, id: &str, record: &Record) -> bool {
         match self {
             Self::All(all) => all.iter().all(|one| one.holds(id, record)),
             Self::Any(any) => any.iter().any(|one| one.holds(id, record)),
-            Self::Field { name, comparator, value } => {
-                comparator.holds(&records::value(id, record, name), value)
-            }
+            Self::Field { name, comparator, value } => comparator.holds(&record.value(id, name), value),
         }
     }
 
     /// The fields that it is about.
-    pub(super) fn fields(&self) -> Vec<&str> {
+    pub(in crate::emulator::crm) fn fields(&self) -> Vec<&str> {
         match self {
             Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::fields).collect(),
             Self::Field { name, .. } => vec![name],
@@ -137,7 +134,7 @@ impl Criteria {
 
 /// How two values are ordered: as numbers if both are, else as text in any case. What has an id is that id.
 /// A value that is not there is in no order with another.
-pub(super) fn compare(one: &Value, other: &Value) -> Option<Ordering> {
+pub(in crate::emulator::crm) fn compare(one: &Value, other: &Value) -> Option<Ordering> {
     let (one, other) = (text(one), text(other));
     // Ids have more digits than a floating-point number keeps.
     if let (Ok(one), Ok(other)) = (one.parse::<i128>(), other.parse::<i128>()) {
@@ -147,16 +144,6 @@ pub(super) fn compare(one: &Value, other: &Value) -> Option<Ordering> {
         return one.partial_cmp(&other);
     }
     (one.is_empty() == other.is_empty()).then(|| one.to_lowercase().cmp(&other.to_lowercase()))
-}
-
-/// A value as text; that of an object is its id.
-pub(super) fn text(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        Value::Object(object) => object.get("id").map(text).unwrap_or_default(),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]
