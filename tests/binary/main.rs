@@ -10,6 +10,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets a surprise fails")]
 
 mod caller;
+#[expect(dead_code, reason = "the tests in memory need more of it")]
+#[path = "../behavior/frames.rs"]
 mod frames;
 mod sidecar;
 mod zoho;
