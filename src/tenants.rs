@@ -109,7 +109,7 @@ impl Tenants {
 }
 
 /// Takes `/tenants/NAME` off the front of a path; Zoho's API has no such path.
-fn split_base(path_and_query: &str) -> (Option<&str>, &str) {
+pub fn split_base(path_and_query: &str) -> (Option<&str>, &str) {
     let Some(rest) = path_and_query.strip_prefix("/tenants/") else {
         return (None, path_and_query);
     };

@@ -55,8 +55,22 @@ fn the_problem(texts: &[&str]) -> Problem {
 
 #[test]
 fn a_page_full_of_mistakes_is_told_all_at_once() {
-    const FIRST: &str = include_str!("config/a_page_full_of_mistakes.toml");
-    const SECOND: &str = include_str!("config/a_page_that_is_not_toml.toml");
+    const PAGE: &str = include_str!("config/a_page_full_of_mistakes.toml");
+    let loaded = load_texts(&[Source { name: "first.toml".to_owned(), text: PAGE.to_owned() }]);
+    assert!(loaded.config.is_none());
+    let told = told(&loaded.problems);
+    insta::assert_snapshot!(told);
+}
+
+/// But what is wrong with the others is told along with it, other than what they lack: it may stand in one of
+/// those that could not be read.
+#[test]
+fn of_a_file_that_cannot_be_read_nothing_is_told_but_why() {
+    const BROKEN: &str = include_str!("config/a_page_that_is_not_toml.toml");
+    const SOUND: &str = concat!(
+        "[admin]\nlisten = \"192.0.2.1:9090\"\ntokens = 5\n[cache]\nmax_bytes = \"lots\"\n",
+        "[tenants.acme]\ndata_center = \"lab\"\nenvironment = \"moon\"\n[routes.roles]\ngroups = [\"roles\"]\n",
+    );
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8]| -> PathBuf {
         let path = directory.path().join(name);
@@ -64,8 +78,8 @@ fn a_page_full_of_mistakes_is_told_all_at_once() {
         path
     };
     let paths = [
-        write("first.toml", FIRST.as_bytes()),
-        write("second.toml", SECOND.as_bytes()),
+        write("broken.toml", BROKEN.as_bytes()),
+        write("sound.toml", SOUND.as_bytes()),
         write("not-text.toml", b"\xff\xfe"),
         directory.path().join("missing.toml"),
     ];
@@ -218,15 +232,22 @@ fn a_secret_in_the_wrong_place_is_not_repeated_either() {
 
 #[test]
 fn a_line_that_is_no_toml_is_told_without_what_stands_in_it() {
-    const UNENDED: &str = "data_center = \"\"\"\nclient_secret = \"made-up-secret\"";
-    for line in [
-        "client_secret = made-up-secret",
-        "client_secret = \"made-up-secret",
-        "= \"made-up-secret\"",
-        UNENDED,
+    const SECRET: &str = "client_secret = \"made-up-secret\"\n";
+    for lines in [
+        "client_secret = made-up-secret".to_owned(),
+        "client_secret = \"made-up-secret".to_owned(),
+        "= \"made-up-secret\"".to_owned(),
+        format!("data_center = \"\"\"\n{SECRET}"),
+        format!("data_center = \"\"\"\n{SECRET}\"\"\""),
+        format!("data_center = \"\"\"\\\n{SECRET}\"\"\""),
+        format!("data_center = '''\n{SECRET}'''"),
+        format!("[data_centers]\n\"\"\"\n{SECRET}"),
+        format!("[server]\nlisten = [\n{SECRET}"),
+        format!("[server]\nlisten = [\"127.0.0.1:80\"\n{SECRET}]"),
+        format!("[log]\nlevel = {{ {SECRET}"),
     ] {
-        let loaded = read(&[&format!("[tenants.acme]\n{line}\n")]);
-        assert!(loaded.config.is_none());
+        let loaded = read(&[&format!("[tenants.acme]\n{lines}\n")]);
+        assert!(loaded.config.is_none(), "{lines}");
         assert!(!told(&loaded.problems).contains("made-up-secret"), "{}", told(&loaded.problems));
     }
 }

@@ -91,7 +91,8 @@ pub fn decide(
             } else if if_error && is_set_back() && wishes.accept_while_revalidating(age) {
                 Decision::Serve(entry, Served::IfError(by))
             } else {
-                let fallback = if_error.then(|| Fallback { entry, served: Served::IfError(by) });
+                let fallback =
+                    (if_error && !insists(wishes)).then(|| Fallback { entry, served: Served::IfError(by) });
                 Decision::Fetch(WhyFetch::Stale, fallback)
             }
         }
@@ -109,6 +110,12 @@ pub fn decide(
         }
         decision => decision,
     }
+}
+
+/// Whoever insists on a new answer is told of a failure, not given what it did not want. A limit of age is no such
+/// insistence: RFC 5861 serves stale where the answer would be an error.
+fn insists(wishes: &Wishes) -> bool {
+    wishes.no_cache || wishes.min_fresh.is_some()
 }
 
 fn of_fresh(
@@ -131,9 +138,7 @@ fn of_fresh(
     if age < rule.min_refresh_interval {
         return Decision::Serve(entry, Served::TooSoon(left));
     }
-    // Whoever insists on a new answer is told of a failure, not given what it did not want. A limit of age is
-    // no such insistence: RFC 5861 serves stale where the answer would be an error.
-    let fallback = (!wishes.no_cache && wishes.min_fresh.is_none() && !rule.stale_if_error.is_zero())
+    let fallback = (!insists(wishes) && !rule.stale_if_error.is_zero())
         .then(|| Fallback { entry, served: Served::IfError(Duration::ZERO) });
     Decision::Fetch(WhyFetch::Forced, fallback)
 }

@@ -87,7 +87,8 @@ impl Policy {
             return Err(Excess::Path);
         }
         if composite::is_composite(method, path) {
-            return Ok(());
+            let is_documented = composite::is_documented_path(path);
+            return if is_documented { Ok(()) } else { Err(Excess::Composite) };
         }
         self.permits_call(method, path)
     }

@@ -1,7 +1,9 @@
 //! The configuration: files laid over the documented defaults, checked as a whole.
 //!
 //! Every section becomes its room's `Settings`; no room learns that files exist. Reading never stops at the
-//! first mistake: all problems are told at once, each with its file and line and with what would be right.
+//! first mistake: all problems are told at once, each with its file and line and with what would be right. Of a
+//! file that is no TOML only the errors of syntax are told: where a quote or a bracket lacks its fellow, any text
+//! may seem to be a value, a secret too.
 //!
 //! - [`problem`]: one thing that is wrong
 //! - `tree`: TOML with the places it came from
@@ -105,7 +107,7 @@ fn read(path: &Path, problems: &Problems) -> Option<Source> {
     match std::fs::read_to_string(path) {
         Ok(text) => Some(Source { name, text }),
         Err(error) => {
-            problems.add(Problem {
+            problems.add_unread(Problem {
                 severity: Severity::Problem,
                 place: Some(Place { file: name, line: 1 }),
                 key: "(file)".to_owned(),

@@ -1,5 +1,6 @@
 //! What is wrong with a configuration: where, what, and what would be right.
 
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 /// How bad it is.
@@ -49,16 +50,30 @@ impl fmt::Display for Problem {
 
 /// Problems, collected while reading goes on.
 #[derive(Debug, Default)]
-pub(super) struct Problems(std::cell::RefCell<Vec<Problem>>);
+pub(super) struct Problems {
+    all: RefCell<Vec<Problem>>,
+    has_unread: Cell<bool>,
+}
 
 impl Problems {
     pub(super) fn add(&self, problem: Problem) {
-        self.0.borrow_mut().push(problem);
+        self.all.borrow_mut().push(problem);
+    }
+
+    /// Adds why a file could not be read. Nothing is known of what stands in it.
+    pub(super) fn add_unread(&self, problem: Problem) {
+        self.has_unread.set(true);
+        self.add(problem);
+    }
+
+    /// Whether there is a file that could not be read: what is missing elsewhere may stand in that one.
+    pub(super) fn has_unread(&self) -> bool {
+        self.has_unread.get()
     }
 
     /// All of them, in the order of files and lines.
     pub(super) fn into_sorted(self) -> Vec<Problem> {
-        let mut problems = self.0.into_inner();
+        let mut problems = self.all.into_inner();
         problems.sort_by_key(|problem| {
             let place = problem.place.as_ref();
             (place.map(|p| p.file.clone()), place.map(|p| p.line), problem.severity)

@@ -91,7 +91,7 @@ pub(super) fn admin(section: Section<'_>) -> Option<Admin> {
         address.ok()
     };
     if token.is_none() && listen.as_ref().is_some_and(|address| !address.is_local()) {
-        section.wrong(
+        section.missing(
             "listen",
             "an admin listener that others reach needs a token",
             "set token = { file = \"…\" }, or listen on 127.0.0.1",

@@ -38,7 +38,7 @@ pub(super) fn tenants(root: &Section<'_>) -> (Tenants, Vec<Credential>) {
         credentials.push(credential);
     }
     if tenants.is_empty() {
-        root.wrong(
+        root.missing(
             "tenants",
             "there is no tenant",
             "write [tenants.NAME] with data_center, client_id, client_secret and refresh_token",
@@ -111,7 +111,7 @@ fn data_center(section: &Section<'_>, known: &[DataCenter]) -> DataCenter {
     }
     if !name.is_empty() {
         let names: Vec<String> = known.iter().map(|row| format!("\"{}\"", row.name)).collect();
-        section.wrong(
+        section.missing(
             "data_center",
             format!("there is no data centre \"{name}\""),
             format!("write one of {}, or add [data_centers.{name}]", names.join(", ")),
@@ -272,7 +272,7 @@ fn read_rule(section: &Section<'_>, writes: &[Write], number_of: &mut impl FnMut
     let names: Vec<String> = section.list("groups", "\"territory-users\"");
     let groups: Vec<usize> = names.iter().cloned().map(number_of).collect();
     for (name, group) in names.iter().zip(&groups) {
-        if !writes.iter().any(|write| write.forgets.contains(group)) {
+        if section.is_whole() && !writes.iter().any(|write| write.forgets.contains(group)) {
             section.doubtful(
                 "groups",
                 format!("no write forgets the group \"{name}\""),

@@ -111,6 +111,18 @@ impl<'a> Section<'a> {
         self.report(Severity::Warning, key, what.into(), remedy.into());
     }
 
+    /// Reports that something is missing, unless a file could not be read: it may stand there.
+    pub(super) fn missing(&self, key: &str, what: impl Into<String>, remedy: impl Into<String>) {
+        if self.is_whole() {
+            self.wrong(key, what, remedy);
+        }
+    }
+
+    /// Whether all files could be read, so that what is not here is nowhere.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.problems.has_unread()
+    }
+
     fn report(&self, severity: Severity, key: &str, what: String, remedy: String) {
         let node = self.table.and_then(|table| table.get(key));
         if node.is_none() && self.is_no_table || self.is_told_below(key) {
@@ -129,7 +141,7 @@ impl<'a> Section<'a> {
     fn value(&self, key: &str, wanted: &str) -> Option<&'a Value> {
         let node = self.node(key);
         if node.is_none() {
-            self.wrong(key, "this key is missing", format!("write {wanted}"));
+            self.missing(key, "this key is missing", format!("write {wanted}"));
         }
         node.map(|node| &node.value)
     }

@@ -23,7 +23,7 @@ pub(super) enum Value {
     Boolean(bool),
     Array(Vec<Node>),
     Table(Table),
-    /// A float, a date, or a broken text, which no key takes.
+    /// A float, a date, or a text of several lines, which no key takes.
     Other(&'static str),
 }
 
@@ -53,12 +53,15 @@ impl Value {
     }
 }
 
-/// Parses a file as far as it can be parsed, and reports the rest.
+/// Parses a file, or reports all that keeps it from being TOML, and nothing that stands in it.
+///
+/// What a broken file seems to say is not looked at: a quote without its fellow makes keys of values, and values
+/// of the lines below it, and what is wrong with those would be told with secrets in it.
 pub(super) fn parse(file: &str, text: &str, problems: &Problems) -> Table {
-    let source = Source { file: Rc::from(file), text };
+    let source = Source::new(file, text);
     let (table, errors) = DeTable::parse_recoverable(text);
-    for error in errors {
-        problems.add(Problem {
+    for error in &errors {
+        problems.add_unread(Problem {
             severity: Severity::Problem,
             place: Some(source.place(&error.span().unwrap_or_default())),
             key: "(syntax)".to_owned(),
@@ -66,21 +69,25 @@ pub(super) fn parse(file: &str, text: &str, problems: &Problems) -> Table {
             remedy: "write it as TOML, see https://toml.io".to_owned(),
         });
     }
-    source.table(table.into_inner())
+    if errors.is_empty() { source.table(table.into_inner()) } else { Table::new() }
 }
 
 struct Source<'a> {
     file: Rc<str>,
     text: &'a str,
+    /// Where its lines end. Each value has a place; counting the lines before it anew would take long.
+    ends: Vec<usize>,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    fn new(file: &str, text: &'a str) -> Self {
+        let ends = text.match_indices('\n').map(|(at, _)| at).collect();
+        Self { file: Rc::from(file), text, ends }
+    }
+
     fn place(&self, span: &Range<usize>) -> Place {
-        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
-        Place {
-            file: self.file.to_string(),
-            line: 1 + before.split(|b| *b == b'\n').count().saturating_sub(1),
-        }
+        let before = self.ends.partition_point(|end| *end < span.start);
+        Place { file: self.file.to_string(), line: 1 + before }
     }
 
     fn table(&self, table: DeTable<'_>) -> Table {
@@ -96,32 +103,21 @@ impl Source<'_> {
         let written = value.span();
         let place = self.place(&written);
         let value = match value.into_inner() {
-            DeValue::String(_) if !is_ended(&self.text[written.clone()]) => {
-                Value::Other("a text without an end")
+            // With three quotes too many at either end, the lines between them are one text.
+            DeValue::String(_) if self.text[written].contains('\n') => {
+                Value::Other("a text of several lines")
             }
-            DeValue::String(text) if text.trim().contains('\n') => Value::Other("a text of several lines"),
             DeValue::String(text) => Value::Text(text.into_owned()),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
                 .map_or(Value::Other("a number with too many digits"), Value::Integer),
             DeValue::Boolean(boolean) => Value::Boolean(boolean),
             DeValue::Float(_) => Value::Other("a fraction"),
             DeValue::Datetime(_) => Value::Other("a date"),
-            // The same with a list: the lines below it would be taken for what it holds.
-            DeValue::Array(_) if !self.text[written].ends_with(']') => Value::Other("a list without an end"),
             DeValue::Array(array) => Value::Array(array.into_iter().map(|value| self.node(value)).collect()),
             DeValue::Table(table) => Value::Table(self.table(table)),
         };
         Node { value, place }
     }
-}
-
-/// Whether a text in its quotes has both of them. One that lacks the last may hold the rest of the file, and so
-/// secrets that no message may show.
-fn is_ended(text: &str) -> bool {
-    let marks = ["\"\"\"", "'''", "\"", "'"];
-    let first = marks.into_iter().find(|mark| text.starts_with(mark));
-    // Without quotes it ends with its line; that is told as a mistake of its own.
-    first.is_none_or(|mark| text.len() >= 2 * mark.len() && text.ends_with(mark))
 }
 
 /// Lays `upper` over `lower`: tables key by key, anything else as a whole. A secret is one value, even where
@@ -172,19 +168,32 @@ mod tests {
     }
 
     #[test]
-    fn a_text_has_an_end_and_one_line() {
+    fn a_text_stands_in_one_line() {
         for (text, kind) in [
             ("a = \"b\"", "a text"),
             ("a = 'b'", "a text"),
-            ("a = \"\"\"\nb\n\"\"\"", "a text"),
-            ("a = \"b", "a text without an end"),
-            ("a = \"\"\"b\"", "a text without an end"),
-            ("a = \"\"\"\nc = \"d\"", "a text without an end"),
-            ("a = '''b\n", "a text without an end"),
-            ("a = \"\"\"b\nc = \"\"\"", "a text of several lines"),
+            ("a = \"\"\"b\"\"\"", "a text"),
+            ("a = \"\"\"\nb\"\"\"", "a text of several lines"),
+            ("a = \"\"\"\\\n  b = 'c'\"\"\"", "a text of several lines"),
+            ("a = '''b\r\n'''", "a text of several lines"),
         ] {
             let table = parse("x.toml", text, &Problems::default());
             assert_eq!(table["a"].value.kind(), kind, "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_stands_in_a_file_that_is_no_toml() {
+        for text in [
+            "a = 1\nb = \"c",
+            "a = 1\nb = \"\"\"\nc = \"d\"",
+            "a = 1\nb = [1,\n",
+            "a = 1\n[b\nc = 1",
+            "a = 1\na = 2",
+        ] {
+            let problems = Problems::default();
+            assert!(parse("x.toml", text, &problems).is_empty(), "{text}");
+            assert!(problems.has_unread() && !problems.into_sorted().is_empty(), "{text}");
         }
     }
 

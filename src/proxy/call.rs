@@ -44,8 +44,16 @@ pub(super) enum Plan {
     Cached(RouteNumber),
     /// Pass it through, for this reason; the route is known all the same for the log.
     Pass(WhyPassed, Option<RouteNumber>),
-    /// Answer it in the place of Zoho's accounts server.
-    StandIn,
+}
+
+/// What a request turned out to be.
+pub(super) enum Read<'a> {
+    /// One for Zoho's API.
+    Call(Reading<'a>),
+    /// One that the sidecar answers in the place of Zoho's accounts server: what remains of its path and query
+    /// without the base by which it may have chosen a tenant. Who asks for a token may not have shown yet who it
+    /// is, so that whose it is cannot be decided here.
+    Accounts(&'a str),
 }
 
 /// Reads a request: refuses what is ambiguous and who is unknown, chooses the tenant, finds the rule.
@@ -54,25 +62,41 @@ pub(super) fn read<'a, B: HttpBody>(
     caller: Identity,
     max_uri_bytes: usize,
     request: &'a Request<B>,
-) -> Result<Reading<'a>, Refusal> {
+) -> Result<Read<'a>, Refusal> {
     let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
     if target.len() > max_uri_bytes {
         return Err(Refusal::UriTooLong(max_uri_bytes));
     }
     inspect::check(request)?;
+    let bare = tenants::split_base(target).1;
+    if is_of_accounts(without_query(bare)) {
+        inspect::check_meaning(&rules.routes, request.method(), without_query(bare))?;
+        return Ok(Read::Accounts(bare));
+    }
     let choice = choose(rules, caller, request.headers(), target)?;
-    let path = choice.path_and_query.split_once('?').map_or(choice.path_and_query, |(path, _)| path);
-    inspect::check_meaning(&rules.routes, request.method(), path)?;
-    let plan = plan(rules, request, path);
-    if caller == Identity::Unknown && plan != Plan::StandIn {
+    if caller == Identity::Unknown {
         return Err(Refusal::CallerUnknown);
     }
-    Ok(Reading { caller, tenant: choice.tenant, path_and_query: choice.path_and_query, path, plan })
+    let path = without_query(choice.path_and_query);
+    if path.starts_with("/tenants/") {
+        return Err(Refusal::Ambiguous("its path names a tenant twice"));
+    }
+    inspect::check_meaning(&rules.routes, request.method(), path)?;
+    let plan = plan(rules, request, path);
+    if matches!(plan, Plan::Cached(_)) {
+        inspect::check_nothing_is_taken_back(request.headers())?;
+    }
+    let path_and_query = choice.path_and_query;
+    Ok(Read::Call(Reading { caller, tenant: choice.tenant, path_and_query, path, plan }))
+}
+
+fn without_query(path_and_query: &str) -> &str {
+    path_and_query.split_once('?').map_or(path_and_query, |(path, _)| path)
 }
 
 /// Chooses the tenant; where none is named, the only one that the caller may use. Who is unknown does not learn
 /// which there are.
-fn choose<'a>(
+pub(super) fn choose<'a>(
     rules: &Rulebook,
     caller: Identity,
     headers: &HeaderMap,
@@ -88,9 +112,6 @@ fn choose<'a>(
 }
 
 fn plan<B: HttpBody>(rules: &Rulebook, request: &Request<B>, path: &str) -> Plan {
-    if is_of_accounts(path) {
-        return Plan::StandIn;
-    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Plan::Pass(WhyPassed::Method, None);
     }
@@ -145,7 +166,7 @@ impl Reading<'_> {
     pub(super) fn label(&self) -> Label {
         match self.plan {
             Plan::Cached(route) | Plan::Pass(_, Some(route)) => Label::Route(route),
-            Plan::Pass(_, None) | Plan::StandIn => Label::Area(Area::of(self.path)),
+            Plan::Pass(_, None) => Label::Area(Area::of(self.path)),
         }
     }
 }
@@ -198,7 +219,7 @@ impl Call {
         };
         let rule = match reading.plan {
             Plan::Cached(route) => Some(&rules.routes.route(route).rule),
-            Plan::Pass(..) | Plan::StandIn => None,
+            Plan::Pass(..) => None,
         };
         let obeys_origin = rule.is_some_and(|rule| rule.obeys_origin);
         let (asked_by, audience) = match is_shared {

@@ -95,7 +95,7 @@ impl Proxy {
         if !rest::is_worth_reading(request.body(), request.headers(), refusal) {
             return Handling::now(answer);
         }
-        let rest = self.upstream.paced_request(request.into_body().into(), self.upstream.deadline());
+        let rest = self.upstream.paced_request(request.into_body().into(), self.upstream.short_deadline());
         Handling::Later(Box::pin(async move {
             rest::discard(rest).await;
             answer
@@ -115,7 +115,7 @@ impl Proxy {
         if let Some(body) = rest.and_then(|rest| rest.take())
             && rest::is_worth_reading(&body, headers, refusal)
         {
-            rest::discard(self.upstream.paced_request(body, self.upstream.deadline())).await;
+            rest::discard(self.upstream.paced_request(body, self.upstream.short_deadline())).await;
         }
         answer
     }

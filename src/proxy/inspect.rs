@@ -8,11 +8,11 @@ use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Version};
 
 use super::refusal::Refusal;
-use crate::net::headers::ConnectionNamed;
+use crate::net::headers::{ConnectionNamed, is_hop_by_hop};
 use crate::net::http1::Fault;
 use crate::net::origin::is_loopback;
 use crate::routes::{Forgets, Routes};
-use crate::zoho::composite::is_composite;
+use crate::zoho::composite::is_documented_path;
 use crate::zoho::path::{
     Destination, destination, has_dot_segment, has_encoded_control, is_of_accounts, lenient_reading,
 };
@@ -50,7 +50,7 @@ pub(super) fn check_meaning(routes: &Routes, method: &Method, path: &str) -> Res
     let meaning = |path: &str| -> (Option<usize>, Forgets, Destination, bool) {
         let destination = destination(method, path);
         let forgets = routes.forgotten_by(method, path);
-        let is_special = is_of_accounts(path) || is_composite(method, path);
+        let is_special = is_of_accounts(path) || is_documented_path(path) && *method == Method::POST;
         (routes.route_of(method, path), forgets, destination, is_special)
     };
     if meaning(path) == meaning(&other) {
@@ -139,6 +139,18 @@ fn check_connection_names(headers: &HeaderMap) -> Result<(), Refusal> {
     let named = ConnectionNamed::of(headers);
     if ["x-crm-org", "x-external"].into_iter().any(|name| named.contains(&HeaderName::from_static(name))) {
         return Err(Refusal::Ambiguous("its Connection header takes back a header that decides the answer"));
+    }
+    Ok(())
+}
+
+/// What is kept for others must have been asked for with all that the key says it was asked for with: a request
+/// whose `Connection` takes one of its own headers back before Zoho sees it is none for the cache.
+pub(super) fn check_nothing_is_taken_back(headers: &HeaderMap) -> Result<(), Refusal> {
+    let named = ConnectionNamed::of(headers);
+    if headers.keys().any(|name| !is_hop_by_hop(name) && named.contains(name)) {
+        return Err(Refusal::Ambiguous(
+            "its Connection header takes back a header that may decide the answer",
+        ));
     }
     Ok(())
 }

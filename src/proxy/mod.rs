@@ -65,7 +65,7 @@ use crate::upstream::Upstream;
 use account::Facts;
 use accounts::Ask;
 use answer::{CacheStatus, Kept, WhyPassed};
-use call::{CacheSlot, Call, Plan, Reading};
+use call::{CacheSlot, Call, Plan, Read, Reading};
 use ending::Unanswered;
 use fill::Landed;
 use refusal::Refusal;
@@ -116,7 +116,11 @@ impl Proxy {
             return self.tell_options(request, caller, &arrival);
         }
         let reading = match call::read(rules, caller, max_uri_bytes, &request) {
-            Ok(reading) => reading,
+            Ok(Read::Call(reading)) => reading,
+            Ok(Read::Accounts(bare)) => {
+                let ask = Ask::read(self.peer.is_tls, &request, bare, caller, &arrival);
+                return self.stand_in(ask, request);
+            }
             Err(refusal) => {
                 let answer = self.refuse_unread(&request, caller, &arrival, &refusal);
                 return self.turn_away(request, answer, &refusal);
@@ -129,11 +133,6 @@ impl Proxy {
         let found = match reading.plan {
             Plan::Cached(route) => self.look_up(route, &reading, &request, &arrival),
             Plan::Pass(why, _) => Found::Pass(why),
-            Plan::StandIn => {
-                let ask = Ask::read(self.peer.is_tls, &request, &reading, &arrival);
-                let (head, body) = request.into_parts();
-                return Handling::Later(Box::pin(self.clone().stand_in(ask, head.headers, body.into())));
-            }
         };
         if let Found::Answer(answer) = found {
             return Handling::now(answer);
@@ -172,11 +171,12 @@ impl Proxy {
                 Found::Answer(answer) | Found::AnswerAndRenew(answer, _) => Ok(answer),
             };
             unanswered.answered();
-            drop(place);
-            match answered {
+            let answer = match answered {
                 Ok(answer) => answer,
                 Err(refusal) => proxy.refuse(&call, &head.headers, rest, &arrival, &refusal).await,
-            }
+            };
+            drop(place);
+            answer
         }))
     }
 

@@ -3,10 +3,10 @@
 use http::{HeaderValue, Request};
 
 use super::Proxy;
-use super::call::{Call, Plan, Reading};
+use super::call::{Call, Reading};
 use super::refusal::{Forbidden, Place, Refusal};
 use crate::callers::policy::Excess;
-use crate::callers::{CallerNumber, Mode};
+use crate::callers::{CallerNumber, Identity, Mode};
 use crate::zoho::composite::Part;
 
 /// Stands for the caller where it is none of the configured ones.
@@ -21,14 +21,25 @@ impl Proxy {
         request_id: &HeaderValue,
     ) -> Result<(), Refusal> {
         let Some(number) = reading.caller.number() else { return Ok(()) };
-        if reading.plan == Plan::StandIn {
-            // Zoho is not asked, and who asks for a token may not have shown who it is yet.
-            return Ok(());
-        }
         let policy = &self.shared.rules.callers.caller(number).policy;
         policy
             .permits(reading.tenant, request.method(), reading.path, request.headers())
             .or_else(|excess| self.exceeds(number, excess, Place::Request, request_id))
+    }
+
+    /// Whether the caller may use this tenant at all.
+    pub(super) fn permit_tenant(
+        &self,
+        caller: Identity,
+        tenant: usize,
+        request_id: &HeaderValue,
+    ) -> Result<(), Refusal> {
+        let Some(number) = caller.number() else { return Ok(()) };
+        let own = &self.shared.rules.callers.caller(number).policy.tenants;
+        if own.as_ref().is_none_or(|own| own.contains(&tenant)) {
+            return Ok(());
+        }
+        self.exceeds(number, Excess::Tenant, Place::Request, request_id)
     }
 
     /// Whether the caller may make the calls in its composite request; `None` if they could not be read.

@@ -14,7 +14,7 @@ use crate::routes::Forgets;
 use crate::zoho::composite;
 
 /// A composite request holds five calls of at most a hundred records; a longer one is not looked into.
-const COMPOSITE_LIMIT: usize = 1 << 20;
+const COMPOSITE_LIMIT: usize = 256 * 1024;
 
 /// A write whose fate is being decided. On drop, which comes before the caller's answer and also when the
 /// caller hangs up, it makes its groups untrue unless it certainly did not happen.

@@ -99,6 +99,11 @@ impl Upstream {
         &self.settings
     }
 
+    /// When what is only thrown away must have ended.
+    pub fn short_deadline(&self) -> Instant {
+        self.clock.now() + self.settings.idle_timeout
+    }
+
     /// When a call that begins now must have ended.
     pub fn deadline(&self) -> Instant {
         self.clock.now() + self.settings.total_timeout

@@ -12,6 +12,7 @@ use super::via;
 use crate::net::body::Body;
 use crate::net::headers::{ConnectionNamed, copy_if, is_hop_by_hop};
 use crate::net::origin::Origin;
+use crate::zoho::composite::is_method_override;
 
 /// What goes out, apart from token and body.
 #[derive(Debug, Clone)]
@@ -60,7 +61,7 @@ impl Outbound {
         let mut headers = copy_if(callers.headers, 3, |name| {
             let is_anothers = match audience {
                 Audience::Caller => false,
-                Audience::AlikeByVary => is_condition(name),
+                Audience::AlikeByVary => is_condition(name) || is_doubtful(name),
                 Audience::AllWithGzip | Audience::AllPlain => {
                     !is_for_everybody(name) && !vary_by.contains(name)
                 }
@@ -168,6 +169,11 @@ fn count_down(headers: &mut HeaderMap) {
 /// Conditions and ranges of one caller.
 fn is_condition(name: &HeaderName) -> bool {
     [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE].contains(name)
+}
+
+/// Headers that some servers take for others, which the answer's `Vary` then does not name.
+fn is_doubtful(name: &HeaderName) -> bool {
+    name.as_str().contains('_') || is_method_override(name.as_str())
 }
 
 /// Headers that cannot make the answer another one for the next who asks: those in every cache key, and those

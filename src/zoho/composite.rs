@@ -1,11 +1,13 @@
 //! What a composite request does: `POST /crm/{version}/__composite_requests` carries up to five calls.
 
+use std::collections::BTreeMap;
+
 use http::Method;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::path::{Area, decoded, has_dot_segment, is_version, lenient_reading};
+use super::path::{decoded, has_dot_segment, is_version, lenient_reading};
 
 /// One of the calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,9 +21,26 @@ pub struct Part {
     pub is_plain: bool,
 }
 
-/// Whether a request is a composite one, in whatever spelling of its path.
+/// More calls than this are not looked at one by one; Zoho takes five.
+const MOST_PARTS: usize = 100;
+
+/// The last segment of the path of composite requests.
+const NAME: &str = "__composite_requests";
+
+/// Whether a request may be taken for a composite one, wherever in its path the name stands and however it is
+/// spelled: Zoho's own pattern for paths lets more stand before the version than its documentation shows.
 pub fn is_composite(method: &Method, path: &str) -> bool {
-    *method == Method::POST && Area::of(&decoded(path).to_ascii_lowercase()) == Area::Composite
+    let names = |segment: &str| decoded(segment).trim().to_ascii_lowercase().starts_with(NAME);
+    *method == Method::POST && (path.contains("__") || path.contains('%')) && path.split('/').any(names)
+}
+
+/// Whether a path is the one that Zoho documents, `/crm/{version}/__composite_requests`.
+pub fn is_documented_path(path: &str) -> bool {
+    let mut segments = path.strip_suffix('/').unwrap_or(path).split('/');
+    (segments.next(), segments.next()) == (Some(""), Some("crm"))
+        && segments.next().is_some_and(is_version)
+        && segments.next() == Some(NAME)
+        && segments.next().is_none()
 }
 
 /// Reads the calls of a body; `None` if any of them cannot be read, since it could then be anything.
@@ -41,7 +60,13 @@ pub fn parts(outer: &str, body: &[u8]) -> Option<Vec<Part>> {
     // What is passed over is not looked at by the parser, so that this is left to do.
     let body = std::str::from_utf8(body).ok()?;
     let composite: Composite<'_> = object(body)?;
+    if composite.__composite_requests.len() > MOST_PARTS {
+        return None;
+    }
     let part = |call: &RawValue| {
+        if has_twins(call.get())? {
+            return None;
+        }
         let call: Call = object(call.get())?;
         let method = call.method.as_deref().unwrap_or("GET").to_ascii_uppercase();
         let renames = |headers: &Map<String, Value>| headers.keys().any(|name| is_method_override(name));
@@ -52,6 +77,16 @@ pub fn parts(outer: &str, body: &[u8]) -> Option<Vec<Part>> {
         Some(Part { method, path: path(outer, &call.uri)?, is_plain })
     };
     composite.__composite_requests.into_iter().map(part).collect()
+}
+
+/// Whether a member differs from one that is read here by nothing but its case, so that a reader that does not
+/// mind takes the one or the other.
+fn has_twins(call: &str) -> Option<bool> {
+    let members: BTreeMap<String, &RawValue> = object(call)?;
+    let is_twin = |name: &str| {
+        ["uri", "method", "headers"].iter().any(|known| name != *known && name.eq_ignore_ascii_case(known))
+    };
+    Some(members.keys().any(|name| is_twin(name)))
 }
 
 /// Reads an object. A list of the fields' values, which `serde` takes for one too, means nothing to Zoho.
@@ -76,7 +111,13 @@ pub fn is_method_override(name: &str) -> bool {
 /// loses its host. What begins with none of these is taken to be relative to the composite request. `None` for
 /// what could be taken for another path.
 fn path(outer: &str, uri: &str) -> Option<String> {
-    let path = uri.split(['?', '#']).next()?;
+    if !uri.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return None;
+    }
+    let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+    if has_dot_segment(query) {
+        return None;
+    }
     let path = match path.split_once("://") {
         Some((scheme, rest)) if scheme.bytes().all(|b| b.is_ascii_alphanumeric()) => rest.split_once('/')?.1,
         _ => path,
@@ -91,9 +132,7 @@ fn path(outer: &str, uri: &str) -> Option<String> {
         let base = outer.trim_end_matches('/').rsplit_once('/')?.0;
         format!("{base}/{path}")
     };
-    let is_plain = !path.contains(|c: char| c.is_whitespace() || c.is_control())
-        && !has_dot_segment(&path)
-        && lenient_reading(&path).is_none();
+    let is_plain = !has_dot_segment(&path) && lenient_reading(&path).is_none();
     is_plain.then_some(path)
 }
 

@@ -294,8 +294,9 @@ async fn an_sdk_that_sends_its_token_for_zohos_gets_it_back() {
     }
     for form in ["grant_type=refresh_token", "grant_type=refresh_token&refresh_token=made-up-wrong-token"] {
         let answer = world.send(form_of(form.to_owned())).await;
-        answer.assert_status(200);
-        assert_eq!(answer.text(), r#"{"error":"invalid_code"}"#);
+        answer.assert_status(401);
+        let error = answer.json()["error"].as_str().unwrap().to_owned();
+        assert!(error.starts_with("SIDECAR_CALLER_UNKNOWN: "), "{error}");
     }
     assert!(!world.log().contains(BILLING.0));
 }
@@ -312,4 +313,63 @@ async fn an_sdk_that_its_connection_tells_gets_a_placeholder_and_where_it_came_f
 fn form_of(form: String) -> Request<Body> {
     let content_type = [("content-type", "application/x-www-form-urlencoded")];
     with_headers(request(Method::POST, "/oauth/v2/token", form), &content_type)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_sdk_that_may_use_one_tenant_of_several_need_not_name_it() {
+    let world = two_tenants("tenants = [\"acme\"]").await;
+    let form = |base: &str| {
+        let body = format!("grant_type=refresh_token&refresh_token={}", BILLING.0);
+        request(Method::POST, &format!("{base}/oauth/v2/token"), body)
+    };
+    for (base, api_domain) in
+        [("", "http://sidecar:8080"), ("/tenants/acme", "http://sidecar:8080/tenants/acme")]
+    {
+        let answer = world.send(form(base)).await;
+        answer.assert_status(200);
+        assert_eq!(answer.json()["api_domain"], api_domain);
+    }
+    world.send(form("/tenants/globex")).await.assert_status(403);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_does_one_who_asks_for_a_token() {
+    let world = one_caller("").await;
+    for path in ["/oauth/v2/token", "/oauth/v2/other", "/crm/v8/users"] {
+        let told: Vec<_> = ["/tenants/acme", "/tenants/nosuch"]
+            .map(|base| request(Method::POST, &format!("{base}{path}"), "grant_type=refresh_token"))
+            .into();
+        let mut answers = Vec::new();
+        for asked in told {
+            let answer = world.send(asked).await;
+            answers.push((answer.status.as_u16(), answer.code()));
+        }
+        assert_eq!(answers, vec![(401, "SIDECAR_CALLER_UNKNOWN".to_owned()); 2], "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn composite_requests_that_two_readers_could_take_differently_are_beyond_a_callers_policy() {
+    let world = one_caller("paths = [\"GET /crm/{version}/settings/**\"]").await;
+    let plain = r#"{"uri":"/crm/v8/settings/roles","method":"GET"}"#;
+    for (path, call) in [
+        ("/crm/v8/__composite_requests", r#"{"uri":"/crm/v8/settings/x#/../../Leads","method":"GET"}"#),
+        ("/crm/v8/__composite_requests", r#"{"uri":"/crm/v8/settings/x?/../../Leads","method":"GET"}"#),
+        ("/crm/v8/__composite_requests", r#"{"uri":"/crm/v8/settings/\u00e9","method":"GET"}"#),
+        ("/crm/v8/__composite_requests", r#"{"uri":"/crm/v8/settings/x","method":"GET","METHOD":"DELETE"}"#),
+        ("/crm/v8/__composite_requests", r#"{"uri":"/crm/v8/settings/x","URI":"/crm/v8/Leads"}"#),
+        ("/crm/x/v8/__composite_requests", plain),
+        ("/crm/bulk/v8/__composite_requests", plain),
+        ("/crm/v8/__composite_requests/x", plain),
+        ("/crm/v8/__Composite_requests", plain),
+        ("/crm/v8/__composite_requests.json", plain),
+        ("/crm/v8/__composite_requests%20", plain),
+    ] {
+        let body = format!(r#"{{"__composite_requests":[{call}]}}"#);
+        let authorization = format!("Bearer {}", BILLING.0);
+        let asked = with_headers(request(Method::POST, path, body), &[("authorization", &authorization)]);
+        let answer = world.send(asked).await;
+        assert_eq!(answer.status, 403, "{path} {call}: {}", answer.text());
+    }
+    assert_eq!(world.calls(), 0);
 }

@@ -44,7 +44,7 @@ async fn a_short_body_is_read_before_its_request_is_refused() {
     let zoho = Zoho::start().await;
     let sidecar = Sidecar::run(&zoho, "").await;
     let mut wire = Wire::connect(sidecar.proxy()).await;
-    let target = "/tenants/nobody/oauth/v2/token";
+    let target = "/tenants/nobody/crm/v8/Leads";
     wire.say(&format!("POST {target} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 8\r\n\r\n")).await;
     let refused = r#"zoho_sidecar_refusals_total{code="SIDECAR_TENANT_UNKNOWN"} 1"#;
     until("a refusal", async || get(sidecar.admin(), "/metrics").await.text().contains(refused)).await;

@@ -3,7 +3,7 @@
 #
 #   tests/fuzz/run.sh                    each target: its corpus and a short, repeatable search, as in ci.sh
 #   tests/fuzz/run.sh TARGET [SECONDS]   one target, for as long as that (default: 60)
-#   tests/fuzz/run.sh keep TARGET        adds to a target's corpus the least of what was found that reaches all of it
+#   tests/fuzz/run.sh keep TARGET        fills up a target's corpus with those of what was found that reach most
 #
 # What a search finds on its way is kept in target/fuzz/found/TARGET, for the next one.
 
@@ -21,7 +21,23 @@ for option in level=4 inline-8bit-counters pc-table trace-compares; do
     flags+=("-Cllvm-args=-sanitizer-coverage-$option")
 done
 
+# A corpus is read and run by every `cargo nextest run`, so it has no more files than this.
+most=36
+
+# Whether the product depends on what this crate's lock file does not know of. Crates that are not at hand are
+# fetched here; after that nothing needs a network.
+lock() {
+    local said
+    said="$(cargo metadata --locked --format-version 1 --filter-platform "$triple" 2>&1 >/dev/null)" && return
+    printf '%s\n' "$said" >&2
+    [[ "$said" != *"lock file"* ]] || printf 'run.sh: %s\n' \
+        "tests/fuzz/Cargo.lock is older than a Cargo.toml; bring it up to date, and commit it:" \
+        "cargo update --workspace --manifest-path tests/fuzz/Cargo.toml" >&2
+    return 1
+}
+
 build() {
+    lock
     # With `--target` the flags go to what is fuzzed, and not to what builds it.
     RUSTFLAGS="${flags[*]}" CARGO_TARGET_DIR="$built" cargo build --release --locked --target "$triple"
 }
@@ -47,6 +63,23 @@ fuzz() {
     return 1
 }
 
+# Adds files to the corpus of a target until it is full. The fuzzer chooses first what reaches most edges that
+# nothing chosen before it reaches, and writes in that order.
+keep() {
+    local target="$1" chosen="$built/chosen" held room
+    held="$(find "corpus/$target" -type f | wc -l)"
+    room=$((most > held ? most - held : 0))
+    mkdir -p "$built/found/$target"
+    rm -rf "$chosen"
+    cp -r "corpus/$target" "$chosen"
+    touch "$built/before"
+    "$built/$triple/release/$target" -set_cover_merge=1 -use_counters=0 -max_len=4096 \
+        "$chosen" "$built/found/$target" 2>&1 | tail -n 1
+    find "$chosen" -type f -newer "$built/before" -printf '%T@ %p\n' | sort -n | cut -d ' ' -f 2- |
+        awk -v room="$room" 'NR <= room' | xargs -r cp -t "corpus/$target"
+    echo "corpus/$target: $held files, now $(find "corpus/$target" -type f | wc -l) (at most $most)"
+}
+
 known() {
     [[ " ${targets[*]} " == *" $1 "* ]] || {
         echo "run.sh: there is no target $1, but ${targets[*]}" >&2
@@ -60,13 +93,13 @@ all)
     for target in "${targets[@]}"; do
         # The same seed and number of runs try the same bytes, if nothing that was found before takes part.
         rm -rf "$built/short"
-        fuzz "$target" "$built/short" -seed=1 -runs=20000 -max_total_time=8
+        fuzz "$target" "$built/short" -seed=1 -runs=20000 -max_total_time=5
     done
     ;;
 keep)
     known "${2:-}"
     build
-    "$built/$triple/release/$2" -set_cover_merge=1 -max_len=4096 "corpus/$2" "$built/found/$2" 2>&1 | tail -n 1
+    keep "$2"
     ;;
 *)
     known "$1"

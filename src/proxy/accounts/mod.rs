@@ -2,8 +2,10 @@
 //!
 //! Zoho's SDKs insist on fetching a token themselves. Here they get one at once: a placeholder that is worth
 //! nothing elsewhere, since the sidecar puts its own token into their calls; or, where callers are known by tokens,
-//! the caller's own, which it sends in the place of Zoho's. What they send for it is neither kept nor sent on. Nothing here depends on Zoho, so it is answered also while Zoho is down; and
-//! no path of the accounts server ever reaches an API host, which has no business with a client's secret.
+//! the caller's own, which it sends in the place of Zoho's. What they send for it is neither kept nor sent on.
+//!
+//! Nothing here depends on Zoho, so it is answered also while Zoho is down; and no path of the accounts server
+//! ever reaches an API host, which has no business with a client's secret.
 //!
 //! - [`base_url`]: the sidecar's own URL, as the caller sees it
 //! - [`token`]: what a request for a token is told
@@ -11,19 +13,24 @@
 mod base_url;
 mod token;
 
+use std::borrow::Cow;
+
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::uri::{PathAndQuery, Scheme};
-use http::{Method, Request, Response};
+use http::{Method, Request};
+use http_body::Body as HttpBody;
 use serde_json::{Value, json};
 
-use super::account::Facts;
-use super::call::Reading;
+use super::account::{Facts, Label};
+use super::call::choose;
 use super::ending::Unanswered;
 use super::refusal::Refusal;
-use super::{Arrival, Proxy};
+use super::{Arrival, Handling, Proxy, rest};
 use crate::callers::Identity;
 use crate::net::body::{Body, Prefix};
 use crate::net::form::Form;
+use crate::net::whole::whole;
+use crate::zoho::path::Area;
 
 /// How long the form of a request may be. Real ones have a few hundred bytes.
 const FORM_LIMIT: usize = 64 * 1024;
@@ -51,6 +58,7 @@ impl Question {
 /// A request to the accounts server, without its body.
 pub(super) struct Ask {
     question: Option<Question>,
+    target: String,
     query: String,
     /// `None` if the request does not say at which host it was made.
     base_url: Option<String>,
@@ -59,43 +67,75 @@ pub(super) struct Ask {
 }
 
 impl Ask {
-    /// Reads the head of a request, which came by TLS or in the clear.
+    /// Reads the head of a request, which came by TLS or in the clear. `bare` is what remains of its target
+    /// without the base by which it chooses a tenant.
     pub(super) fn read<B>(
         is_tls: bool,
         request: &Request<B>,
-        reading: &Reading<'_>,
+        bare: &str,
+        caller: Identity,
         arrival: &Arrival,
     ) -> Self {
         let scheme = if is_tls { Scheme::HTTPS } else { Scheme::HTTP };
         let target = request.uri().path_and_query().map_or("", PathAndQuery::as_str);
-        // What Zoho's path was cut from is the base by which the tenant was chosen.
-        let base_path = target.strip_suffix(reading.path_and_query).unwrap_or_default();
-        let query = reading.path_and_query.split_once('?').map_or("", |(_, query)| query);
+        let base_path = target.strip_suffix(bare).unwrap_or_default();
+        let (path, query) = bare.split_once('?').unwrap_or((bare, ""));
+        let facts = Proxy::facts_unread(request, caller, arrival);
         Self {
-            question: Question::of(request.method(), reading.path),
+            question: Question::of(request.method(), path),
+            target: target.to_owned(),
             query: query.to_owned(),
             base_url: base_url::of(&scheme, request, base_path),
-            caller: reading.caller,
-            facts: Proxy::facts(request.method(), reading, arrival).into_owned(),
+            caller,
+            facts: Facts { path: Cow::Borrowed(path), ..facts }.into_owned(),
         }
     }
 }
 
 impl Proxy {
     /// Answers a request to the accounts server.
-    pub(super) async fn stand_in(self, ask: Ask, headers: HeaderMap, body: Body) -> Response<Body> {
-        let unanswered = Unanswered::new(&self, &ask.facts);
-        let said = self.say(&ask, &headers, body).await;
-        unanswered.answered();
-        match said {
-            Ok(said) => self.answer_told(&ask.facts, &said),
-            Err(refusal) => self.answer_refusal(ask.facts, &headers, &refusal),
-        }
+    pub(super) fn stand_in<B>(&self, mut ask: Ask, request: Request<B>) -> Handling
+    where
+        B: HttpBody + Into<Body>,
+    {
+        let place = match self.shared.admission.admit() {
+            Ok(place) => place,
+            Err(crowded) => {
+                return Handling::now(self.answer_refusal(ask.facts, request.headers(), &crowded.into()));
+            }
+        };
+        let (proxy, (head, body)) = (self.clone(), request.into_parts());
+        let body = whole(head.version, body.into());
+        Handling::Later(Box::pin(async move {
+            let facts = ask.facts.clone();
+            let unanswered = Unanswered::new(&proxy, &facts);
+            let said = proxy.say(&mut ask, &head.headers, body).await;
+            unanswered.answered();
+            drop(place);
+            match said {
+                Ok(said) => proxy.answer_told(&ask.facts, &said),
+                Err(refusal) => proxy.answer_refusal(ask.facts, &head.headers, &refusal),
+            }
+        }))
     }
 
-    async fn say(&self, ask: &Ask, headers: &HeaderMap, body: Body) -> Result<Value, Refusal> {
+    /// What is answered. Who asks and for which tenant is clear only when the form has been read: an SDK that
+    /// cannot show a token of its own choice sends it there.
+    async fn say(&self, ask: &mut Ask, headers: &HeaderMap, body: Body) -> Result<Value, Refusal> {
         // Read also where nothing in it matters: an answer before the end of a body breaks the connection.
         let form = self.read_form(&ask.query, headers, body).await?;
+        let rules = &self.shared.rules;
+        let sent = ["refresh_token", "code", "client_secret"].into_iter().filter_map(|name| form.value(name));
+        let own = sent.into_iter().find_map(|token| Some((token, rules.callers.tokens().owner(token)?)));
+        let caller = own.map_or(ask.caller, |(_, number)| Identity::Caller(number));
+        if caller == Identity::Unknown {
+            self.count_unknown();
+            return Err(Refusal::CallerUnknown);
+        }
+        ask.facts.caller = caller.number();
+        let tenant = choose(rules, caller, headers, &ask.target)?.tenant;
+        (ask.facts.tenant, ask.facts.label) = (Some(tenant), Label::Area(Area::Accounts));
+        self.permit_tenant(caller, tenant, &ask.facts.request_id)?;
         match ask.question {
             None => Err(Refusal::OfAccounts),
             // The placeholder opens nothing, so nothing has to be closed.
@@ -104,22 +144,10 @@ impl Proxy {
                 let base_url = ask.base_url.as_deref().ok_or(Refusal::Ambiguous(
                     "its Host is not a plain host with or without a port, and the answer has to name it",
                 ))?;
-                Ok(token::answer(&form, base_url, self.token_for(ask.caller, &form)))
+                // The caller's own, so that it comes with every call from now on.
+                Ok(token::answer(&form, base_url, own.map_or(token::PLACEHOLDER, |(token, _)| token)))
             }
         }
-    }
-
-    /// The token to hand out: the caller's own, if it has sent it for a token of Zoho's, so that it comes with every
-    /// call from now on; else the placeholder, unless such a caller would be unknown with it.
-    fn token_for<'a>(&self, caller: Identity, form: &'a Form) -> Option<&'a str> {
-        let known = self.shared.rules.callers.tokens();
-        let sent = ["refresh_token", "code", "client_secret"].into_iter().filter_map(|name| form.value(name));
-        let own = sent.into_iter().find(|token| known.owner(token).is_some());
-        if own.is_none() && caller == Identity::Unknown {
-            self.count_unknown();
-            return None;
-        }
-        Some(own.unwrap_or(token::PLACEHOLDER))
     }
 
     /// The parameters of body and query; SDKs use the one, some clients the other.
@@ -127,7 +155,10 @@ impl Proxy {
         let body = self.upstream.paced_request(body, self.upstream.deadline());
         let bytes = match body.read_up_to(FORM_LIMIT).await {
             Ok(Prefix::Whole(bytes)) => bytes,
-            Ok(Prefix::Partial(_)) => return Err(Refusal::FormTooLong(FORM_LIMIT)),
+            Ok(Prefix::Partial(body)) => {
+                rest::discard(body).await;
+                return Err(Refusal::FormTooLong(FORM_LIMIT));
+            }
             Err(error) => return Err(Refusal::of_request_body(&error)),
         };
         let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());

@@ -34,14 +34,9 @@ impl Grant {
 ///
 /// Never in it: `expires_in_sec`, with which some clients take `expires_in` for milliseconds, and `scope`, of
 /// which the sidecar knows nothing. Mistakes are told with status 200, as Zoho does.
-///
-/// `token` is what is handed out; `None` to one who has not shown itself to be a caller.
-pub(super) fn answer(form: &Form, base_url: &str, token: Option<&str>) -> Value {
+pub(super) fn answer(form: &Form, base_url: &str, token: &str) -> Value {
     let Some(grant) = Grant::of(form) else {
         return json!({ "error": "unsupported_grant_type" });
-    };
-    let Some(token) = token else {
-        return json!({ "error": "invalid_code" });
     };
     let mut answer = json!({
         "access_token": token,
@@ -60,7 +55,7 @@ mod tests {
     use super::*;
 
     fn answered(form: &str) -> String {
-        answer(&Form::urlencoded(form), "http://sidecar:8080", Some(PLACEHOLDER)).to_string()
+        answer(&Form::urlencoded(form), "http://sidecar:8080", PLACEHOLDER).to_string()
     }
 
     #[test]

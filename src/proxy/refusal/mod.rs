@@ -212,8 +212,8 @@ impl Refusal {
         headers.insert("proxy-status", visible(&format!("zoho-sidecar; error={error_type}")));
         headers.insert("x-request-id", request_id.clone());
         headers.insert("cache-control", HeaderValue::from_static("no-store"));
-        if matches!(self, Self::Malformed(_)) {
-            // What follows cannot be told from what was refused.
+        if matches!(self, Self::Malformed(_) | Self::Ambiguous(_) | Self::Method) {
+            // What follows cannot be told from what was refused, or is meant for somebody else.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if matches!(self, Self::CallerUnknown) {
@@ -232,6 +232,7 @@ fn of_fault(fault: Fault) -> Kind {
     use StatusCode as S;
     let (status, code) = match fault {
         Fault::Version => (S::HTTP_VERSION_NOT_SUPPORTED, "SIDECAR_HTTP_VERSION"),
+        Fault::TargetTooLong(_) => (S::URI_TOO_LONG, "SIDECAR_URI_TOO_LONG"),
         Fault::UnknownCoding => (S::NOT_IMPLEMENTED, "SIDECAR_TRANSFER_CODING"),
         Fault::HeadTooLong(_) | Fault::TooManyHeaders(_) => {
             (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "SIDECAR_HEAD_TOO_LARGE")

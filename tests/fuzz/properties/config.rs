@@ -54,7 +54,7 @@ fn a_file_over_itself_changes_nothing(texts: &[&str], loaded: &Loaded) {
     assert_eq!(twice.problems.iter().find(news), None);
 }
 
-/// Neither as a file of its own nor as the last lines of another, which may be broken.
+/// Neither in a file of its own nor at the end or amid another, which may be broken, or make one text of it.
 fn no_problem_repeats_a_secret(texts: &[&str]) {
     if texts.iter().any(|text| text.contains("told")) {
         return;
@@ -62,7 +62,8 @@ fn no_problem_repeats_a_secret(texts: &[&str]) {
     let mut with_tenant = texts.to_vec();
     with_tenant.push(TENANT);
     let ended = format!("{}\n{TENANT}", texts[0]);
-    for texts in [with_tenant, vec![&ended]] {
+    let amid = format!("{ended}{}", texts.last().copied().unwrap_or_default());
+    for texts in [with_tenant, vec![&ended], vec![&amid]] {
         let loaded = read(&texts);
         let told: Vec<String> =
             loaded.problems.iter().map(|problem| format!("{problem} {problem:?}")).collect();
