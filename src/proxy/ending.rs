@@ -177,12 +177,14 @@ impl Proxy {
         shared.metrics.count_refusal(refusal.code());
         shared.counters.of(facts.tenant, facts.label).count(refusal.status(), Outcome::Refused);
         let mut response = refusal.response(&facts.request_id, headers, is_token_path(&facts.path));
-        let bytes = response.body().size_hint().exact().unwrap_or_default();
-        if *facts.method == Method::HEAD {
+        let length = response.body().size_hint().exact().unwrap_or_default();
+        let is_head = *facts.method == Method::HEAD;
+        if is_head {
             // hyper takes the length of an answer without a body from its header (RFC 9110 section 9.3.2).
-            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes));
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
             *response.body_mut() = Body::empty();
         }
+        let bytes = if is_head { 0 } else { length };
         if shared.books.log.is_on() {
             let facts = Facts {
                 status: refusal.status(),

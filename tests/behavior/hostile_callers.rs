@@ -6,7 +6,7 @@ use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::frames::{self, *};
-use crate::wire::Peer;
+use crate::wire::{LONG, Peer};
 use crate::world::{ASSOCIATED_USERS_COUNT, USERS, World, request};
 
 /// 64 MiB of answer.
@@ -111,7 +111,7 @@ async fn streams_of_http2_that_are_never_read_hold_their_calls_no_longer_than_tw
     // SETTINGS_INITIAL_WINDOW_SIZE: nothing, next to nothing, and less than an answer.
     for window in [0, 1, 1000] {
         let world = World::with(FIVE_CALLS).await;
-        let mut caller = frames::Caller::begin(world.connect(), &[(4, window)]).await;
+        let mut caller = frames::Caller::begin(world.connect().0, &[(4, window)]).await;
         for stream in [1, 3, 5, 7, 9] {
             caller.say(frames::get(stream, LONG_ANSWER)).await;
         }
@@ -141,12 +141,12 @@ async fn a_long_kept_answer_that_is_never_read_is_given_up_too() {
         let world = World::with(rule).await;
         world.get(KEPT).await.assert_status(200);
         assert!(world.get(KEPT).await.cache_status().contains("hit"));
-        let mut caller = frames::Caller::begin(world.connect(), &[(4, window)]).await;
+        let mut caller = frames::Caller::begin(world.connect().0, &[(4, window)]).await;
         caller.say(frames::get(1, KEPT)).await;
         world.settles().await;
         world.passes(Duration::from_secs(121)).await;
         caller.say(frame(WINDOW_UPDATE, 0, 1, &1_000_000_u32.to_be_bytes())).await;
-        let reset = tokio::time::timeout(frames::LONG, caller.next(RST_STREAM)).await;
+        let reset = tokio::time::timeout(LONG, caller.next(RST_STREAM)).await;
         assert!(matches!(reset, Ok(Some((.., 1, _)))), "{window}");
     }
     let world = World::with(rule).await;
@@ -161,7 +161,7 @@ async fn a_long_kept_answer_that_is_never_read_is_given_up_too() {
 #[tokio::test(start_paused = true)]
 async fn a_window_that_opens_byte_by_byte_is_as_good_as_shut() {
     let world = World::with(FIVE_CALLS).await;
-    let caller = frames::Caller::begin(world.connect(), &[(4, 0)]).await;
+    let caller = frames::Caller::begin(world.connect().0, &[(4, 0)]).await;
     for stream in [1, 3, 5, 7, 9] {
         caller.say(frames::get(stream, LONG_ANSWER)).await;
     }
@@ -286,7 +286,7 @@ async fn a_caller_that_vanished_without_a_word_is_let_go_after_its_answer() {
 async fn streams_that_are_opened_and_reset_hold_nothing() {
     let world = World::with(FIVE_CALLS).await;
     world.zoho_takes(Duration::from_secs(1));
-    let caller = frames::Caller::begin(world.connect(), &[]).await;
+    let caller = frames::Caller::begin(world.connect().0, &[]).await;
     let flooding = async {
         for stream in (1..20_000).step_by(2) {
             let open_and_reset = [frames::get(stream, USERS), frame(RST_STREAM, 0, stream, &CANCEL)].concat();
@@ -329,7 +329,7 @@ async fn floods_of_small_frames_end_the_connection_or_are_borne() {
                 }
             }
         };
-        let (_, served) = tokio::join!(tokio::time::timeout(frames::LONG, flooding), async {
+        let (_, served) = tokio::join!(tokio::time::timeout(LONG, flooding), async {
             tokio::task::yield_now().await;
             world.heard_by("HTTP/1.1", USERS).await
         });
@@ -342,7 +342,7 @@ async fn floods_of_small_frames_end_the_connection_or_are_borne() {
 #[tokio::test(start_paused = true)]
 async fn a_head_of_http2_over_the_limit_is_refused_and_the_connection_goes_on() {
     let world = World::shipped().await;
-    let mut caller = frames::Caller::begin(world.connect(), &[]).await;
+    let mut caller = frames::Caller::begin(world.connect().0, &[]).await;
     let long: Vec<u8> = (0..120).flat_map(|_| header("x-long", &"x".repeat(126))).collect();
     let mut block = frame(HEADERS, END_STREAM, 1, &request_headers("GET", USERS));
     for n in 0..5 {
@@ -370,7 +370,7 @@ async fn half_an_upload_is_never_a_whole_one() {
             .await;
         // One that is kept until it is there, and one that streams.
         for pieces in [1, 10] {
-            let caller = frames::Caller::begin(world.connect(), &[]).await;
+            let caller = frames::Caller::begin(world.connect().0, &[]).await;
             caller.say(frame(HEADERS, END_HEADERS, 1, &request_headers("POST", "/crm/v8/Leads"))).await;
             for _ in 0..pieces {
                 caller.say(frame(DATA, 0, 1, &[b'x'; 10_000])).await;
@@ -431,5 +431,5 @@ async fn whoever_asks_the_admin_listener_and_does_not_read_is_let_go_too() {
     let asking = async {
         while asker.say("GET /metrics HTTP/1.1\r\nhost: 127.0.0.1:9090\r\n\r\n".repeat(100)).await {}
     };
-    assert!(tokio::time::timeout(frames::LONG, asking).await.is_ok(), "the connection is closed");
+    assert!(tokio::time::timeout(LONG, asking).await.is_ok(), "the connection is closed");
 }

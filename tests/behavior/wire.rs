@@ -28,6 +28,9 @@ use crate::world::{Making, World};
 /// What one side may have written before the other reads.
 const BUFFER: usize = 64 * 1024;
 
+/// Longer than every limit of a connection that is not the test's.
+pub const LONG: Duration = Duration::from_secs(600);
+
 /// A peer that writes bytes by hand.
 pub struct Peer(pub DuplexStream);
 

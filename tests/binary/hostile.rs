@@ -7,14 +7,23 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::caller::{self, Http2, Wire};
+use crate::frames::{self, WINDOW_UPDATE, frame};
 use crate::sidecar::{Process, Sidecar, with_files};
 use crate::streaming::growing_by_less_than;
 use crate::zoho::{COUNT, HeldApi, USERS, Zoho};
 use crate::{until, within};
 
+/// As many open files as a thousand connections need, here and in the sidecar, which keeps half for calls to Zoho.
+const FILES: u64 = 2200;
+
 /// As many connections at once as the tests here make, on both of their sides.
 fn many_descriptors() {
     let limit = getrlimit(Resource::Nofile);
+    let admitted = limit.maximum.unwrap_or(u64::MAX);
+    assert!(
+        admitted >= FILES,
+        "this needs {FILES} open files; the hard limit is {admitted}, see `ulimit -Hn`"
+    );
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
 }
 
@@ -191,12 +200,6 @@ async fn the_system_asks_callers_that_say_nothing_whether_they_are_still_there()
     drop(caller);
 }
 
-/// A frame of HTTP/2 (RFC 9113 section 4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
 #[tokio::test]
 async fn two_hundred_long_answers_that_are_never_read_on_one_connection_fill_no_memory() {
     const WIDEST: u32 = (1 << 31) - 1;
@@ -205,22 +208,10 @@ async fn two_hundred_long_answers_that_are_never_read_on_one_connection_fill_no_
     // Of every call what was read ahead from Zoho, and of every stream what was written and not read.
     growing_by_less_than(200 * 384 * 1024, &mut sidecar, async |sidecar| {
         let mut caller = caller::tcp(sidecar.proxy()).await;
-        let settings = [&4_u16.to_be_bytes()[..], &WIDEST.to_be_bytes()].concat();
-        let mut said = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-        said.extend(frame(4, 0, 0, &settings));
-        said.extend(frame(8, 0, 0, &(WIDEST - 65_535).to_be_bytes()));
+        let mut said = frames::preface(&[(4, WIDEST)]);
+        said.extend(frame(WINDOW_UPDATE, 0, 0, &(WIDEST - 65_535).to_be_bytes()));
         for stream in (1..400).step_by(2) {
-            let pairs = [
-                (":method", "GET"),
-                (":scheme", "http"),
-                (":path", "/crm/v8/__bytes?size=67108864"),
-                (":authority", "a"),
-            ];
-            let block = pairs.iter().flat_map(|(name, value)| {
-                let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
-                [vec![0], text(name), text(value)].concat()
-            });
-            said.extend(frame(1, 5, stream, &block.collect::<Vec<u8>>()));
+            said.extend(frames::get(stream, "/crm/v8/__bytes?size=67108864"));
         }
         caller.write_all(&said).await.unwrap();
         until("all calls", async || zoho.calls() >= 200).await;

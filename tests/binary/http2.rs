@@ -1,7 +1,11 @@
 //! Tricks with pseudo-headers, forbidden headers and lengths over HTTP/2: none of them reaches Zoho.
 
-use crate::frames::{Fate, Field, Frames};
+use tokio::net::TcpStream;
+
+use crate::caller::tcp;
+use crate::frames::*;
 use crate::sidecar::Sidecar;
+use crate::within;
 use crate::zoho::{USERS, Zoho};
 
 const METHOD: Field<'static> = (":method", "GET");
@@ -10,14 +14,61 @@ const SCHEME: Field<'static> = (":scheme", "http");
 const AUTHORITY: Field<'static> = (":authority", "localhost");
 const PLAIN: [Field<'static>; 4] = [METHOD, SCHEME, PATH, AUTHORITY];
 
+/// What came of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// An answer began, with this status where its code is a short one.
+    Answered(Option<u16>),
+    /// The stream was reset.
+    Reset,
+    /// The connection ends with an error.
+    GoneAway,
+    /// The connection ended without a word.
+    Closed,
+}
+
+async fn connect(sidecar: &Sidecar) -> Caller<TcpStream> {
+    Caller::begin(tcp(sidecar.proxy()).await, &[]).await
+}
+
+/// The frames of a request.
+fn asking(fields: &[Field<'_>], body: Option<&[u8]>) -> Vec<u8> {
+    let end = if body.is_none() { END_STREAM } else { 0 };
+    let head = frame(HEADERS, END_HEADERS | end, 1, &block(fields));
+    let body = body.map(|body| frame(DATA, END_STREAM, 1, body));
+    [head, body.unwrap_or_default()].concat()
+}
+
+/// Waits for what comes of a stream.
+async fn fate_of(stream: u32, caller: &mut Caller<TcpStream>) -> Fate {
+    loop {
+        let Some((kind, _, of, payload)) = within("a frame", caller.hear()).await else {
+            return Fate::Closed;
+        };
+        match kind {
+            HEADERS if of == stream => return Fate::Answered(short_status(payload[0])),
+            RST_STREAM if of == stream => return Fate::Reset,
+            // Without an error no new streams are taken; those that are open go on.
+            GOAWAY if payload[4..8] != NO_ERROR => return Fate::GoneAway,
+            _ => {}
+        }
+    }
+}
+
+/// The statuses that have an entry of their own in HPACK's static table (RFC 7541 appendix A).
+fn short_status(first: u8) -> Option<u16> {
+    let status = [200, 204, 206, 304, 400, 404, 500];
+    status.get(usize::from(first).checked_sub(0x88)?).copied()
+}
+
 /// Sends a request that must come to nothing, and checks that it did.
 async fn comes_to_nothing(zoho: &Zoho, sidecar: &Sidecar, fields: &[Field<'_>], body: Option<&[u8]>) {
-    let mut frames = Frames::connect(sidecar.proxy()).await;
-    frames.ask(1, fields, body).await;
-    let fate = frames.fate_of(1).await;
+    let mut caller = connect(sidecar).await;
+    caller.say(asking(fields, body)).await;
+    let fate = fate_of(1, &mut caller).await;
     let is_refused = match fate {
         Fate::Answered(status) => status.is_some_and(|status| status == 400),
-        Fate::Reset(_) | Fate::GoneAway(_) => true,
+        Fate::Reset | Fate::GoneAway => true,
         Fate::Closed => false,
     };
     assert!(is_refused, "{fields:?} {body:?}: {fate:?}");
@@ -37,9 +88,9 @@ fn but<'a>(changed: &[Field<'a>]) -> Vec<Field<'a>> {
 async fn a_request_spoken_frame_by_frame_is_served() {
     let zoho = Zoho::start().await;
     let sidecar = Sidecar::run(&zoho, "").await;
-    let mut frames = Frames::connect(sidecar.proxy()).await;
-    frames.ask(1, &PLAIN, None).await;
-    assert_eq!(frames.fate_of(1).await, Fate::Answered(Some(200)));
+    let mut caller = connect(&sidecar).await;
+    caller.say(asking(&PLAIN, None)).await;
+    assert_eq!(fate_of(1, &mut caller).await, Fate::Answered(Some(200)));
     assert_eq!(zoho.targets(), [USERS]);
 }
 
@@ -142,10 +193,11 @@ async fn others_are_served_while_one_opens_and_resets_streams_without_end() {
     let zoho = Zoho::start().await;
     let sidecar = Sidecar::run(&zoho, "").await;
     sidecar.ready().await;
-    let mut frames = Frames::connect(sidecar.proxy()).await;
-    let streams: Vec<u32> = (1..40_000).step_by(2).collect();
-    frames.ask_and_reset(&streams, &PLAIN).await;
-    assert!(matches!(frames.fate_of(39_999).await, Fate::GoneAway(_) | Fate::Closed));
+    let mut caller = connect(&sidecar).await;
+    let open_and_reset = |stream| [get(stream, USERS), frame(RST_STREAM, 0, stream, &CANCEL)].concat();
+    let all: Vec<u8> = (1..40_000).step_by(2).flat_map(open_and_reset).collect();
+    within("sending frames", caller.say(all)).await;
+    assert!(matches!(fate_of(39_999, &mut caller).await, Fate::GoneAway | Fate::Closed));
     assert_eq!(sidecar.get(USERS).await.status, 200);
     assert!(zoho.calls() < 1000, "{} of 20,000 streams reached Zoho", zoho.calls());
 }

@@ -91,6 +91,12 @@ fn the_user_that_stands_for_all_strangers_is_nobodys() {
 }
 
 #[test]
+fn a_caller_that_says_it_is_not_anybody_is_nobody() {
+    let problem = the_problem(&[TENANT, "[callers.x]\nanybody = false"]);
+    assert_eq!(problem.what, "nothing says who this caller is");
+}
+
+#[test]
 fn two_callers_cannot_have_one_token_wherever_its_hash_stands() {
     let [first, second] = HASHES;
     let directory = tempfile::tempdir().unwrap();

@@ -17,7 +17,7 @@ const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
 /// What the sidecar adds to a request.
 const ADDED_TO_REQUESTS: [&str; 4] = ["authorization", "host", "x-request-id", "via"];
 /// What the sidecar adds to an answer.
-const ADDED_TO_ANSWERS: [&str; 4] = ["cache-status", "server-timing", "x-request-id", "via"];
+const ADDED_TO_ANSWERS: [&str; 3] = ["cache-status", "server-timing", "x-request-id"];
 /// What of a request goes out for an answer that all callers get from the cache, and what is added then.
 const SENT_ON_FOR_ALL: [&str; 3] = ["user-agent", "x-crm-org", "x-external"];
 /// What an answer that went through the cache says of its age and use; in Zoho's place, since those of Zoho forbid

@@ -11,6 +11,9 @@
 
 mod exchange;
 mod memory;
+#[expect(dead_code, reason = "the tests of the executable need more of it")]
+#[path = "../binary/patience.rs"]
+mod patience;
 mod sizes;
 mod sockets;
 mod table;

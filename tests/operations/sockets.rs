@@ -8,8 +8,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::exchange::{Message, assert_answered_on, assert_length_told, assert_sent_on};
+use crate::patience::within;
 use crate::table::{VERSIONS, operations};
-use crate::wire::{Connection, Host, Payload, TOKEN, within};
+use crate::wire::{Connection, Host, Payload, TOKEN};
 
 /// The executable between a caller and the hosts of a recording Zoho.
 pub(crate) struct Sidecar {

@@ -3,16 +3,14 @@
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::exchange::{Arrived, Digesting, Headers, Message};
+use crate::patience::within;
 
-/// Longer than anything takes on a busy machine. A wait that comes to its end is a failure.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// The largest piece that is written or read at once.
 const PIECE: usize = 64 * 1024;
 
@@ -31,12 +29,6 @@ pub(crate) enum Payload {
 
 /// A connection, and what was read of it too early.
 pub(crate) struct Connection(BufReader<TcpStream>);
-
-/// What comes of the future, which `what` describes.
-pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    let in_time = tokio::time::timeout(PATIENCE, future).await;
-    in_time.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
-}
 
 /// A piece of the bytes that long bodies are made of.
 pub(crate) fn pattern() -> Bytes {
