@@ -12,7 +12,7 @@ use super::account::Label;
 use super::answer::WhyPassed;
 use super::inspect;
 use super::refusal::Refusal;
-use super::shared::Settings;
+use super::settings::Settings;
 use crate::cache::entry::Entry;
 use crate::cache::key::{self, Key};
 use crate::cache::validator::http_date;

@@ -15,6 +15,7 @@
 //! - `permission`: what a caller asks beyond what it may
 //! - [`refusal`]: every way a request ends badly
 //! - `rest`: what is left of a body when its request is refused
+//! - [`settings`]: how requests are handled
 //! - [`shared`]: what all workers share
 //! - [`fetch`]: the exchange with Zoho
 //! - [`fill`]: a fetch that many share
@@ -36,11 +37,13 @@ mod permission;
 pub mod refusal;
 mod request_id;
 mod rest;
+mod settings;
 mod shared;
 mod write;
 
 pub use handling::Handling;
-pub use shared::{Settings, Shared};
+pub use settings::Settings;
+pub use shared::Shared;
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};

@@ -1,11 +1,11 @@
 //! What all workers share: the rules, the cache, the tokens, the books.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::account::{Books, Counters};
 use super::fill::Landed;
 use super::permission::Told;
+use super::settings::Settings;
 use crate::admission::Admission;
 use crate::cache::Cache;
 use crate::cache::purge::{Depth, Purge};
@@ -15,20 +15,6 @@ use crate::oauth::Tokens;
 use crate::rulebook::Rulebook;
 use crate::telemetry::metrics::{Metrics, UpstreamMetrics};
 use crate::telemetry::request_log::RequestLog;
-
-/// How requests are handled.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// A request body of at most this many bytes is kept until Zoho has answered, so that it can be sent
-    /// again with a new token.
-    pub replay_max_bytes: usize,
-    /// A longer path with its query is refused.
-    pub max_uri_bytes: usize,
-    /// Names by which the sidecar is called, in small letters, beside those that no page of a browser can have.
-    pub hosts: Vec<String>,
-    /// How long a caller may leave one of several answers on its connection unread.
-    pub unread_timeout: Duration,
-}
 
 /// What all workers share.
 pub struct Shared {
