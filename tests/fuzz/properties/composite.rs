@@ -8,6 +8,9 @@ use zoho_sidecar::zoho::path::{has_dot_segment, lenient_reading};
 
 const OUTER: &str = "/crm/v8/__composite_requests";
 
+/// Zoho takes five; of more than this nothing is believed.
+const MOST_CALLS: usize = 100;
+
 pub fn hold(bytes: &[u8]) {
     let read = parts(OUTER, bytes);
     let is_json =
@@ -26,6 +29,10 @@ pub fn hold(bytes: &[u8]) {
         assert_eq!(Some(&read), twice.as_ref(), "spaces and order mean nothing");
         every_call_is_found(&items, &read);
     }
+    if items.len() > MOST_CALLS {
+        assert_eq!(twice, None, "so many calls are not looked at one by one");
+        return;
+    }
     if let Some(expected) = items.iter().map(|item| plain(item)).collect::<Option<Vec<_>>>() {
         assert_eq!(twice, Some(expected), "what is plain is read");
     }
@@ -42,10 +49,17 @@ fn plain(item: &serde_json::Map<String, Value>) -> Option<Part> {
     let method = item.get("method")?.as_str()?;
     let uri = item.get("uri")?.as_str()?;
     let is_method = ["GET", "POST", "PUT", "PATCH", "DELETE"].contains(&method);
-    let path = uri.split(['?', '#']).next()?;
-    let is_spaced = path.contains(|c: char| c.is_whitespace() || c.is_control());
-    let is_plain =
-        path.starts_with("/crm/") && !is_spaced && !has_dot_segment(path) && lenient_reading(path).is_none();
+    let is_twin = |name: &String| {
+        ["uri", "method", "headers"].iter().any(|known| name != known && name.eq_ignore_ascii_case(known))
+    };
+    if item.keys().any(is_twin) || !uri.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return None; // to some reader it is another call
+    }
+    let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+    let is_plain = path.starts_with("/crm/")
+        && !has_dot_segment(path)
+        && !has_dot_segment(query)
+        && lenient_reading(path).is_none();
     let method = Method::from_bytes(method.as_bytes()).ok()?;
     let renames = |name: &String| {
         let name = name.to_ascii_lowercase().replace('_', "-");
