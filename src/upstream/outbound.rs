@@ -294,4 +294,12 @@ mod tests {
             assert!(sent(&asked, Audience::Caller).contains_key(name), "{name}");
         }
     }
+
+    #[test]
+    fn what_some_servers_take_for_another_header_shapes_no_answer_that_is_kept_by_its_vary() {
+        let asked = [("x_crm_org", "1"), ("x-http-method-override", "DELETE"), ("accept-language", "de")];
+        let headers = sent(&asked, Audience::AlikeByVary);
+        assert!(!headers.contains_key("x_crm_org") && !headers.contains_key("x-http-method-override"));
+        assert!(headers.contains_key("accept-language"));
+    }
 }

@@ -104,3 +104,16 @@ async fn a_coded_answer_keeps_its_coding() {
     kept.assert_cache("zoho-sidecar; hit; ttl=300");
     assert_eq!(kept.header("content-encoding"), "gzip");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_header_that_connection_takes_back_decides_no_answer_that_is_kept() {
+    let world = World::with("[routes.associated-users-count]\nvary_by = [\"accept-language\"]\n").await;
+    for connection in ["close, accept-language", "Accept_Language"] {
+        let asked = [("accept-language", "de"), ("connection", connection)];
+        let answer = world.get_with(ASSOCIATED_USERS_COUNT, &asked).await;
+        answer.assert_status(400);
+        assert_eq!(answer.code(), "SIDECAR_AMBIGUOUS_REQUEST", "{connection}");
+    }
+    let plain = [("accept-language", "de"), ("connection", "close")];
+    world.get_with(ASSOCIATED_USERS_COUNT, &plain).await.assert_cache("zoho-sidecar; fwd=uri-miss; stored");
+}

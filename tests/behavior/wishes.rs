@@ -172,3 +172,17 @@ async fn a_head_with_a_condition_is_a_304_too() {
     answer.assert_status(304);
     assert!(answer.body.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_insists_is_told_of_a_failure_however_old_the_kept_answer_is() {
+    let world = World::shipped().await;
+    world.get(ASSOCIATED_USERS_COUNT).await.assert_status(200);
+    for age in [1, 400] {
+        world.passes(Duration::from_secs(age)).await;
+        world.zoho().script().next(Target::Api, Fault::Refuse);
+        let insisting = [("cache-control", "no-cache")];
+        let answer = world.get_with(ASSOCIATED_USERS_COUNT, &insisting).await;
+        answer.assert_status(502);
+    }
+    world.get(ASSOCIATED_USERS_COUNT).await.assert_status(200);
+}
