@@ -165,7 +165,7 @@ pub(super) fn check_host_is_ours<B>(request: &Request<B>, ours: &[String]) -> Re
 /// whose `Connection` takes one of its own headers back before Zoho sees it is none for the cache.
 pub(super) fn check_nothing_is_taken_back(headers: &HeaderMap) -> Result<(), Refusal> {
     let named = ConnectionNamed::of(headers);
-    if headers.keys().any(|name| !is_hop_by_hop(name) && named.contains(name)) {
+    if headers.keys().any(|name| named.contains(name) && !is_hop_by_hop(name)) {
         return Err(Refusal::Ambiguous(
             "its Connection header takes back a header that may decide the answer",
         ));
