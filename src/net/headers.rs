@@ -40,16 +40,17 @@ impl ConnectionNamed {
         Self(named)
     }
 
-    /// Whether `Connection` names this header. Underscores count as hyphens, since servers behind CGI-like
-    /// gateways cannot tell them apart.
+    /// Whether `Connection` names this header, in whatever spelling.
     pub fn contains(&self, name: &HeaderName) -> bool {
         self.0.iter().any(|named| is_alike(named.as_str(), name.as_str()))
     }
 }
 
-fn is_alike(one: &str, other: &str) -> bool {
-    let hyphen = |byte: u8| if byte == b'_' { b'-' } else { byte };
-    one.len() == other.len() && one.bytes().map(hyphen).eq(other.bytes().map(hyphen))
+/// Whether two texts name the same header to some server: in any case, and with underscores for hyphens, since servers
+/// behind CGI-like gateways cannot tell them apart.
+pub fn is_alike(one: &str, other: &str) -> bool {
+    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    one.len() == other.len() && one.bytes().map(plain).eq(other.bytes().map(plain))
 }
 
 /// Copies every header that `keep` admits, keeping order and repetitions.

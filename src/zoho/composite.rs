@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::path::{decoded, has_dot_segment, is_version, lenient_reading};
+use crate::net::headers::is_alike;
 
 /// One of the calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,17 +95,9 @@ fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok())?
 }
 
-/// Whether a header makes some servers take a request for one of another method. Underscores stand for hyphens,
-/// since servers behind CGI-like gateways cannot tell them apart.
+/// Whether a header makes some servers take a request for one of another method.
 pub fn is_method_override(name: &str) -> bool {
-    let is = |known: &str| {
-        name.len() == known.len()
-            && name
-                .bytes()
-                .zip(known.bytes())
-                .all(|(a, b)| a.eq_ignore_ascii_case(&b) || (a == b'_' && b == b'-'))
-    };
-    ["x-http-method-override", "x-method-override", "x-http-method"].into_iter().any(is)
+    ["x-http-method-override", "x-method-override", "x-http-method"].iter().any(|known| is_alike(name, known))
 }
 
 /// `/crm/v8/users/1?x`, `crm/v8/users/1` and `v8/users/1` are all taken for the same path; an absolute URI
