@@ -1,12 +1,12 @@
 //! Whose request it is: one Zoho organisation with its data centre and environment.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::zoho::data_center::{DataCenter, Environment};
 use crate::zoho::edition::Edition;
 
 /// The header by which a caller chooses a tenant.
-pub const TENANT_HEADER: &str = "x-zoho-tenant";
+pub const TENANT_HEADER: HeaderName = HeaderName::from_static("x-zoho-tenant");
 
 /// One Zoho organisation, as configured.
 #[derive(Debug, Clone)]

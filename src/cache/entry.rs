@@ -14,7 +14,7 @@ use super::origin::Terms;
 use super::rule::Rule;
 use super::validator::strong_tag;
 use crate::clock::Instant;
-use crate::net::headers::copy_if;
+use crate::net::headers::{CACHE_STATUS, REQUEST_ID, copy_if};
 
 /// A stored answer: Zoho's status, headers and bytes, never reparsed.
 #[derive(Debug)]
@@ -83,6 +83,11 @@ impl Entry {
             head.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
             head.entry(ETAG).or_insert_with(|| strong_tag(&body));
         }
+        if stores {
+            for name in SAID_BY_EACH_ANSWER {
+                head.insert(name, HeaderValue::from_static(""));
+            }
+        }
         let mut entry = Self {
             status,
             head,
@@ -127,9 +132,14 @@ impl Entry {
         self.status
     }
 
-    /// Its headers, with room for those added to each answer.
+    /// Its headers. A stored one has places for those that each answer says of itself; what is in them is nothing.
     pub fn head(&self) -> &HeaderMap {
         &self.head
+    }
+
+    /// What Zoho said of it.
+    pub fn zohos_head(&self) -> HeaderMap {
+        copy_if(&self.head, 0, |name| !SAID_BY_EACH_ANSWER.contains(name))
     }
 
     /// Its bytes.
@@ -186,6 +196,9 @@ impl Entry {
         u32::try_from(OVERHEAD + key_length + head + self.body.len()).unwrap_or(u32::MAX)
     }
 }
+
+/// What the answer to each request says anew, in the place of what Zoho may have said.
+const SAID_BY_EACH_ANSWER: [HeaderName; 3] = [AGE, CACHE_STATUS, REQUEST_ID];
 
 /// Moves all values into one piece of memory of their own.
 fn compact(head: &mut HeaderMap) {
@@ -265,7 +278,10 @@ mod tests {
             [
                 ("content-type", &b"application/json;charset=UTF-8"[..]),
                 ("cache-control", b"private, no-cache"),
-                ("etag", strong_tag(b"{}").as_bytes())
+                ("etag", strong_tag(b"{}").as_bytes()),
+                ("age", b""),
+                ("cache-status", b""),
+                ("x-request-id", b""),
             ]
         );
     }

@@ -80,7 +80,7 @@ pub struct Parts<'a> {
 
 /// Headers that change Zoho's answer on some endpoint or other; in every key, so that no rule can forget
 /// them. `X-CRM-ORG` names an organisation, `X-EXTERNAL` makes an external field the record's id.
-const ALWAYS: [&str; 2] = ["x-crm-org", "x-external"];
+const ALWAYS: [HeaderName; 2] = [HeaderName::from_static("x-crm-org"), HeaderName::from_static("x-external")];
 
 /// Writes the key of a request into a buffer, which is cleared first. Every part carries its length, so that
 /// no two requests run together into the same bytes.
@@ -90,7 +90,7 @@ pub fn write(parts: &Parts<'_>, to: &mut Vec<u8>) {
     to.extend_from_slice(&parts.identity.to_be_bytes());
     to.push(u8::from(accepts_gzip(parts.headers)));
     push(parts.path_and_query.as_bytes(), to);
-    for name in ALWAYS {
+    for name in &ALWAYS {
         push_values(parts.headers.get_all(name).iter(), to);
     }
     for name in parts.vary_by {
@@ -115,26 +115,24 @@ fn push(bytes: &[u8], to: &mut Vec<u8>) {
 /// no coding, so that all spellings of `Accept-Encoding` share two entries.
 pub fn accepts_gzip(headers: &HeaderMap) -> bool {
     let codings = || {
-        headers
-            .get_all(ACCEPT_ENCODING)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|v| v.split(','))
+        let values = headers.get_all(ACCEPT_ENCODING).iter();
+        values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
     };
-    let quality = |wanted: &str| {
+    let is_accepted = |wanted: &[u8]| {
         codings().find_map(|coding| {
-            let mut parts = coding.split(';').map(str::trim);
-            let name = parts.next()?;
-            let refused = parts.any(|weight| {
-                weight
-                    .strip_prefix("q=")
-                    .or_else(|| weight.strip_prefix("Q="))
-                    .is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q <= 0.0))
-            });
-            name.eq_ignore_ascii_case(wanted).then_some(!refused)
+            let mut parts = coding.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+            let is_it = parts.next()?.eq_ignore_ascii_case(wanted);
+            is_it.then(|| !parts.any(is_no_weight))
         })
     };
-    quality("gzip").or_else(|| quality("x-gzip")).or_else(|| quality("*")).unwrap_or(false)
+    let [gzip, x_gzip, any] = [&b"gzip"[..], b"x-gzip", b"*"];
+    is_accepted(gzip).or_else(|| is_accepted(x_gzip)).or_else(|| is_accepted(any)).unwrap_or(false)
+}
+
+/// Whether this is a weight of zero, which refuses (RFC 9110 section 12.4.2).
+fn is_no_weight(parameter: &[u8]) -> bool {
+    let [b'q' | b'Q', b'=', weight @ ..] = parameter else { return false };
+    std::str::from_utf8(weight).ok().and_then(|q| q.parse::<f32>().ok()).is_some_and(|q| q <= 0.0)
 }
 
 #[cfg(test)]

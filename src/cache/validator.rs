@@ -22,9 +22,8 @@ pub fn is_unchanged(asked: &HeaderMap, head: &HeaderMap) -> bool {
     if asked.contains_key(IF_NONE_MATCH) {
         return none_match_says_unchanged(asked, head.get(ETAG));
     }
-    let since = asked.get(IF_MODIFIED_SINCE).and_then(http_date);
-    let modified = head.get(LAST_MODIFIED).and_then(http_date);
-    matches!((since, modified), (Some(since), Some(modified)) if modified <= since)
+    let Some(since) = asked.get(IF_MODIFIED_SINCE).and_then(http_date) else { return false };
+    head.get(LAST_MODIFIED).and_then(http_date).is_some_and(|modified| modified <= since)
 }
 
 fn none_match_says_unchanged(asked: &HeaderMap, tag: Option<&HeaderValue>) -> bool {

@@ -3,6 +3,11 @@
 use http::HeaderMap;
 use http::header::{CONNECTION, HeaderName, HeaderValue};
 
+/// Where an answer came from (RFC 9211).
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// The id under which a request is known to caller, log and Zoho.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// Headers that describe one connection and are never passed on (RFC 9110 section 7.6.1, with the
 /// `Proxy-Connection` and `Keep-Alive` of older senders).
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {

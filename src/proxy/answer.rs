@@ -9,17 +9,16 @@ use http::header::{
 };
 use http::{HeaderMap, Method, Response, StatusCode};
 
+use super::lately;
 use crate::cache::decision::{Served, WhyFetch};
 use crate::cache::entry::Entry;
 use crate::cache::validator::is_unchanged;
 use crate::clock::Instant;
 use crate::net::body::Body;
-use crate::net::headers::{ConnectionNamed, copy_if, is_hop_by_hop, visible};
+use crate::net::headers::{CACHE_STATUS, ConnectionNamed, REQUEST_ID, copy_if, is_hop_by_hop, visible};
 use crate::telemetry::outcome::Outcome;
 
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Where an answer came from, in the words of RFC 9211.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,6 +150,14 @@ impl CacheStatus {
         }
     }
 
+    fn header(self) -> HeaderValue {
+        let write = || visible(&self.to_string());
+        match self {
+            Self::Served(Served::Fresh(left)) => lately::hit(left.as_secs(), write),
+            _ => write(),
+        }
+    }
+
     /// Whether the answer is, or now is, an entry.
     fn has_age(self) -> bool {
         matches!(self, Self::Served(_) | Self::Fetched { kept: Kept::Stored, .. })
@@ -193,10 +200,12 @@ pub(super) fn from_entry(
     let mut headers =
         if is_unchanged { copy_if(entry.head(), 4, is_told_of_the_unchanged) } else { entry.head().clone() };
     if status.has_age() {
-        headers.insert(AGE, HeaderValue::from(entry.age(now).as_secs()));
+        put(&mut headers, AGE, lately::age(entry.age(now).as_secs()));
+    } else {
+        headers.remove(AGE);
     }
-    headers.insert(CACHE_STATUS, visible(&status.to_string()));
-    headers.insert(REQUEST_ID, request_id);
+    put(&mut headers, CACHE_STATUS, status.header());
+    put(&mut headers, REQUEST_ID, request_id);
     let mut response = Response::new(Body::empty());
     if is_unchanged {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -210,6 +219,14 @@ pub(super) fn from_entry(
     }
     *response.headers_mut() = headers;
     response
+}
+
+/// Puts a value into the place that the head of an entry has for it; `insert` would first make room for one more.
+fn put(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    match headers.get_mut(&name) {
+        Some(place) => *place = value,
+        None => drop(headers.insert(name, value)),
+    }
 }
 
 /// What a caller asked, as far as it decides the form of an answer from the cache.
@@ -231,7 +248,7 @@ pub(super) fn label(
     timing: Option<&Timing>,
     request_id: HeaderValue,
 ) {
-    headers.insert(CACHE_STATUS, visible(&status.to_string()));
+    headers.insert(CACHE_STATUS, status.header());
     headers.insert(REQUEST_ID, request_id);
     if let Some(timing) = timing {
         headers.append(SERVER_TIMING, timing.header());

@@ -11,6 +11,7 @@ use http_body::Body as HttpBody;
 use super::account::Label;
 use super::answer::WhyPassed;
 use super::inspect;
+use super::kinds::Kinds;
 use super::refusal::Refusal;
 use super::settings::Settings;
 use crate::cache::entry::Entry;
@@ -65,12 +66,13 @@ pub(super) fn read<'a, B: HttpBody>(
     settings: &Settings,
     peer: &Peer,
     request: &'a Request<B>,
+    kinds: Kinds,
 ) -> Result<Read<'a>, Refusal> {
     let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
     if target.len() > settings.max_uri_bytes {
         return Err(Refusal::UriTooLong(settings.max_uri_bytes));
     }
-    inspect::check(request)?;
+    inspect::check(request, kinds)?;
     // Pages of browsers come over plain http, to a port, and have no credential to show.
     if !peer.is_tls && peer.uid.is_none() && rules.callers.is_anonymous(caller) {
         inspect::check_host_is_ours(request, &settings.hosts)?;
@@ -89,8 +91,8 @@ pub(super) fn read<'a, B: HttpBody>(
         return Err(Refusal::Ambiguous("its path names a tenant twice"));
     }
     inspect::check_meaning(&rules.routes, request.method(), path)?;
-    let plan = plan(rules, request, path);
-    if matches!(plan, Plan::Cached(_)) {
+    let plan = plan(rules, request, path, kinds);
+    if matches!(plan, Plan::Cached(_)) && kinds.have(Kinds::INSPECTED) {
         inspect::check_nothing_is_taken_back(request.headers())?;
     }
     let path_and_query = choice.path_and_query;
@@ -118,7 +120,7 @@ pub(super) fn choose<'a>(
     }
 }
 
-fn plan<B: HttpBody>(rules: &Rulebook, request: &Request<B>, path: &str) -> Plan {
+fn plan<B: HttpBody>(rules: &Rulebook, request: &Request<B>, path: &str, kinds: Kinds) -> Plan {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Plan::Pass(WhyPassed::Method, None);
     }
@@ -129,7 +131,7 @@ fn plan<B: HttpBody>(rules: &Rulebook, request: &Request<B>, path: &str) -> Plan
         // Its meaning is not defined (RFC 9110 section 9.3.1), so no key could hold it.
         return Plan::Pass(WhyPassed::Body, Some(route));
     }
-    if has_condition_for_zoho(request.headers()) {
+    if kinds.have(Kinds::CONDITION) && has_condition_for_zoho(request.headers()) {
         return Plan::Pass(WhyPassed::Conditional, Some(route));
     }
     Plan::Cached(route)

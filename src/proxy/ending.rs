@@ -18,6 +18,7 @@ use super::{Arrival, Handling, Proxy};
 use crate::cache::entry::Entry;
 use crate::callers::Identity;
 use crate::net::body::Body;
+use crate::net::headers::REQUEST_ID;
 use crate::net::unread::given_up_when_unread;
 use crate::telemetry::outcome::Outcome;
 use crate::upstream::outbound::Received;
@@ -163,7 +164,7 @@ impl Proxy {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=UTF-8"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(answer::REQUEST_ID, facts.request_id.clone().into_owned());
+        headers.insert(REQUEST_ID, facts.request_id.clone().into_owned());
         response
     }
 

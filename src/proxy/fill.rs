@@ -101,7 +101,9 @@ impl Proxy {
         let headers = headers_for_callers(&head.headers, false);
         // What Zoho says is unchanged has the stored bytes, and the stored headers with the news.
         let (status, headers, bytes) = match &validated {
-            Some(entry) => (entry.status(), origin::updated(entry.head(), &headers), entry.body().clone()),
+            Some(entry) => {
+                (entry.status(), origin::updated(&entry.zohos_head(), &headers), entry.body().clone())
+            }
             None => (head.status, headers, bytes),
         };
         let terms = call.asked.as_ref().and_then(|asked| {

@@ -7,6 +7,7 @@ use http::header::{
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Version};
 
+use super::kinds::Kinds;
 use super::refusal::Refusal;
 use crate::net::headers::{ConnectionNamed, is_hop_by_hop};
 use crate::net::http1::Fault;
@@ -14,26 +15,33 @@ use crate::net::origin::is_loopback;
 use crate::routes::{Forgets, Routes};
 use crate::zoho::composite::is_documented_path;
 use crate::zoho::path::{
-    Destination, destination, has_dot_segment, has_encoded_control, is_of_accounts, lenient_reading,
+    Destination, destination, has_dot_segment, has_encoded_control, is_of_accounts, is_plain, lenient_reading,
 };
 
 /// Checks method, target, host and framing.
-pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
+pub(super) fn check<B>(request: &Request<B>, kinds: Kinds) -> Result<(), Refusal> {
     if let Some(fault) = request.extensions().get::<Fault>() {
         return Err(Refusal::Malformed(*fault));
     }
-    check_method(request.method(), request.headers())?;
-    check_not_a_browser(request.headers())?;
-    check_connection_names(request.headers())?;
+    // `CONNECT` would make a tunnel, `TRACE` would send our credential back.
+    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        return Err(Refusal::Method);
+    }
     check_host(request)?;
-    check_expectation(request.headers())?;
-    if request.headers().contains_key(TRANSFER_ENCODING) && request.headers().contains_key(CONTENT_LENGTH) {
-        return Err(Refusal::Ambiguous("it has both Content-Length and Transfer-Encoding"));
+    if kinds.have(Kinds::INSPECTED) {
+        check_upgrade(request.headers())?;
+        check_not_a_browser(request.headers())?;
+        check_connection_names(request.headers())?;
+        check_expectation(request.headers())?;
+        check_framing(request.headers())?;
     }
     let path = request.uri().path();
     let is_about_us = path == "*" && *request.method() == Method::OPTIONS;
     if !path.starts_with('/') && !is_about_us {
         return Err(Refusal::Ambiguous("its target is not a path"));
+    }
+    if is_plain(path) {
+        return Ok(());
     }
     if has_dot_segment(path) || lenient_reading(path).is_some_and(|path| has_dot_segment(&path)) {
         return Err(Refusal::Ambiguous("its path has a dot segment"));
@@ -60,12 +68,17 @@ pub(super) fn check_meaning(routes: &Routes, method: &Method, path: &str) -> Res
     }
 }
 
-/// `CONNECT` would make a tunnel, `TRACE` would send our credential back; a protocol upgrade would leave
-/// HTTP. An offer of `h2c` may be ignored (RFC 9110 section 7.8), and clients make it without needing it.
-fn check_method(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
-    if matches!(*method, Method::CONNECT | Method::TRACE) {
-        return Err(Refusal::Method);
+/// One of both says where the body ends (RFC 9112 section 6.1).
+fn check_framing(headers: &HeaderMap) -> Result<(), Refusal> {
+    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+        return Err(Refusal::Ambiguous("it has both Content-Length and Transfer-Encoding"));
     }
+    Ok(())
+}
+
+/// A protocol upgrade would leave HTTP. An offer of `h2c` may be ignored (RFC 9110 section 7.8), and clients
+/// make it without needing it.
+fn check_upgrade(headers: &HeaderMap) -> Result<(), Refusal> {
     let asks_upgrade = headers.contains_key(UPGRADE)
         && headers
             .get_all(CONNECTION)
@@ -193,7 +206,7 @@ mod tests {
         for (name, value) in headers {
             request.headers_mut().append(*name, HeaderValue::from_static(value));
         }
-        check(&request)
+        check(&request, Kinds::of(request.headers()))
     }
 
     const HOSTED: (&str, &str) = ("host", "sidecar:8080");

@@ -11,6 +11,8 @@
 //! - [`delivery`]: the body on its way
 //! - [`ending`]: every answer counted, and its line in the log
 //! - [`handling`]: how the server has a request handled
+//! - `kinds`: which kinds of headers a request has
+//! - `lately`: header values that were said lately
 //! - `options`: what `OPTIONS` is told about the sidecar itself
 //! - `permission`: what a caller asks beyond what it may
 //! - [`refusal`]: every way a request ends badly
@@ -32,6 +34,8 @@ mod fetch;
 mod fill;
 mod handling;
 mod inspect;
+mod kinds;
+mod lately;
 mod options;
 mod permission;
 pub mod refusal;
@@ -73,6 +77,7 @@ use answer::{CacheStatus, Kept, WhyPassed};
 use call::{CacheSlot, Call, Plan, Read, Reading};
 use ending::Unanswered;
 use fill::Landed;
+use kinds::Kinds;
 use refusal::Refusal;
 use rest::Rest;
 
@@ -91,6 +96,7 @@ struct Arrival {
     at: Instant,
     wall: SystemTime,
     request_id: HeaderValue,
+    kinds: Kinds,
     /// What it would be refused for if its caller were not in shadow mode.
     would_refuse: OnceLock<Excess>,
 }
@@ -112,10 +118,12 @@ impl Proxy {
     where
         B: HttpBody + Into<Body>,
     {
+        let kinds = Kinds::of(request.headers());
         let arrival = Arrival {
             at: self.shared.clock.now(),
             wall: self.shared.clock.wall(),
-            request_id: request_id::of(request.headers()),
+            request_id: request_id::of(request.headers(), kinds),
+            kinds,
             would_refuse: OnceLock::new(),
         };
         let (rules, settings) = (&*self.shared.rules, &self.shared.settings);
@@ -123,7 +131,7 @@ impl Proxy {
         if options::is_about_us(&request) {
             return self.tell_options(request, caller, &arrival);
         }
-        let reading = match call::read(rules, caller, settings, &self.peer, &request) {
+        let reading = match call::read(rules, caller, settings, &self.peer, &request, kinds) {
             Ok(Read::Call(reading)) => reading,
             Ok(Read::Accounts(bare)) => {
                 let ask = Ask::read(self.peer.is_tls, &request, bare, caller, &arrival);
@@ -200,7 +208,8 @@ impl Proxy {
         let rule = &shared.rules.routes.route(route).rule;
         let epoch = shared.epoch(reading.tenant, rule, reading.path_and_query);
         let identity = shared.tokens[reading.tenant].identity();
-        let wishes = Wishes::of(request.headers());
+        let asks = |kind| arrival.kinds.have(kind).then(|| request.headers());
+        let wishes = asks(Kinds::WISH).map(Wishes::of).unwrap_or_default();
         let answer = |entry: &Entry, served| {
             let facts = Self::facts(request.method(), reading, arrival);
             let asked = Received { headers: request.headers(), version: request.version() };

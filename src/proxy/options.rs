@@ -6,9 +6,10 @@ use http_body::Body as HttpBody;
 
 use super::account::{self, Facts, Label};
 use super::refusal::Refusal;
-use super::{Arrival, Handling, Proxy, answer, inspect};
+use super::{Arrival, Handling, Proxy, inspect};
 use crate::callers::Identity;
 use crate::net::body::Body;
+use crate::net::headers::REQUEST_ID;
 use crate::telemetry::outcome::Outcome;
 
 /// The methods that pass.
@@ -29,7 +30,7 @@ impl Proxy {
         B: HttpBody + Into<Body>,
     {
         let is_known = caller != Identity::Unknown;
-        let checked = inspect::check(&request);
+        let checked = inspect::check(&request, arrival.kinds);
         if let Err(refusal) = checked.and_then(|()| is_known.then_some(()).ok_or(Refusal::CallerUnknown)) {
             let answer = self.refuse_unread(&request, caller, arrival, &refusal);
             return self.turn_away(request, answer, &refusal);
@@ -44,7 +45,7 @@ impl Proxy {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(ALLOW, HeaderValue::from_static(ALLOWED));
-        headers.insert(answer::REQUEST_ID, arrival.request_id.clone());
+        headers.insert(REQUEST_ID, arrival.request_id.clone());
         Handling::now(response)
     }
 }

@@ -1,17 +1,27 @@
 //! The id under which a request is known to caller, log and Zoho.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, RandomState};
 
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::HeaderValue;
+
+use super::kinds::Kinds;
+use crate::net::headers::REQUEST_ID;
 
 /// Longer ids are replaced: they would fill logs.
 const LONGEST: usize = 128;
 
+/// The length of a new id.
+const DIGITS: usize = 16;
+/// How many ids are written at once, into one piece of memory.
+const AT_ONCE: usize = 32;
+
 /// The caller's own id, if it is sane, else a new one.
-pub(super) fn of(headers: &HeaderMap) -> HeaderValue {
-    match headers.get("x-request-id") {
+pub(super) fn of(headers: &HeaderMap, kinds: Kinds) -> HeaderValue {
+    let own = if kinds.have(Kinds::ID) { headers.get(REQUEST_ID) } else { None };
+    match own {
         Some(id) if is_sane(id.as_bytes()) => id.clone(),
         _ => new(),
     }
@@ -22,9 +32,22 @@ fn is_sane(id: &[u8]) -> bool {
     !id.is_empty() && id.len() <= LONGEST && id.iter().all(is_plain)
 }
 
-/// Sixteen hexadecimal digits that do not repeat in practice: a random start per thread, then a walk
-/// through all 64-bit numbers in an order that looks random (`SplitMix64`).
+/// Sixteen hexadecimal digits that do not repeat in practice.
 fn new() -> HeaderValue {
+    thread_local! {
+        static WRITTEN: RefCell<Bytes> = const { RefCell::new(Bytes::new()) };
+    }
+    let id = WRITTEN.with_borrow_mut(|written| {
+        if written.is_empty() {
+            *written = (0..AT_ONCE).flat_map(|_| hex(next_number())).collect::<BytesMut>().freeze();
+        }
+        written.split_to(DIGITS)
+    });
+    HeaderValue::from_maybe_shared(id).expect("hexadecimal digits are a header value")
+}
+
+/// A random start per thread, then a walk through all 64-bit numbers in an order that looks random (`SplitMix64`).
+fn next_number() -> u64 {
     thread_local! {
         static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one("request ids"));
     }
@@ -32,15 +55,15 @@ fn new() -> HeaderValue {
     STATE.set(state);
     let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    hex(mixed ^ (mixed >> 31))
+    mixed ^ (mixed >> 31)
 }
 
-fn hex(number: u64) -> HeaderValue {
-    let mut digits = [0; 16];
-    for (nibble, digit) in number.to_be_bytes().iter().flat_map(|b| [b >> 4, b & 15]).zip(&mut digits) {
-        *digit = b"0123456789abcdef"[usize::from(nibble)];
-    }
-    HeaderValue::from_bytes(&digits).expect("hexadecimal digits are a header value")
+fn hex(number: u64) -> [u8; DIGITS] {
+    let bytes = number.to_be_bytes();
+    std::array::from_fn(|place| {
+        let nibble = bytes[place / 2] >> (4 * (1 - place % 2)) & 15;
+        b"0123456789abcdef"[usize::from(nibble)]
+    })
 }
 
 #[cfg(test)]
@@ -50,7 +73,7 @@ mod tests {
     fn of_value(value: &'static str) -> HeaderValue {
         let mut headers = HeaderMap::new();
         headers.insert("x-request-id", HeaderValue::from_static(value));
-        of(&headers)
+        of(&headers, Kinds::of(&headers))
     }
 
     #[test]

@@ -87,21 +87,32 @@ impl PathTemplate {
     /// Whether a path matches. Percent-encoded octets are read as what they stand for: to Zoho
     /// `/%75sers` is `/users`.
     pub fn matches(&self, path: &str) -> bool {
-        let Some(path) = path.strip_prefix('/') else { return false };
-        let mut expected = self.0.iter();
-        for segment in path.split('/') {
-            match expected.next() {
-                Some(Segment::Rest) => return true,
-                Some(template) if template.matches(&decoded(segment)) => {}
-                _ => return false,
+        let mut rest = path;
+        for expected in &self.0 {
+            let Some(below) = rest.strip_prefix('/') else { return false };
+            let matched = match expected {
+                Segment::Rest => return true,
+                // Most literals are told by their first bytes, and need no looking for their end.
+                Segment::Literal(text) if below.as_bytes().starts_with(text.as_bytes()) => text.len(),
+                _ => 0,
+            };
+            let end = end_of_segment(below, matched);
+            if !expected.matches(&decoded(&below[..end])) {
+                return false;
             }
+            rest = &below[end..];
         }
-        expected.next().is_none()
+        rest.is_empty()
     }
 
     pub(super) fn segments(&self) -> &[Segment] {
         &self.0
     }
+}
+
+/// Where the segment ends that `path` begins with, if it does not end before `from`.
+fn end_of_segment(path: &str, from: usize) -> usize {
+    path.as_bytes()[from..].iter().position(|byte| *byte == b'/').map_or(path.len(), |found| from + found)
 }
 
 impl Segment {

@@ -28,21 +28,18 @@ pub fn destination(method: &Method, path: &str) -> Destination {
 /// Whether a path belongs to the accounts server, in any case: requests to it hold clients' secrets, and no API
 /// host has such a path.
 pub fn is_of_accounts(path: &str) -> bool {
-    let first = path.strip_prefix('/').and_then(|rest| rest.split('/').next());
-    first.is_some_and(|first| decoded(first).eq_ignore_ascii_case("oauth"))
+    let Some(rest) = path.strip_prefix('/') else { return false };
+    let end = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
+    decoded(&rest[..end]).eq_ignore_ascii_case("oauth")
 }
 
 /// Whether a path segment is an API version: `v2`, `v2.1`, `v8` …, as in Zoho's own pattern for composite
 /// request URIs, `v[0-9]+([.][0-9]+)?`.
 pub fn is_version(segment: &str) -> bool {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let Some(number) = segment.strip_prefix('v') else {
-        return false;
-    };
-    match number.split_once('.') {
-        Some((major, minor)) => digits(major) && digits(minor),
-        None => digits(number),
-    }
+    let [b'v', number @ ..] = segment.as_bytes() else { return false };
+    let mut parts = number.split(|byte| *byte == b'.');
+    let mut is_number = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    parts.next().is_some_and(&mut is_number) && parts.next().is_none_or(is_number) && parts.next().is_none()
 }
 
 /// Whether a path, with or without a tenant's base, is the one at which clients ask for tokens: they show their
@@ -54,6 +51,9 @@ pub fn is_token_path(path: &str) -> bool {
 /// The text that a path or a segment of one stands for (RFC 3986 section 2.1); what is no valid encoding stays as it
 /// is.
 pub fn decoded(segment: &str) -> Cow<'_, str> {
+    if !segment.as_bytes().contains(&b'%') {
+        return Cow::Borrowed(segment);
+    }
     percent_decode_str(segment).decode_utf8().unwrap_or(Cow::Borrowed(segment))
 }
 
@@ -141,9 +141,24 @@ impl Area {
     }
 }
 
+/// Whether a path can be read in one way only: nothing in it is encoded, it has no backslash, and no segment of it but
+/// the last is empty or begins with a dot. The other questions about its spelling need not be asked then.
+pub fn is_plain(path: &str) -> bool {
+    let Some((b'/', rest)) = path.as_bytes().split_first() else { return false };
+    let is = |byte: &u8, wanted: u8| u8::from(*byte == wanted);
+    let is_odd = |(before, byte): (&u8, &u8)| {
+        is(byte, b'%') | is(byte, b'\\') | is(before, b'/') & (is(byte, b'/') | is(byte, b'.'))
+    };
+    // Without an early end, and with numbers for truth, the compiler looks at sixteen bytes at once.
+    path.as_bytes().iter().zip(rest).map(is_odd).fold(0, |odd, this| odd | this) == 0
+}
+
 /// The path that a lenient server might take a path for: encoded slashes and backslashes read as slashes,
 /// repeated slashes as one. `None` if that is the path itself.
 pub fn lenient_reading(path: &str) -> Option<String> {
+    if is_plain(path) {
+        return None;
+    }
     let has_encoded = path.as_bytes().windows(3).any(is_encoded_separator);
     if !has_encoded && !path.contains("//") && !path.contains('\\') {
         return None;
@@ -256,6 +271,36 @@ mod tests {
         assert_eq!(lenient_reading("/crm/v5/Leads/a%20b"), None);
         for path in ["/crm//v5/users", "/crm%2fv5/users", "/crm/%2Fv5\\users", "//crm/v5%5Cusers"] {
             assert_eq!(lenient_reading(path).as_deref(), Some("/crm/v5/users"), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_plain_path_has_one_reading() {
+        for path in ["/", "/crm/v2.1/users", "/crm/v8/Leads/", "/crm/v8/a..b", "/a;b/c"] {
+            assert!(is_plain(path), "{path}");
+        }
+        for path in ["", "*", "crm", "//crm", "/crm//v8", "/crm/.", "/.well-known", "/a%20b", "/a\\b"] {
+            assert!(!is_plain(path), "{path}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_question_about_its_spelling_is_left_for_a_plain_path(path in "/?([a-z0-9.;%/\\\\]{0,4}|%2[eEfF]|%5c|%0d){0,8}") {
+            if is_plain(&path) {
+                proptest::prop_assert!(!has_dot_segment(&path) && !has_encoded_control(&path));
+                proptest::prop_assert!(!path.contains("//") && path.split('/').all(|one| decoded(one) == one));
+            }
+        }
+
+        #[test]
+        fn a_version_is_what_zohos_pattern_says(text in "v?[0-9v.]{0,6}") {
+            let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+            let by_parts = text.strip_prefix('v').is_some_and(|number| match number.split_once('.') {
+                Some((major, minor)) => digits(major) && digits(minor),
+                None => digits(number),
+            });
+            proptest::prop_assert_eq!(is_version(&text), by_parts);
         }
     }
 

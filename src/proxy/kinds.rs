@@ -1,0 +1,103 @@
+//! Which kinds of headers a request has that decide how it is handled: found in one pass over the names, where looking
+//! up each of them, absent as they mostly are, would cost more than all the checks together.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Kinds of headers, as a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kinds(u8);
+
+impl Kinds {
+    /// Those by which a request could mean one thing here and another to Zoho, or come from a page of a browser.
+    pub(super) const INSPECTED: Self = Self(1);
+    /// A condition on the answer (RFC 9110 section 13.1).
+    pub(super) const CONDITION: Self = Self(1 << 1);
+    /// What a caller asks of the cache.
+    pub(super) const WISH: Self = Self(1 << 2);
+    /// A tenant's name.
+    pub(super) const TENANT: Self = Self(1 << 3);
+    /// An id for the request.
+    pub(super) const ID: Self = Self(1 << 4);
+
+    /// The kinds that these headers are of.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        headers.iter().fold(Self(0), |kinds, (name, value)| Self(kinds.0 | Self::of_one(name, value).0))
+    }
+
+    /// Whether any header is of this kind.
+    pub(super) fn have(self, kind: Self) -> bool {
+        self.0 & kind.0 != 0
+    }
+
+    fn of_one(name: &HeaderName, value: &HeaderValue) -> Self {
+        match name.as_str() {
+            // What most clients send, and what says nothing.
+            "connection" if value.as_bytes().eq_ignore_ascii_case(b"keep-alive") => Self(0),
+            "connection" | "expect" | "origin" | "sec-fetch-site" | "transfer-encoding" | "upgrade" => {
+                Self::INSPECTED
+            }
+            "if-match" | "if-modified-since" | "if-none-match" | "if-unmodified-since" => Self::CONDITION,
+            "cache-control" | "pragma" => Self::WISH,
+            "x-zoho-tenant" => Self::TENANT,
+            "x-request-id" => Self::ID,
+            _ => Self(0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::headers::REQUEST_ID;
+    use crate::tenants::TENANT_HEADER;
+
+    fn kinds(headers: &[(&'static str, &'static str)]) -> Kinds {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        Kinds::of(&headers.iter().map(pair).collect())
+    }
+
+    #[test]
+    fn an_everyday_request_has_none() {
+        let everyday = [
+            ("host", "sidecar:8080"),
+            ("user-agent", "python-requests/2.32"),
+            ("accept", "*/*"),
+            ("accept-encoding", "gzip, deflate"),
+            ("connection", "Keep-Alive"),
+            ("authorization", "Zoho-oauthtoken made-up"),
+            ("content-length", "0"),
+        ];
+        assert_eq!(kinds(&everyday), Kinds(0));
+    }
+
+    #[test]
+    fn every_header_that_decides_is_seen_among_others() {
+        for (name, kind) in [
+            ("connection", Kinds::INSPECTED),
+            ("expect", Kinds::INSPECTED),
+            ("origin", Kinds::INSPECTED),
+            ("sec-fetch-site", Kinds::INSPECTED),
+            ("transfer-encoding", Kinds::INSPECTED),
+            ("upgrade", Kinds::INSPECTED),
+            ("if-match", Kinds::CONDITION),
+            ("if-modified-since", Kinds::CONDITION),
+            ("if-none-match", Kinds::CONDITION),
+            ("if-unmodified-since", Kinds::CONDITION),
+            ("cache-control", Kinds::WISH),
+            ("pragma", Kinds::WISH),
+            ("x-zoho-tenant", Kinds::TENANT),
+            ("x-request-id", Kinds::ID),
+        ] {
+            let found = kinds(&[("host", "a"), (name, "x"), ("accept", "*/*")]);
+            assert_eq!(found, kind, "{name}");
+            assert!(found.have(kind) && !found.have(Kinds(!kind.0)), "{name}");
+        }
+        assert_eq!(
+            (TENANT_HEADER, REQUEST_ID),
+            ("x-zoho-tenant".parse().unwrap(), "x-request-id".parse().unwrap())
+        );
+        assert_eq!(kinds(&[("pragma", "x"), ("origin", "x")]), Kinds(0b101));
+    }
+}
