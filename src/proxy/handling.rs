@@ -1,17 +1,16 @@
 //! How the server has a request handled: by a copy of the proxy for each connection, at once or later.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
-use http_body::Body as HttpBody;
+use hyper::body::Incoming;
 
 use super::Proxy;
 use crate::net::body::Body;
 use crate::net::peer::Peer;
 use crate::net::transport::BoxFuture;
-use crate::server::Greet;
+use crate::server::{Greet, Handler};
 
 /// A request being handled: answered at once from the cache, or on its way.
 pub enum Handling {
@@ -22,12 +21,12 @@ pub enum Handling {
 }
 
 impl Future for Handling {
-    type Output = Result<Response<Body>, Infallible>;
+    type Output = Response<Body>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
-            Self::Now(answer) => Poll::Ready(Ok(answer.take().expect("a future is polled to its end once"))),
-            Self::Later(answer) => answer.as_mut().poll(cx).map(Ok),
+            Self::Now(answer) => Poll::Ready(answer.take().expect("a future is polled to its end once")),
+            Self::Later(answer) => answer.as_mut().poll(cx),
         }
     }
 }
@@ -46,19 +45,10 @@ impl Greet for Proxy {
     }
 }
 
-impl<B> tower_service::Service<Request<B>> for Proxy
-where
-    B: HttpBody + Into<Body>,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Handling;
+impl Handler for Proxy {
+    type Answering = Handling;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Handling {
+    fn handle(&self, request: Request<Incoming>) -> Handling {
         self.handle(request)
     }
 }

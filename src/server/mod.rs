@@ -3,10 +3,14 @@
 //! - [`address`]: where to listen
 //! - [`worker`]: threads that serve connections, each with a runtime of its own
 //! - [`connection`]: one connection and its limits
+//! - [`conversation`]: a connection from its first byte to its last
+//! - [`course`]: what a connection tells of itself
+//! - [`orders`]: what a connection is told
 //! - [`descriptors`]: how many connections the system admits
 //! - [`severable`]: connections that can be severed
 //! - [`shell`]: what every request gets alike
 //! - [`strict`]: HTTP/1 framing looked at before hyper reads it
+//! - [`tracked`]: bodies on their way
 //! - [`tls`]: the certificate that is shown, and those that are asked for
 //!
 //! One single-threaded runtime per worker costs less per request than one runtime for all; new connections
@@ -14,14 +18,17 @@
 
 pub mod address;
 mod connection;
+mod conversation;
+mod course;
 mod descriptors;
+mod orders;
 mod severable;
 mod shell;
 mod strict;
 pub mod tls;
+mod tracked;
 mod worker;
 
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,28 +89,14 @@ pub struct Counts {
 }
 
 /// Handles the requests of a connection.
-pub trait Handler:
-    tower_service::Service<
-        Request<Incoming>,
-        Response = Response<Body>,
-        Error = Infallible,
-        Future: Send + 'static,
-    > + Clone
-    + Send
-    + 'static
-{
-}
+///
+/// By reference: a copy for each request would write to what all workers share.
+pub trait Handler: Send + 'static {
+    /// An answer being made.
+    type Answering: Future<Output = Response<Body>> + Unpin + Send + 'static;
 
-impl<S> Handler for S where
-    S: tower_service::Service<
-            Request<Incoming>,
-            Response = Response<Body>,
-            Error = Infallible,
-            Future: Send + 'static,
-        > + Clone
-        + Send
-        + 'static
-{
+    /// Begins to answer a request.
+    fn handle(&self, request: Request<Incoming>) -> Self::Answering;
 }
 
 /// Makes the handler of each connection; one is made per worker, on its thread.
@@ -216,8 +209,7 @@ pub async fn serve_connection<H: Handler>(
     settings: &Settings,
 ) -> Result<(), BoxError> {
     let (_phase, phases) = watch::channel(Phase::Serving);
-    let (shell, limits) = (shell::wrap(handler), Limits::of(settings));
-    connection::serve(io, shell, &limits, phases, &Severed::default()).await
+    conversation::serve(io, handler, &Limits::of(settings), phases, &Severed::default()).await
 }
 
 /// How long accepting rests when the process has no file descriptors left.

@@ -2,13 +2,14 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::course::Course;
 use crate::net::http1::head::Limits;
 use crate::net::http1::{Fault, Inspector, Verdict};
 
@@ -34,7 +35,9 @@ pub(super) struct Strict<T> {
     /// What hyper may read, and how much of it it has.
     ready: Vec<u8>,
     taken: usize,
-    finding: Arc<Finding>,
+    course: Arc<Course>,
+    /// What the course knows of writing.
+    is_full: bool,
     lingering: Option<Pin<Box<Sleep>>>,
 }
 
@@ -48,19 +51,17 @@ enum Stage {
     Broken(Fault),
 }
 
-/// Which request of a connection is only the stand-in for one that must not pass, and why.
-#[derive(Debug, Default)]
-pub(super) struct Finding(OnceLock<(u64, Fault)>);
-
-impl Finding {
-    /// What is wrong with the request of this number, counted from 1.
-    pub(super) fn of(&self, number: u64) -> Option<Fault> {
-        self.0.get().filter(|(found, _)| *found == number).map(|(_, fault)| *fault)
-    }
+/// What a connection, or the next part of one, begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// A whole head of HTTP/1.
+    Http1,
+    /// What a client of HTTP/2 says first.
+    Http2,
 }
 
 impl<T> Strict<T> {
-    pub(super) fn new(io: T, limits: Limits) -> Self {
+    pub(super) fn new(io: T, limits: Limits, course: Arc<Course>) -> Self {
         Self {
             io,
             inspector: Inspector::new(limits),
@@ -68,14 +69,25 @@ impl<T> Strict<T> {
             held: Vec::new(),
             ready: Vec::new(),
             taken: 0,
-            finding: Arc::default(),
+            course,
+            is_full: false,
             lingering: None,
         }
     }
 
-    /// Where it tells what it finds.
-    pub(super) fn finding(&self) -> Arc<Finding> {
-        self.finding.clone()
+    /// Takes back what was read and is not needed yet.
+    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            let rest = &self.ready[self.taken..];
+            (self.ready, self.taken) = ([bytes, rest].concat(), 0);
+        }
+    }
+
+    fn note_full(&mut self, is_full: bool) {
+        if self.is_full != is_full {
+            self.is_full = is_full;
+            self.course.set_full(is_full);
+        }
     }
 
     /// Nothing more passes.
@@ -86,7 +98,7 @@ impl<T> Strict<T> {
             return;
         }
         let number = self.inspector.heads() + 1;
-        self.finding.0.set((number, fault)).expect("nothing is looked at after the first fault");
+        self.course.set_fault(number, fault);
         self.stage = Stage::Replaced;
         self.ready.extend_from_slice(STAND_IN);
     }
@@ -117,6 +129,7 @@ impl<T: AsyncRead + Unpin> Strict<T> {
             Verdict::Broken(fault) => self.refuse(fault),
         }
         buffer.set_filled(before + passed);
+        self.note_midway();
         Poll::Ready(Ok(if passed > 0 { Read::Passed } else { Read::Nothing }))
     }
 
@@ -135,7 +148,19 @@ impl<T: AsyncRead + Unpin> Strict<T> {
         if let Verdict::Broken(fault) = verdict {
             self.refuse(fault);
         }
+        self.note_midway();
         Poll::Ready(Ok(Read::Nothing))
+    }
+
+    /// Waits for what a connection opens with, and keeps it for who reads next; `None` if nothing more comes.
+    pub(super) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Opening>>> {
+        while self.ready.is_empty() {
+            if let Read::End = ready!(self.poll_held(cx))? {
+                return Poll::Ready(Ok(None));
+            }
+        }
+        let opening = if self.inspector.is_http2() { Opening::Http2 } else { Opening::Http1 };
+        Poll::Ready(Ok(Some(opening)))
     }
 
     /// Takes in and throws away, until the caller has closed too or time is up.
@@ -152,6 +177,10 @@ impl<T: AsyncRead + Unpin> Strict<T> {
                 Ok(()) | Err(_) => return Poll::Ready(()),
             }
         }
+    }
+
+    fn note_midway(&self) {
+        self.course.set_midway(self.is_midway());
     }
 
     /// Whether the caller may still be sending what nobody will read.
@@ -205,7 +234,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Strict<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        let wrote = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.note_full(wrote.is_pending());
+        wrote
     }
 
     fn poll_write_vectored(
@@ -213,7 +244,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
+        let wrote = Pin::new(&mut self.io).poll_write_vectored(cx, bytes);
+        self.note_full(wrote.is_pending());
+        wrote
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -221,7 +254,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.note_full(flushed.is_pending());
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -246,7 +281,7 @@ mod tests {
 
     fn strict() -> (DuplexStream, Strict<DuplexStream>) {
         let (theirs, ours) = duplex(64 * 1024);
-        (theirs, Strict::new(ours, Limits { bytes: 1024, headers: 10 }))
+        (theirs, Strict::new(ours, Limits { bytes: 1024, headers: 10 }, Arc::default()))
     }
 
     /// What can be read before nothing more comes.
@@ -269,7 +304,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
             assert_eq!(read(&mut ours).await, sent, "by {size}");
-            assert_eq!(ours.finding().of(1), None);
+            assert_eq!(ours.course.fault_of(1), None);
         }
     }
 
@@ -282,8 +317,7 @@ mod tests {
                 theirs.write_all(piece).await.unwrap();
             }
             assert_eq!(read(&mut ours).await, [GET, STAND_IN].concat(), "by {size}");
-            let finding = ours.finding();
-            let found: Vec<_> = (0..4).map(|number| finding.of(number)).collect();
+            let found: Vec<_> = (0..4).map(|number| ours.course.fault_of(number)).collect();
             assert_eq!(found, [None, None, Some(Fault::BareLineFeed), None]);
         }
     }

@@ -278,7 +278,8 @@ async fn a_caller_that_vanished_without_a_word_is_let_go_after_its_answer() {
     vanished.say(format!("GET {USERS} HTTP/1.1\r\nhost: sidecar\r\n\r\n")).await;
     world.passes(Duration::from_secs(30 + 74)).await;
     assert!(vanished.say("\r\n").await, "server.header_read_timeout is not over");
-    world.passes(Duration::from_secs(2)).await;
+    // It is looked at every two seconds.
+    world.passes(Duration::from_secs(1 + 2)).await;
     assert!(!vanished.say("\r\n").await, "the connection is closed");
 }
 

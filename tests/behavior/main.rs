@@ -26,6 +26,7 @@ mod presets;
 mod promise;
 mod purging;
 mod refusals;
+mod resting;
 mod secrets;
 mod single_flight;
 mod tenants;

@@ -54,6 +54,15 @@ impl Peer {
         Some(String::from_utf8_lossy(&heard).into_owned())
     }
 
+    /// A whole answer with a length: its head.
+    pub async fn answer(&mut self) -> Option<String> {
+        let head = self.head().await?;
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.and_then(|length| length.parse().ok()).expect("it has a length")];
+        self.0.read_exact(&mut body).await.ok()?;
+        Some(head)
+    }
+
     /// All that comes until the other side ends the connection.
     pub async fn rest(&mut self) -> String {
         let mut heard = Vec::new();

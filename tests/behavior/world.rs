@@ -354,10 +354,8 @@ pub fn join_overseas(world: &World) -> Request<Body> {
     request(Method::PUT, &path, format!(r#"{{"users":[{{"id":"{}"}}]}}"#, acme.user_id("Ada Example")))
 }
 
-async fn try_read(
-    answering: impl Future<Output = Result<http::Response<Body>, std::convert::Infallible>>,
-) -> Result<Answer, String> {
-    let (head, body) = answering.await.unwrap_or_else(|never| match never {}).into_parts();
+async fn try_read(answering: impl Future<Output = http::Response<Body>>) -> Result<Answer, String> {
+    let (head, body) = answering.await.into_parts();
     let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
     Ok(Answer { status: head.status, headers: head.headers, body })
 }

@@ -118,7 +118,7 @@ impl World {
         let body = Body::full(message.body.clone());
         let mut request = Request::builder().method(method).uri(target).body(body).unwrap();
         *request.headers_mut() = mapped(&message.headers);
-        let answer = self.proxy.handle(request).await.unwrap_or_else(|never| match never {});
+        let answer = self.proxy.handle(request).await;
         let (head, body) = answer.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         Arrived {

@@ -80,6 +80,11 @@ impl Inspector {
         self.heads
     }
 
+    /// Whether the connection speaks HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        matches!(self.state, State::Http2)
+    }
+
     /// Whether the last request has come whole; `false` also within a head.
     pub fn is_between_requests(&self) -> bool {
         match &self.state {

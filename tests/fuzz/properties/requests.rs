@@ -108,7 +108,7 @@ fn ask(zoho: &Zoho, request: Request<Body>) -> Response<bytes::Bytes> {
         let app =
             App::new(config, Arc::new(move || zoho.clone()), metrics, RequestLog::off(), Clock::system());
         let _renewals = app.start_renewals();
-        let answer = app.proxy().handle(request).await.unwrap_or_else(|never| match never {});
+        let answer = app.proxy().handle(request).await;
         let (head, body) = answer.into_parts();
         let body = body.collect().await.expect("no answer breaks off").to_bytes();
         Response::from_parts(head, body)

@@ -1,0 +1,205 @@
+//! A connection from its first byte to its last: between requests little more than a socket, with hyper around it
+//! while there is something to answer.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, Version};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
+
+use super::Handler;
+use super::Phase;
+use super::connection::Limits;
+use super::course::{Course, UnderWay};
+use super::orders::{Order, Orders, Watch};
+use super::severable::Severed;
+use super::shell::{Answering, Shell};
+use super::strict::{Opening, Strict};
+use super::tracked::Tracked;
+use crate::net::body::{Body, BoxError};
+use crate::net::patient::Patient;
+
+/// Serves a connection to its end.
+pub(super) async fn serve<H: Handler>(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    handler: H,
+    limits: &Limits,
+    phases: watch::Receiver<Phase>,
+    severed: &Severed,
+) -> Result<(), BoxError> {
+    let course = Arc::new(Course::of(severed.clone()));
+    let mut orders = Orders::new(Watch::over(course.clone(), limits.first_request, phases));
+    let mut io = Strict::new(Patient::new(io, limits.write_timeout), limits.head, course.clone());
+    let mut service = Service { shell: Shell::around(handler), course };
+    loop {
+        match next_request(&mut io, &mut orders, &service.course).await? {
+            Some(Opening::Http1) => service.course.stir(),
+            Some(Opening::Http2) => return converse_by_http2(io, service, limits, orders).await,
+            None => return Ok(io.shutdown().await?),
+        }
+        match converse(io, service, limits, &mut orders).await? {
+            Some(rested) => (io, service) = rested,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Waits for a whole head, with nothing but the socket and what has come of it. `None` if there will be none.
+async fn next_request<T: AsyncRead + Unpin>(
+    io: &mut Strict<T>,
+    orders: &mut Orders,
+    course: &Course,
+) -> io::Result<Option<Opening>> {
+    poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(opened) = io.poll_open(cx) {
+                return Poll::Ready(opened);
+            }
+            match ready!(orders.poll(cx)) {
+                Order::Rest => {}
+                Order::WindDown => course.wind_down(),
+                Order::TimeUp if course.begun() == 0 || !course.is_at_rest() => {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                Order::TimeUp | Order::Cut => return Poll::Ready(Ok(None)),
+            }
+        }
+    })
+    .await
+}
+
+type Rested<T, H> = Option<(Strict<T>, Service<H>)>;
+
+/// Answers requests of HTTP/1 until none comes for a while; `None` if the connection has ended.
+async fn converse<T, H>(
+    io: Strict<T>,
+    service: Service<H>,
+    limits: &Limits,
+    orders: &mut Orders,
+) -> Result<Rested<T, H>, BoxError>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handler,
+{
+    let course = service.course.clone();
+    // Boxed, so that a connection at rest does not have room for it.
+    let mut connection = Box::new(limits.http1.serve_connection(TokioIo::new(io), service));
+    let ended = poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(ended) = Pin::new(&mut *connection).poll(cx) {
+                return Poll::Ready(Some(ended.map_err(BoxError::from)));
+            }
+            match ready!(orders.poll(cx)) {
+                // Nothing may have come of a request since it was looked at.
+                Order::Rest if course.is_at_rest() => return Poll::Ready(None),
+                Order::Rest => {}
+                Order::WindDown => course.wind_down(),
+                Order::TimeUp if course.is_at_rest() => Pin::new(&mut *connection).graceful_shutdown(),
+                Order::TimeUp => {
+                    return Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::TimedOut).into())));
+                }
+                Order::Cut => {
+                    course.break_off();
+                    return Poll::Ready(Some(Ok(())));
+                }
+            }
+        }
+    })
+    .await;
+    match ended {
+        Some(Ok(())) => Ok(None),
+        Some(Err(error)) => {
+            course.break_off();
+            Err(error)
+        }
+        None => {
+            let http1::Parts { io, read_buf, service, .. } = connection.into_parts();
+            let mut io = io.into_inner();
+            io.put_back(&read_buf);
+            Ok(Some((io, service)))
+        }
+    }
+}
+
+/// Answers requests of HTTP/2 to the connection's end.
+async fn converse_by_http2<T, H>(
+    io: Strict<T>,
+    service: Service<H>,
+    limits: &Limits,
+    mut orders: Orders,
+) -> Result<(), BoxError>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handler,
+{
+    let mut connection = Box::pin(limits.http2.serve_connection(TokioIo::new(io), service));
+    poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(ended.map_err(BoxError::from));
+            }
+            match ready!(orders.poll(cx)) {
+                Order::Rest => {}
+                // It lives as long as it answers pings. Without a new request for so long it may end once those
+                // under way have.
+                Order::WindDown | Order::TimeUp => connection.as_mut().graceful_shutdown(),
+                Order::Cut => return Poll::Ready(Ok(())),
+            }
+        }
+    })
+    .await
+}
+
+/// Answers the requests of a connection.
+struct Service<H> {
+    shell: Shell<H>,
+    course: Arc<Course>,
+}
+
+impl<H: Handler> hyper::service::Service<Request<Incoming>> for Service<H> {
+    type Response = Response<Tracked>;
+    type Error = std::convert::Infallible;
+    type Future = Serving<H>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Serving<H> {
+        let (version, under_way) = (request.version(), UnderWay::on(&self.course));
+        if let Some(fault) = self.course.begin(version) {
+            request.extensions_mut().insert(fault);
+        }
+        Serving { answering: self.shell.answer(request), version, under_way: Some(under_way) }
+    }
+}
+
+/// An answer being made.
+struct Serving<H: Handler> {
+    answering: Answering<H::Answering>,
+    version: Version,
+    under_way: Option<UnderWay>,
+}
+
+impl<H: Handler> Future for Serving<H> {
+    type Output = Result<Response<Tracked>, std::convert::Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let mut response = ready!(pin!(&mut this.answering).poll(cx));
+        let under_way = this.under_way.take().expect("a future is polled to its end once");
+        if this.version < Version::HTTP_2 && under_way.course().is_winding_down() {
+            // Its caller then sends no further request that nobody would answer (RFC 9112 section 9.6).
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Poll::Ready(Ok(response.map(|body| match body {
+            // It goes out with the head, as far as the caller takes it.
+            Body::Full(_) => Tracked::whole(body),
+            body => Tracked::going_on(body, under_way),
+        })))
+    }
+}
