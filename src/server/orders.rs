@@ -33,8 +33,10 @@ pub(super) enum Order {
 /// be on the way.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// How often it is looked whether anything was asked since.
-const LOOK: Duration = Duration::from_secs(2);
+/// When it is first looked whether anything was asked since a connection was last at rest. Each look that finds
+/// something puts the next one off for twice as long: who asks often is left alone, and who asks now and then rests soon.
+const FIRST_LOOK: Duration = Duration::from_millis(50);
+const LAST_LOOK: Duration = Duration::from_secs(2);
 
 /// Orders, one after the other.
 pub(super) struct Orders {
@@ -106,6 +108,7 @@ pub(super) struct Watch {
     /// Since when there has been none, as far as was seen.
     since: Instant,
     look_at: Instant,
+    look_after: Duration,
     was_answering: bool,
     is_resting: bool,
     is_draining: bool,
@@ -114,14 +117,14 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn over(course: Arc<Course>, patience: Duration, phases: watch::Receiver<Phase>) -> Self {
         let now = Clock::system().now();
-        let look_at = now + LOOK.min(patience);
         Self {
             course,
             phases,
             patience,
             seen: 0,
             since: now,
-            look_at,
+            look_at: now + patience,
+            look_after: FIRST_LOOK,
             was_answering: false,
             // Before its first request it has nothing that could go.
             is_resting: true,
@@ -129,6 +132,7 @@ impl Watch {
         }
     }
 
+    /// The next order, and who gives those after it.
     async fn next(mut self) -> (Self, Order) {
         loop {
             let is_draining = self.is_draining;
@@ -160,19 +164,20 @@ impl Watch {
 
     /// A request has come to a connection at rest: from here on it is looked at again.
     fn stir(&mut self, now: Instant) -> Option<Order> {
-        self.is_resting = false;
-        self.look_at = now + LOOK.min(self.patience);
+        (self.is_resting, self.look_after) = (false, FIRST_LOOK);
+        self.look_at = now + FIRST_LOOK.min(self.patience);
         None
     }
 
     /// Looks what has happened since the last look. An exact time of each request would cost each of them a look at
-    /// the clock; so time is up a little late, by no more than [`LOOK`].
+    /// the clock; so time is up a little late, by no more than [`LAST_LOOK`].
     fn look(&mut self, now: Instant) -> Option<Order> {
         let begun = self.course.begun();
         let is_answering = self.course.is_answering();
         if begun != self.seen || is_answering || self.was_answering {
             // What was going on at the last look, or began since, has ended now at the latest.
             self.since = now;
+            self.look_after = (self.look_after * 2).min(LAST_LOOK);
         }
         (self.seen, self.was_answering) = (begun, is_answering);
         let end = self.since + self.patience;
@@ -182,7 +187,7 @@ impl Watch {
         }
         let may_rest = self.since < now && !self.is_resting && self.course.is_at_rest();
         self.is_resting |= may_rest;
-        self.look_at = if self.is_resting { end } else { end.min(now + LOOK) };
+        self.look_at = if self.is_resting { end } else { end.min(now + self.look_after) };
         may_rest.then_some(Order::Rest)
     }
 }
