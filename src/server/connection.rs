@@ -1,5 +1,7 @@
 //! One connection of a caller, and its limits.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
@@ -14,10 +16,10 @@ use super::{Greet, Phase, Settings};
 use crate::net::body::BoxError;
 use crate::net::http1::head;
 use crate::net::peer::Peer;
+use crate::net::transport::BoxFuture;
 use crate::net::unread::HTTP2_SEND_BUFFER;
 
 /// The limits of a connection.
-#[derive(Clone)]
 pub(super) struct Limits {
     pub(super) http1: http1::Builder,
     pub(super) http2: http2::Builder<TokioExecutor>,
@@ -60,14 +62,16 @@ impl Limits {
     }
 }
 
-/// Serves a connection to its end, by the handler that `host` makes for who is at the other end.
-pub(super) async fn serve_stream<G: Greet>(
+/// Serves a connection to its end, by the handler that `host` makes for who is at the other end. Each way of serving is
+/// in a box of its own, so that a connection has only as much room as its own way needs: TLS needs several times what a
+/// plain one at rest does.
+pub(super) fn serve_stream<G: Greet>(
     stream: Stream,
-    tls: Option<&Tls>,
-    host: G,
-    limits: &Limits,
-    mut phases: watch::Receiver<Phase>,
-) -> Result<(), BoxError> {
+    tls: Option<Arc<Tls>>,
+    host: &G,
+    limits: Arc<Limits>,
+    phases: watch::Receiver<Phase>,
+) -> io::Result<BoxFuture<Result<(), BoxError>>> {
     let stream = match stream {
         Stream::Tcp(stream) => {
             // Answers are small and written whole; waiting for more to send would only delay them.
@@ -77,16 +81,28 @@ pub(super) async fn serve_stream<G: Greet>(
         Stream::Unix(stream) => {
             let stream = tokio::net::UnixStream::from_std(stream)?;
             let peer = Peer { uid: Some(stream.peer_cred()?.uid()), ..Peer::default() };
-            return serve(stream, host.greet(peer), limits, phases, &Severed::default()).await;
+            return Ok(Box::pin(serve(stream, host.greet(peer), limits, phases, Severed::default())));
         }
     };
     let severed = Severed::default();
     let stream = Severable::new(stream, severed.clone());
-    let Some(tls) = tls else {
-        return serve(stream, host.greet(Peer::default()), limits, phases, &severed).await;
-    };
+    Ok(match tls {
+        None => Box::pin(serve(stream, host.greet(Peer::default()), limits, phases, severed)),
+        Some(tls) => Box::pin(serve_tls(stream, tls, host.clone(), limits, phases, severed)),
+    })
+}
+
+async fn serve_tls<G: Greet>(
+    stream: Severable,
+    tls: Arc<Tls>,
+    host: G,
+    limits: Arc<Limits>,
+    mut phases: watch::Receiver<Phase>,
+    severed: Severed,
+) -> Result<(), BoxError> {
+    let handshake = Box::pin(tokio::time::timeout(limits.first_request, tls.acceptor().accept(stream)));
     let shaken = tokio::select! {
-        shaken = tokio::time::timeout(limits.first_request, tls.acceptor().accept(stream)) => shaken,
+        shaken = handshake => shaken,
         () = stopping(&mut phases) => return Ok(()),
     };
     let Ok(Ok(stream)) = shaken else {
@@ -95,7 +111,7 @@ pub(super) async fn serve_stream<G: Greet>(
         return Ok(());
     };
     let peer = tls::peer(stream.get_ref().1);
-    serve(stream, host.greet(peer), limits, phases, &severed).await
+    Box::pin(serve(stream, host.greet(peer), limits, phases, severed)).await
 }
 
 /// Ends when the sidecar stops and a handshake that is under way has had its grace.

@@ -31,21 +31,21 @@ use crate::net::patient::Patient;
 pub(super) async fn serve<H: Handler>(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     handler: H,
-    limits: &Limits,
+    limits: Arc<Limits>,
     phases: watch::Receiver<Phase>,
-    severed: &Severed,
+    severed: Severed,
 ) -> Result<(), BoxError> {
-    let course = Arc::new(Course::of(severed.clone()));
+    let course = Arc::new(Course::of(severed));
     let mut orders = Orders::new(Watch::over(course.clone(), limits.first_request, phases));
     let mut io = Strict::new(Patient::new(io, limits.write_timeout), limits.head, course.clone());
     let mut service = Service { shell: Shell::around(handler), course };
     loop {
         match next_request(&mut io, &mut orders, &service.course).await? {
             Some(Opening::Http1) => service.course.stir(),
-            Some(Opening::Http2) => return converse_by_http2(io, service, limits, orders).await,
+            Some(Opening::Http2) => return converse_by_http2(io, service, &limits, orders).await,
             None => return Ok(io.shutdown().await?),
         }
-        match converse(io, service, limits, &mut orders).await? {
+        match converse(io, service, &limits, &mut orders).await? {
             Some(rested) => (io, service) = rested,
             None => return Ok(()),
         }

@@ -209,7 +209,7 @@ pub async fn serve_connection<H: Handler>(
     settings: &Settings,
 ) -> Result<(), BoxError> {
     let (_phase, phases) = watch::channel(Phase::Serving);
-    conversation::serve(io, handler, &Limits::of(settings), phases, &Severed::default()).await
+    conversation::serve(io, handler, Arc::new(Limits::of(settings)), phases, Severed::default()).await
 }
 
 /// How long accepting rests when the process has no file descriptors left.

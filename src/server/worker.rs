@@ -38,7 +38,7 @@ impl Workers {
         make: impl Fn() -> G + Clone + Send + 'static,
         phases: &watch::Receiver<Phase>,
     ) -> io::Result<Self> {
-        let limits = Limits::of(settings);
+        let limits = Arc::new(Limits::of(settings));
         let start = |number: usize| {
             let (connections, waiting) = unbounded_channel();
             let open = Arc::new(AtomicUsize::new(0));
@@ -84,7 +84,7 @@ impl Workers {
 
 struct Work {
     waiting: UnboundedReceiver<Accepted>,
-    limits: Limits,
+    limits: Arc<Limits>,
     counts: Counts,
     phases: watch::Receiver<Phase>,
     open: Arc<AtomicUsize>,
@@ -100,9 +100,13 @@ impl Work {
             };
             let Some(Accepted { stream, tls, place }) = accepted else { break };
             let guard = OpenConnection::new(&self.open, &self.counts, place);
-            let (limits, phases, host) = (self.limits.clone(), self.phases.clone(), host.clone());
+            let served = serve_stream(stream, tls, &host, self.limits.clone(), self.phases.clone());
             tokio::spawn(async move {
-                if serve_stream(stream, tls.as_deref(), host, &limits, phases).await.is_err() {
+                let ended = match served {
+                    Ok(serving) => serving.await,
+                    Err(error) => Err(error.into()),
+                };
+                if ended.is_err() {
                     guard.counts.errors.inc();
                 }
             });
