@@ -91,15 +91,16 @@ pub fn write(parts: &Parts<'_>, to: &mut Vec<u8>) {
     to.push(u8::from(accepts_gzip(parts.headers)));
     push(parts.path_and_query.as_bytes(), to);
     for name in &ALWAYS {
-        push_values(parts.headers.get_all(name).iter(), to);
+        push_values(parts.headers, name, to);
     }
     for name in parts.vary_by {
-        push_values(parts.headers.get_all(name).iter(), to);
+        push_values(parts.headers, name, to);
     }
 }
 
-fn push_values<'a>(values: impl Iterator<Item = &'a http::HeaderValue>, to: &mut Vec<u8>) {
-    for value in values {
+/// Looks through all headers, which are few: a look-up would cost a hash of the name.
+fn push_values(headers: &HeaderMap, name: &HeaderName, to: &mut Vec<u8>) {
+    for (_, value) in headers.iter().filter(|(its, _)| *its == name) {
         to.push(1);
         push(value.as_bytes(), to);
     }
@@ -115,8 +116,8 @@ fn push(bytes: &[u8], to: &mut Vec<u8>) {
 /// no coding, so that all spellings of `Accept-Encoding` share two entries.
 pub fn accepts_gzip(headers: &HeaderMap) -> bool {
     let codings = || {
-        let values = headers.get_all(ACCEPT_ENCODING).iter();
-        values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        let values = headers.iter().filter(|(name, _)| **name == ACCEPT_ENCODING);
+        values.flat_map(|(_, value)| value.as_bytes().split(|byte| *byte == b','))
     };
     let is_accepted = |wanted: &[u8]| {
         codings().find_map(|coding| {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::header::HeaderValue;
 use http::{Method, StatusCode};
@@ -93,7 +93,6 @@ struct Open {
 #[derive(Clone)]
 pub(super) struct Facts<'a> {
     pub(super) arrived: Instant,
-    pub(super) arrived_wall: SystemTime,
     pub(super) request_id: Cow<'a, HeaderValue>,
     pub(super) method: Cow<'a, Method>,
     pub(super) path: Cow<'a, str>,
@@ -132,7 +131,6 @@ impl Facts<'_> {
             method: Cow::Owned(self.method.into_owned()),
             path: Cow::Owned(self.path.into_owned()),
             arrived: self.arrived,
-            arrived_wall: self.arrived_wall,
             caller: self.caller,
             tenant: self.tenant,
             label: self.label,
@@ -147,8 +145,11 @@ impl Facts<'_> {
 
 /// Writes the line of a request whose answer is known whole.
 pub(super) fn write(books: &Books, facts: &Facts<'_>, bytes: u64, cut_short: bool) {
+    let took = books.clock.now().saturating_duration_since(facts.arrived);
+    let now = books.clock.wall();
     books.log.write(&Line {
-        time: facts.arrived_wall,
+        // When it came; a request need not look at the wall clock unless there is a log.
+        time: now.checked_sub(took).unwrap_or(now),
         request_id: facts.request_id.to_str().unwrap_or_default(),
         caller: facts.caller.map(|caller| books.caller_names[caller].as_str()),
         tenant: facts.tenant.map(|tenant| books.tenant_names[tenant].as_str()),
@@ -160,7 +161,7 @@ pub(super) fn write(books: &Books, facts: &Facts<'_>, bytes: u64, cut_short: boo
         refusal: facts.refusal,
         would_refuse: facts.would_refuse.get().map(|excess| excess.as_str()),
         bytes,
-        took: books.clock.now().saturating_duration_since(facts.arrived),
+        took,
         upstream: facts.upstream,
         cut_short,
     });

@@ -17,6 +17,7 @@ use super::rest::{self, Rest};
 use super::{Arrival, Handling, Proxy};
 use crate::cache::entry::Entry;
 use crate::callers::Identity;
+use crate::clock::Instant;
 use crate::net::body::Body;
 use crate::net::headers::REQUEST_ID;
 use crate::net::unread::given_up_when_unread;
@@ -74,12 +75,13 @@ impl Proxy {
         status: CacheStatus,
         asked: Received<'_>,
         facts: Facts<'_>,
+        now: Instant,
     ) -> Response<Body> {
         let shared = &*self.shared;
         let Received { headers, version } = asked;
         let request_id = facts.request_id.clone().into_owned();
         let asked = Asked { method: &facts.method, headers };
-        let response = answer::from_entry(entry, status, asked, request_id, shared.clock.now());
+        let response = answer::from_entry(entry, status, asked, request_id, now);
         shared.counters.of(facts.tenant, facts.label).count(response.status(), status.outcome());
         if shared.books.log.is_on() {
             let bytes = response.body().size_hint().exact().unwrap_or_default();
@@ -206,7 +208,6 @@ impl Proxy {
     ) -> Facts<'a> {
         Facts {
             arrived: arrival.at,
-            arrived_wall: arrival.wall,
             request_id: Cow::Borrowed(&arrival.request_id),
             method: Cow::Borrowed(request.method()),
             path: Cow::Borrowed(request.uri().path()),
@@ -225,7 +226,6 @@ impl Proxy {
     pub(super) fn facts<'a>(method: &'a Method, reading: &Reading<'a>, arrival: &'a Arrival) -> Facts<'a> {
         Facts {
             arrived: arrival.at,
-            arrived_wall: arrival.wall,
             request_id: Cow::Borrowed(&arrival.request_id),
             method: Cow::Borrowed(method),
             path: Cow::Borrowed(reading.path),
@@ -244,7 +244,6 @@ impl Proxy {
     pub(super) fn facts_of<'a>(call: &'a Call, arrival: &'a Arrival) -> Facts<'a> {
         Facts {
             arrived: arrival.at,
-            arrived_wall: arrival.wall,
             request_id: Cow::Borrowed(&call.request_id),
             method: Cow::Borrowed(&call.method),
             path: Cow::Borrowed(call.target.path()),

@@ -51,7 +51,6 @@ pub use shared::Shared;
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
 
 use http::header::HeaderValue;
 use http::{HeaderMap, HeaderName, Request, Response};
@@ -94,7 +93,6 @@ pub struct Proxy {
 #[derive(Clone)]
 struct Arrival {
     at: Instant,
-    wall: SystemTime,
     request_id: HeaderValue,
     kinds: Kinds,
     /// What it would be refused for if its caller were not in shadow mode.
@@ -121,7 +119,6 @@ impl Proxy {
         let kinds = Kinds::of(request.headers());
         let arrival = Arrival {
             at: self.shared.clock.now(),
-            wall: self.shared.clock.wall(),
             request_id: request_id::of(request.headers(), kinds),
             kinds,
             would_refuse: OnceLock::new(),
@@ -213,7 +210,7 @@ impl Proxy {
         let answer = |entry: &Entry, served| {
             let facts = Self::facts(request.method(), reading, arrival);
             let asked = Received { headers: request.headers(), version: request.version() };
-            self.answer_entry(entry, CacheStatus::Served(served), asked, facts)
+            self.answer_entry(entry, CacheStatus::Served(served), asked, facts, arrival.at)
         };
         let (url, vary_by) = self.variants(rule, reading, identity, request.headers());
         reading.with_key(identity, request.headers(), &vary_by, |key| {
@@ -291,7 +288,8 @@ impl Proxy {
             && self.may_serve(served, call, route, epoch)
         {
             let status = CacheStatus::Served(served);
-            return Ok(self.answer_entry(&entry, status, asked, Self::facts_of(call, arrival)));
+            let facts = Self::facts_of(call, arrival);
+            return Ok(self.answer_entry(&entry, status, asked, facts, self.shared.clock.now()));
         }
         let (landed, leads) = landed?;
         match landed {
@@ -304,7 +302,8 @@ impl Proxy {
                 // Who joined late waited for less than that.
                 let upstream = timing.as_ref().filter(|_| leads).map(|timing| timing.upstream);
                 let facts = Facts { upstream, ..Self::facts_of(call, arrival) };
-                let mut response = self.answer_entry(&entry, status, asked, facts);
+                let now = self.shared.clock.now();
+                let mut response = self.answer_entry(&entry, status, asked, facts, now);
                 answer::label(response.headers_mut(), status, timing.as_ref(), call.request_id.clone());
                 Ok(response)
             }

@@ -1,10 +1,12 @@
 //! What a request is to the cache: a read that a rule covers, a write that makes entries untrue, or neither.
 //!
 //! - [`template`]: method and path patterns
+//! - [`tree`]: many of them, looked through at once
 //!
 //! Order in configuration never matters: the most specific template wins.
 
 pub mod template;
+mod tree;
 
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use http::Method;
 
 use crate::cache::rule::Rule;
 use template::{PathTemplate, Template};
+use tree::Tree;
 
 /// A route: requests that a template matches, and how they are cached.
 #[derive(Debug)]
@@ -62,6 +65,7 @@ impl Forgets {
 #[derive(Debug, Default)]
 pub struct Routes {
     cached: Vec<Route>,
+    tree: Tree,
     writes: Vec<Write>,
     groups: Vec<String>,
 }
@@ -73,13 +77,14 @@ impl Routes {
     /// Routes in any order, writes, and the names of the groups that both speak of by number.
     pub fn new(mut routes: Vec<Route>, writes: Vec<Write>, groups: Vec<String>) -> Self {
         routes.sort_by_key(|route| route.template.path.specificity());
-        Self { cached: routes, writes, groups }
+        let tree = Tree::of(routes.iter().map(|route| &route.template));
+        Self { cached: routes, tree, writes, groups }
     }
 
     /// The route of a read. HEAD belongs to GET's route.
     pub fn route_of(&self, method: &Method, path: &str) -> Option<RouteNumber> {
         let method = if method == Method::HEAD { &Method::GET } else { method };
-        self.cached.iter().position(|route| route.template.matches(method, path))
+        self.tree.find(method, path, path.as_bytes().contains(&b'%'))
     }
 
     /// A route by its number.

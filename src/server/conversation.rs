@@ -123,7 +123,7 @@ where
         None => {
             let http1::Parts { io, read_buf, service, .. } = connection.into_parts();
             let mut io = io.into_inner();
-            io.put_back(&read_buf);
+            io.rest(&read_buf);
             Ok(Some((io, service)))
         }
     }

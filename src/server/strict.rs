@@ -75,8 +75,9 @@ impl<T> Strict<T> {
         }
     }
 
-    /// Takes back what was read and is not needed yet.
-    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+    /// Takes back what was read and is not needed yet, and keeps nothing else.
+    pub(super) fn rest(&mut self, bytes: &[u8]) {
+        self.inspector.forget();
         if !bytes.is_empty() {
             let rest = &self.ready[self.taken..];
             (self.ready, self.taken) = ([bytes, rest].concat(), 0);
