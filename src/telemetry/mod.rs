@@ -3,11 +3,13 @@
 //! - [`metrics`]: every metric, named once, with its unit
 //! - [`outcome`]: the words for what the cache had to do with an answer
 //! - [`request_log`]: the one line per request, written by a thread of its own
+//! - `sheets`: its lines on their way
 //! - here: events (starting, stopping, trouble) as sentences on standard error
 
 pub mod metrics;
 pub mod outcome;
 pub mod request_log;
+mod sheets;
 
 use std::io::IsTerminal;
 
@@ -23,7 +25,7 @@ pub struct Settings {
     pub level: String,
     /// Whether each request gets a line.
     pub requests: bool,
-    /// How many request lines may wait to be written; more are dropped, and counted.
+    /// How many request lines of each worker may wait to be written; more are dropped, and counted.
     pub buffer_lines: usize,
 }
 

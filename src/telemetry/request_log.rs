@@ -1,11 +1,12 @@
 //! The one line per request, written by a thread of its own.
 //!
-//! A line is made by hand into one buffer and handed over without waiting: when the log cannot keep up,
-//! lines are dropped and counted rather than requests delayed. Queries, header values and bodies are never
+//! A line is made by hand on a sheet of the worker's own, without waiting: when the log cannot keep up, lines are
+//! dropped and counted rather than requests delayed. Queries, header values and bodies are never
 //! logged, since they may hold credentials or people's data.
 
+use std::cell::RefCell;
 use std::io::Write;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, SystemTime};
 
 use http::Method;
@@ -13,6 +14,7 @@ use prometheus_client::metrics::counter::Counter;
 
 use super::Format;
 use super::outcome::Outcome;
+use super::sheets::Desk;
 
 /// What a line tells.
 #[derive(Debug)]
@@ -52,7 +54,7 @@ pub struct Line<'a> {
 /// Takes lines, and writes them elsewhere.
 #[derive(Clone)]
 pub struct RequestLog {
-    lines: Option<SyncSender<Vec<u8>>>,
+    desk: Option<Desk>,
     format: Format,
     dropped: Counter,
 }
@@ -67,53 +69,35 @@ pub struct Writer {
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 impl RequestLog {
-    /// Writes to `out`, with at most `buffer_lines` waiting.
+    /// Writes to `out`, with at most `buffer_lines` of each worker waiting.
     pub fn new(
         format: Format,
         buffer_lines: usize,
         dropped: Counter,
         out: impl Write + Send + 'static,
     ) -> std::io::Result<(Self, Writer)> {
-        let (lines, waiting) = sync_channel::<Vec<u8>>(buffer_lines.max(1));
-        let (at_the_end, ended) = sync_channel(0);
-        std::thread::Builder::new().name("request-log".into()).spawn(move || {
-            let _closes_when_this_thread_ends = at_the_end;
-            let mut out = std::io::BufWriter::with_capacity(64 * 1024, out);
-            // Write while lines keep coming, flush when they pause: full buffers under load, no delay else.
-            while let Ok(line) = waiting.recv() {
-                let mut failed = out.write_all(&line).is_err();
-                while let Ok(line) = waiting.try_recv() {
-                    failed |= out.write_all(&line).is_err();
-                }
-                failed |= out.flush().is_err();
-                if failed {
-                    // Whoever read the log is gone. Requests matter more; their lines are dropped.
-                    return;
-                }
-            }
-        })?;
-        Ok((Self { lines: Some(lines), format, dropped }, Writer { ended }))
+        let (desk, ended) = Desk::new(buffer_lines.max(1), out)?;
+        Ok((Self { desk: Some(desk), format, dropped }, Writer { ended }))
     }
 
     /// Writes nothing.
     pub fn off() -> Self {
-        Self { lines: None, format: Format::Text, dropped: Counter::default() }
+        Self { desk: None, format: Format::Text, dropped: Counter::default() }
     }
 
     /// Whether lines go anywhere; making one can be saved otherwise.
     pub fn is_on(&self) -> bool {
-        self.lines.is_some()
+        self.desk.is_some()
     }
 
     /// Hands a line over without waiting.
     pub fn write(&self, line: &Line<'_>) {
-        let Some(lines) = &self.lines else { return };
-        let mut text = Vec::with_capacity(384);
-        match self.format {
-            Format::Json => line.json(&mut text),
-            Format::Text => line.text(&mut text),
-        }
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = lines.try_send(text) {
+        let Some(desk) = &self.desk else { return };
+        let is_put = desk.put(|text| match self.format {
+            Format::Json => line.json(text),
+            Format::Text => line.text(text),
+        });
+        if !is_put {
             self.dropped.inc();
         }
     }
@@ -128,93 +112,103 @@ impl Writer {
 
 impl Line<'_> {
     fn json(&self, to: &mut Vec<u8>) {
-        let _ = write!(to, r#"{{"time":"{}","request_id":""#, timestamp(self.time));
-        escape(self.request_id, to);
-        if let Some(caller) = self.caller {
-            to.extend_from_slice(br#"","caller":""#);
-            escape(caller, to);
+        to.extend_from_slice(br#"{"time":""#);
+        timestamp(self.time, to);
+        let texts = [
+            ("request_id", Some(self.request_id)),
+            ("caller", self.caller),
+            ("tenant", self.tenant),
+            ("method", Some(self.method.as_str())),
+            ("path", Some(self.path)),
+            ("route", Some(self.route)),
+        ];
+        for (name, text) in texts {
+            if let Some(text) = text {
+                push(to, [r#"",""#, name, r#"":""#]);
+                escape(text, to);
+            }
         }
-        if let Some(tenant) = self.tenant {
-            to.extend_from_slice(br#"","tenant":""#);
-            escape(tenant, to);
-        }
-        let _ = write!(to, r#"","method":"{}","path":""#, self.method);
-        escape(self.path, to);
-        to.extend_from_slice(br#"","route":""#);
-        escape(self.route, to);
-        let _ = write!(
-            to,
-            r#"","status":{},"cache":"{}","bytes":{},"took_us":{}"#,
-            self.status,
-            self.cache.as_str(),
-            self.bytes,
-            self.took.as_micros()
-        );
+        push(to, [r#"","status":"#, itoa::Buffer::new().format(self.status)]);
+        push(to, [r#","cache":""#, self.cache.as_str(), r#"","bytes":"#]);
+        push(to, [itoa::Buffer::new().format(self.bytes), r#","took_us":"#]);
+        push(to, [itoa::Buffer::new().format(self.took.as_micros())]);
         if let Some(upstream) = self.upstream {
-            let _ = write!(to, r#","upstream_us":{}"#, upstream.as_micros());
+            push(to, [r#","upstream_us":"#, itoa::Buffer::new().format(upstream.as_micros())]);
         }
-        if let Some(code) = self.refusal {
-            let _ = write!(to, r#","refusal":"{code}""#);
+        for (name, text) in [("refusal", self.refusal), ("would_refuse", self.would_refuse)] {
+            if let Some(text) = text {
+                push(to, [r#",""#, name, r#"":""#, text, r#"""#]);
+            }
         }
-        if let Some(reason) = self.would_refuse {
-            let _ = write!(to, r#","would_refuse":"{reason}""#);
-        }
-        if self.cut_short {
-            to.extend_from_slice(br#","cut_short":true"#);
-        }
-        to.extend_from_slice(b"}\n");
+        push(to, [if self.cut_short { ",\"cut_short\":true}\n" } else { "}\n" }]);
     }
 
     fn text(&self, to: &mut Vec<u8>) {
-        let _ = write!(to, "{} {} {} ", timestamp(self.time), self.status, self.method);
+        timestamp(self.time, to);
+        push(to, [" ", itoa::Buffer::new().format(self.status), " ", self.method.as_str(), " "]);
         escape(self.path, to);
-        let _ = write!(to, " {} route=", self.cache.as_str());
+        push(to, [" ", self.cache.as_str(), " route="]);
         escape(self.route, to);
-        if let Some(caller) = self.caller {
-            to.extend_from_slice(b" caller=");
-            escape(caller, to);
+        for (name, text) in [(" caller=", self.caller), (" tenant=", self.tenant)] {
+            if let Some(text) = text {
+                push(to, [name]);
+                escape(text, to);
+            }
         }
-        if let Some(tenant) = self.tenant {
-            to.extend_from_slice(b" tenant=");
-            escape(tenant, to);
-        }
-        let _ = write!(to, " bytes={} took={}us", self.bytes, self.took.as_micros());
+        push(to, [" bytes=", itoa::Buffer::new().format(self.bytes)]);
+        push(to, [" took=", itoa::Buffer::new().format(self.took.as_micros()), "us"]);
         if let Some(upstream) = self.upstream {
-            let _ = write!(to, " upstream={}us", upstream.as_micros());
+            push(to, [" upstream=", itoa::Buffer::new().format(upstream.as_micros()), "us"]);
         }
-        if let Some(code) = self.refusal {
-            let _ = write!(to, " refusal={code}");
+        for (name, text) in [(" refusal=", self.refusal), (" would_refuse=", self.would_refuse)] {
+            push(to, text.map(|text| [name, text]).into_iter().flatten());
         }
-        if let Some(reason) = self.would_refuse {
-            let _ = write!(to, " would_refuse={reason}");
-        }
-        if self.cut_short {
-            to.extend_from_slice(b" cut_short");
-        }
-        to.extend_from_slice(b" request_id=");
+        push(to, [if self.cut_short { " cut_short request_id=" } else { " request_id=" }]);
         escape(self.request_id, to);
         to.push(b'\n');
     }
 }
 
-/// RFC 3339 with microseconds, as everywhere in the log.
-fn timestamp(time: SystemTime) -> impl std::fmt::Display {
-    let time = jiff::Timestamp::try_from(time).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    std::fmt::from_fn(move |f| write!(f, "{time:.6}"))
+fn push<'a>(to: &mut Vec<u8>, texts: impl IntoIterator<Item = &'a str>) {
+    texts.into_iter().for_each(|text| to.extend_from_slice(text.as_bytes()));
+}
+
+/// RFC 3339 with microseconds, as everywhere in the log. All but those are the same for a whole second, and are
+/// written once in it.
+fn timestamp(time: SystemTime, to: &mut Vec<u8>) {
+    thread_local! {
+        static SECOND: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+    }
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    SECOND.with_borrow_mut(|(second, written)| {
+        if *second != since.as_secs() || written.is_empty() {
+            *second = since.as_secs();
+            let whole = SystemTime::UNIX_EPOCH + Duration::from_secs(*second);
+            let whole = jiff::Timestamp::try_from(whole).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+            format!("{whole:.0}").trim_end_matches('Z').clone_into(written);
+        }
+        push(to, [written.as_str(), "."]);
+    });
+    // A million more makes six digits of any number of microseconds, after a first one that is left out.
+    let micros = 1_000_000 + since.subsec_micros();
+    push(to, [&itoa::Buffer::new().format(micros)[1..], "Z"]);
 }
 
 /// Makes text safe inside a JSON string, and a text line one line.
 fn escape(text: &str, to: &mut Vec<u8>) {
-    for byte in text.bytes() {
-        match byte {
-            b'"' => to.extend_from_slice(br#"\""#),
-            b'\\' => to.extend_from_slice(br"\\"),
-            0..0x20 | 0x7f => {
+    let is_plain = |byte: &u8| !matches!(byte, b'"' | b'\\' | 0..0x20 | 0x7f);
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| !is_plain(byte)) {
+        to.extend_from_slice(&rest[..at]);
+        match rest[at] {
+            byte @ (b'"' | b'\\') => to.extend_from_slice(&[b'\\', byte]),
+            byte => {
                 let _ = write!(to, r"\u{byte:04x}");
             }
-            _ => to.push(byte),
         }
+        rest = &rest[at + 1..];
     }
+    to.extend_from_slice(rest);
 }
 
 #[cfg(test)]
