@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Compares zoho-sidecar with what people would use in its place, on this machine: tests/bench/run.sh --help
+#
+# It needs Rust and two cores; on Debian and its children it installs nginx, haproxy and varnish where they are
+# missing, as root or with sudo.
+
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+built="$PWD/target/bench"
+
+fail() {
+    echo "run.sh: $*" >&2
+    exit 1
+}
+
+# Installs the peers that are missing. Their services are none of this: they would take ports and cores.
+packages() {
+    local missing=() name root=()
+    for name in nginx haproxy varnish; do
+        [ -x "/usr/sbin/${name/varnish/varnishd}" ] || missing+=("$name")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null || fail "please install (names as in Debian): ${missing[*]}"
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || fail "please install, as root: apt-get install ${missing[*]}"
+        root=(sudo)
+    fi
+    "${root[@]}" apt-get update
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y --no-install-recommends "${missing[@]}"
+    [ ! -d /run/systemd/system ] || "${root[@]}" systemctl disable --now --quiet "${missing[@]}"
+}
+
+bench() {
+    CARGO_TARGET_DIR="$built" cargo "$1" --release --locked --quiet --manifest-path tests/bench/Cargo.toml "${@:2}"
+}
+
+case " $* " in
+*" --help "* | *" -h "*)
+    bench run -- --help
+    exit
+    ;;
+esac
+
+arguments=(--sidecar "$PWD/target/release/zoho-sidecar")
+case " $* " in
+*" --soak "* | *" --stalls "* | *" --scaling "*) ;;
+*) packages ;;
+esac
+case " $* " in
+*" --pingora "*)
+    CARGO_TARGET_DIR="$built" cargo build --release --locked --manifest-path tests/bench/pingora/Cargo.toml
+    arguments+=(--pingora-is "$built/release/zoho-sidecar-bench-pingora")
+    ;;
+esac
+cargo build --release --locked
+bench build
+exec "$built/release/zoho-sidecar-bench" "${arguments[@]}" "$@"

@@ -1,0 +1,44 @@
+//! How long answers take while a peer has about half to do of what a bare server could.
+
+use anyhow::Result;
+
+use super::Bench;
+use crate::load::closed::Closed;
+use crate::load::{Want, open, plain};
+use crate::peers::{Ceiling, Running, Wish};
+use crate::table::Figure;
+
+/// Connections among which the requests are spread: so many that none is lacking.
+const CONNECTIONS: usize = 256;
+
+impl Bench {
+    pub(super) fn latency(&mut self, peer: usize) -> Result<()> {
+        let rate = self.rate()?;
+        let running = Running::start(&*self.peers[peer], &self.origin, &Wish::default())?;
+        plain::ask(running.address, &Want::count())?;
+        let want = Want::count().says(self.peers[peer].hit());
+        let _ = open::run(running.address, CONNECTIONS, &want, rate / 2.0, self.options.span / 4)?;
+        let Some(latencies) = open::run(running.address, CONNECTIONS, &want, rate, self.options.span)? else {
+            eprintln!("  {} cannot keep up with {rate:.0} requests a second", self.peers[peer].name());
+            return Ok(());
+        };
+        for share in [5000, 9900, 9990] {
+            self.sheet.note(peer, Figure::Latency(share), latencies.within(f64::from(share) / 10_000.0));
+        }
+        Ok(())
+    }
+
+    /// The rate for all peers and rounds.
+    fn rate(&mut self) -> Result<f64> {
+        if let Some(rate) = self.rate {
+            return Ok(rate);
+        }
+        let running = Running::start(&Ceiling::Hyper, &self.origin, &Wish::default())?;
+        let mut closed = Closed::open(running.address, self.options.connections)?;
+        let tally = closed.for_as_long_as(self.options.span, &Want::count())?;
+        let half = tally.answers as f64 / tally.took.as_secs_f64() / 2.0;
+        let rate = (half / 1000.0).round() * 1000.0;
+        self.rate = Some(rate);
+        Ok(rate)
+    }
+}
