@@ -13,11 +13,13 @@ fail() {
     exit 1
 }
 
-# Installs the peers that are missing. Their services are none of this: they would take ports and cores.
+# Installs those of the packages whose executable is missing: `packages /usr/sbin/nginx nginx …`. The services that come
+# with some of them are none of this: they would take ports and cores.
 packages() {
-    local missing=() name root=()
-    for name in nginx haproxy varnish; do
-        [ -x "/usr/sbin/${name/varnish/varnishd}" ] || missing+=("$name")
+    local missing=() service root=()
+    while [ $# -gt 0 ]; do
+        [ -x "$1" ] || missing+=("$2")
+        shift 2
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     command -v apt-get >/dev/null || fail "please install (names as in Debian): ${missing[*]}"
@@ -28,7 +30,10 @@ packages() {
     "${root[@]}" apt-get update
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y --no-install-recommends "${missing[@]}"
-    [ ! -d /run/systemd/system ] || "${root[@]}" systemctl disable --now --quiet "${missing[@]}"
+    [ -d /run/systemd/system ] || return 0
+    for service in "${missing[@]}"; do
+        [ "$service" = cmake ] || "${root[@]}" systemctl disable --now --quiet "$service"
+    done
 }
 
 bench() {
@@ -45,10 +50,11 @@ esac
 arguments=(--sidecar "$PWD/target/release/zoho-sidecar")
 case " $* " in
 *" --soak "* | *" --stalls "* | *" --scaling "*) ;;
-*) packages ;;
+*) packages /usr/sbin/nginx nginx /usr/sbin/haproxy haproxy /usr/sbin/varnishd varnish ;;
 esac
 case " $* " in
 *" --pingora "*)
+    packages /usr/bin/cmake cmake
     CARGO_TARGET_DIR="$built" cargo build --release --locked --manifest-path tests/bench/pingora/Cargo.toml
     arguments+=(--pingora-is "$built/release/zoho-sidecar-bench-pingora")
     ;;

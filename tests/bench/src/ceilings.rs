@@ -40,7 +40,9 @@ fn bare_hyper(listener: TcpListener, http2: bool) -> Result<()> {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
             let (head, body) = (head.clone(), body.clone());
-            let service = service_fn(move |_: Request<Incoming>| std::future::ready(constant(&head, &body)));
+            let service = service_fn(move |_: Request<Incoming>| {
+                std::future::ready(Ok::<_, Infallible>(constant(&head, &body)))
+            });
             tokio::spawn(async move {
                 let io = TokioIo::new(stream);
                 // How a connection ends is the business of whoever made it.
@@ -54,10 +56,10 @@ fn bare_hyper(listener: TcpListener, http2: bool) -> Result<()> {
     })
 }
 
-fn constant(head: &HeaderMap, body: &Bytes) -> Result<Response<Full<Bytes>>, Infallible> {
+fn constant(head: &HeaderMap, body: &Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.clone()));
     *response.headers_mut() = head.clone();
-    Ok(response)
+    response
 }
 
 /// Sockets and nothing else: whatever ends like a head is answered with the same bytes.

@@ -1,6 +1,7 @@
 //! The machine: what it is, and which of its cores somebody may use.
 
 use std::process::{Child, Command};
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -10,6 +11,9 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 pub(crate) const PEERS: usize = 0;
 /// The core of the origin and of whoever loads.
 pub(crate) const LOAD: usize = 1;
+
+/// The cores that this process might use when it began.
+static LENT: OnceLock<CpuSet> = OnceLock::new();
 
 /// Open files that ten thousand connections of a peer with a call upstream beside each may take.
 const FILES: u64 = 65_536;
@@ -24,7 +28,14 @@ pub(crate) fn settle() -> Result<()> {
         "this machine lends fewer than two cores (0 and 1 are needed): a peer has one to itself, its origin and its \
          load the other; on a single core they would be measured together"
     );
+    let _ = LENT.set(allowed);
     stay_on(&[LOAD])
+}
+
+/// The cores of a peer with two workers: where there are just two cores, one is also that of the load.
+pub(crate) fn two_cores() -> Vec<usize> {
+    let third = LENT.get().is_some_and(|lent| lent.is_set(LOAD + 1));
+    vec![PEERS, if third { LOAD + 1 } else { LOAD }]
 }
 
 /// Starts a process on these cores; it and all its children stay there.
@@ -48,10 +59,8 @@ pub(crate) fn raise_open_files() {
     let now = getrlimit(Resource::Nofile);
     let higher = now.maximum.map_or(FILES, |maximum| maximum.max(FILES));
     // Only root may raise the maximum; others take what they have.
-    let tries = [
-        Rlimit { current: Some(FILES), maximum: Some(higher) },
-        Rlimit { current: now.maximum, ..now.clone() },
-    ];
+    let tries =
+        [Rlimit { current: Some(FILES), maximum: Some(higher) }, Rlimit { current: now.maximum, ..now }];
     for limit in tries {
         if setrlimit(Resource::Nofile, limit).is_ok() {
             break;

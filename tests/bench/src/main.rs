@@ -1,5 +1,6 @@
 //! Compares zoho-sidecar with what people would use in its place; run.sh is how to call it.
 
+mod alone;
 mod ceilings;
 mod load;
 mod machine;
@@ -37,6 +38,8 @@ fn run(arguments: &[String]) -> Result<()> {
     machine::settle()?;
     match options.job {
         Job::Help | Job::Compare => measures::compare(options),
-        _ => anyhow::bail!("not yet"),
+        Job::Soak(requests) => alone::soak(&options, requests),
+        Job::Stalls => alone::stalls(&options),
+        Job::Scaling => alone::scaling(&options),
     }
 }

@@ -67,7 +67,7 @@ impl Origin {
         let serving = Arc::clone(&origin);
         std::thread::Builder::new().name("origin".into()).spawn(move || {
             let local = tokio::task::LocalSet::new();
-            local.block_on(&runtime, serving.serve(listener))
+            local.block_on(&runtime, serving.serve(listener));
         })?;
         Ok(origin)
     }

@@ -42,7 +42,7 @@ impl Bench {
         let want = want.says(hit);
         let (calls, cpu) = (self.origin.calls.load(Relaxed), running.cpu()?);
         let tally = load.run(&want, self.options.span)?;
-        let (cpu, calls) = (running.cpu()? - cpu, self.origin.calls.load(Relaxed) - calls);
+        let (ran, calls) = (running.ran_since(cpu)?, self.origin.calls.load(Relaxed) - calls);
         let expected = if answers == Answers::Kept { 0 } else { tally.answers };
         ensure!(
             calls == expected,
@@ -50,7 +50,7 @@ impl Bench {
             tally.answers
         );
 
-        let (ran, took) = (cpu.as_secs_f64(), tally.took.as_secs_f64());
+        let took = tally.took.as_secs_f64();
         self.sheet.note(peer, Figure::Cpu(answers, manner), ran * 1e6 / tally.answers as f64);
         self.sheet.note(peer, Figure::Rate(answers, manner), tally.answers as f64 / took);
         self.sheet.note(peer, Figure::Busy(answers, manner), ran / took);

@@ -21,7 +21,7 @@ impl Bench {
         for (way, figure) in [(Way::Down, Figure::Down), (Way::Up, Figure::Up)] {
             let before = running.cpu()?;
             let bytes = bulk::run(running.address, way, MEBIBYTES, AT_ONCE, times)?;
-            let ran = (running.cpu()? - before).as_secs_f64();
+            let ran = running.ran_since(before)?;
             self.sheet.note(peer, figure, ran * f64::from(1 << 30) / bytes as f64);
         }
         Ok(())

@@ -18,6 +18,9 @@ use crate::origin::Origin;
 use crate::peers::{Ceiling, Haproxy, Nginx, Peer, Pingora, Sidecar, Varnish};
 use crate::table::{Answers, Column, Figure, Manner, Sheet, Shown};
 
+/// Takes figures of the peer with this number.
+type Measure = dyn Fn(&mut Bench, usize) -> Result<()>;
+
 /// Everything a measure needs.
 pub(crate) struct Bench {
     options: Options,
@@ -68,7 +71,7 @@ fn chosen(options: &Options) -> Vec<Box<dyn Peer>> {
 
 impl Bench {
     fn round(&mut self, round: usize) -> Result<()> {
-        let measures: [(&str, &dyn Fn(&mut Self, usize) -> Result<()>); 7] = [
+        let measures: [(&str, &Measure); 7] = [
             ("hits", &|bench, peer| bench.answers(peer, Answers::Kept)),
             ("pass", &|bench, peer| bench.answers(peer, Answers::Passed)),
             ("latency", &Self::latency),

@@ -85,7 +85,7 @@ pub(crate) struct Wish {
     pub(crate) log: bool,
     /// HTTP/2, for those that have to be told.
     pub(crate) http2: bool,
-    /// Two workers on both cores instead of one on its own.
+    /// For the sidecar: two workers, on two cores, instead of one.
     pub(crate) two_workers: bool,
     /// For the sidecar: files stay here, its state among them.
     pub(crate) keep: Option<PathBuf>,
@@ -97,6 +97,7 @@ pub(crate) struct Wish {
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
+    /// Where the sidecar's operations ask.
     pub(crate) second: SocketAddr,
     /// From before the process was made to its first answer.
     pub(crate) started_in: Duration,
@@ -125,7 +126,7 @@ impl Running {
         let (connections, origin) = (machine::connections(), origin.address);
         let setup = Setup { directory: &place, port, second_port, connections, origin, wish };
         let mut commands = peer.commands(&setup)?;
-        let cores = if wish.two_workers { &[machine::PEERS, machine::LOAD][..] } else { &[machine::PEERS] };
+        let cores = if wish.two_workers { machine::two_cores() } else { vec![machine::PEERS] };
         let said = place.join("said");
         let begin = Instant::now();
         let mut running =
@@ -133,7 +134,7 @@ impl Running {
         for command in &mut commands {
             let out = if wish.log { File::create(place.join("out.log"))?.into() } else { Stdio::null() };
             command.stdin(Stdio::null()).stdout(out).stderr(File::create(&said)?).process_group(0);
-            running.children.push(machine::spawn_on(cores, command)?);
+            running.children.push(machine::spawn_on(&cores, command)?);
         }
         let want = if peer.can(Skill::Proxy) { Want::record() } else { Want::count() };
         running
@@ -172,6 +173,11 @@ impl Running {
     /// How long its processes have run.
     pub(crate) fn cpu(&self) -> Result<Duration> {
         proc::cpu(&self.roots())
+    }
+
+    /// Seconds that its processes have run since they had run so long.
+    pub(crate) fn ran_since(&self, before: Duration) -> Result<f64> {
+        Ok(self.cpu()?.saturating_sub(before).as_secs_f64())
     }
 
     /// Bytes of memory its processes have in use.
