@@ -12,13 +12,15 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{Scene, crowd};
 use crate::load::closed::Closed;
-use crate::load::open::{self, Latencies};
+use crate::load::open::{self, Latencies, Pace};
 use crate::load::{Want, plain};
 use crate::options::Options;
 use crate::peers::{Running, Wish};
 use crate::table::{Column, Figure, Sheet, Shown, thousands};
 
 const CONNECTIONS: usize = 64;
+/// Long stalls are what is looked for.
+const HOPELESS: Duration = Duration::from_secs(20);
 const RATE: f64 = 10_000.0;
 const PURGED: usize = 100_000;
 /// What the small cache is filled with beforehand.
@@ -45,7 +47,7 @@ const ALL: [(Disturbance, &str); 7] = [
     (Purge, "a purge of 100,000 entries"),
     (Scrapes, "a scrape of the metrics every 100 ms"),
     (Log, "a line of log for each request, into a file"),
-    (Renewal, "a renewal of the token"),
+    (Renewal, "a withdrawn token, and its renewal"),
     (Misses, "500 misses a second, which evict nothing"),
     (Evictions, "500 misses a second, each of which evicts"),
 ];
@@ -80,9 +82,6 @@ pub(crate) fn stalls(options: &Options) -> Result<()> {
 
 fn disturbed(scene: &Scene, options: &Options, disturbance: Disturbance) -> Result<Latencies> {
     let span = options.span.max(Duration::from_secs(2));
-    // Renewed when three quarters of it are over: in the middle of the second span.
-    let life = if disturbance == Renewal { span.as_secs() * 2 } else { 3600 };
-    scene.origin.expires_in.store(life, Relaxed);
     let cache = if disturbance == Evictions { "4MiB" } else { "512MiB" };
     let running = scene.run(cache, &Wish { log: disturbance == Log, ..Wish::default() })?;
     let filled = match disturbance {
@@ -94,14 +93,15 @@ fn disturbed(scene: &Scene, options: &Options, disturbance: Disturbance) -> Resu
     plain::ask(running.address, &Want::count())?;
     let want = Want::count().says(Some("; hit"));
     let rate = options.rate.unwrap_or(RATE);
+    let pace = Pace { to: running.address, connections: CONNECTIONS, rate, hopeless: HOPELESS };
     let load = |span| {
-        let latencies = open::run(running.address, CONNECTIONS, &want, rate, span)?;
+        let latencies = open::run(pace, &want, span)?;
         latencies.with_context(|| format!("it cannot keep up with {rate:.0} requests a second"))
     };
     load(span)?;
     let (mints, over) = (scene.origin.mints.load(Relaxed), AtomicBool::new(false));
     let latencies = thread::scope(|scope| {
-        let disturbing = scope.spawn(|| disturb(&running, disturbance, span, filled, &over));
+        let disturbing = scope.spawn(|| disturb(scene, &running, disturbance, span, filled, &over));
         let latencies = load(span);
         over.store(true, Relaxed);
         disturbing.join().expect("whoever fails says so")?;
@@ -121,6 +121,7 @@ fn fill(to: SocketAddr, entries: usize) -> Result<()> {
 }
 
 fn disturb(
+    scene: &Scene,
     running: &Running,
     what: Disturbance,
     span: Duration,
@@ -128,7 +129,12 @@ fn disturb(
     over: &AtomicBool,
 ) -> Result<()> {
     match what {
-        Nothing | Log | Renewal => Ok(()),
+        Nothing | Log => Ok(()),
+        Renewal => {
+            sleep(span / 2);
+            scene.origin.withdrawn.store(scene.origin.mints.load(Relaxed), Relaxed);
+            plain::ask(running.address, &Want::record()).map(drop)
+        }
         Purge => {
             sleep(span / 2);
             purge(running.second, filled)

@@ -11,9 +11,6 @@ use super::Want;
 use super::poll::Poll;
 use super::wire::Connection;
 
-/// More than this behind the times, and the rate is one that the peer cannot keep.
-const HOPELESS: Duration = Duration::from_secs(2);
-
 /// How long requests took, sorted.
 #[derive(Debug)]
 pub(crate) struct Latencies(Vec<u32>);
@@ -37,14 +34,20 @@ struct Load {
     took: Vec<u32>,
 }
 
-/// Asks at this rate for as long as that; `None` if the peer cannot keep up.
-pub(crate) fn run(
-    to: SocketAddr,
-    connections: usize,
-    want: &Want,
-    rate: f64,
-    span: Duration,
-) -> Result<Option<Latencies>> {
+/// What is due, and to whom.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    pub(crate) to: SocketAddr,
+    pub(crate) connections: usize,
+    /// Requests a second.
+    pub(crate) rate: f64,
+    /// So far behind the times the rate is one that the peer cannot keep.
+    pub(crate) hopeless: Duration,
+}
+
+/// Asks at this pace for as long as that; `None` if the peer cannot keep up.
+pub(crate) fn run(pace: Pace, want: &Want, span: Duration) -> Result<Option<Latencies>> {
+    let Pace { to, connections, rate, hopeless } = pace;
     let poll = Poll::new()?;
     let mut load = Load::open(to, connections, &poll)?;
     let mut scratch = vec![0; 64 << 10];
@@ -58,7 +61,7 @@ pub(crate) fn run(
             due += step;
         }
         load.send(want)?;
-        if load.waiting.front().is_some_and(|oldest| now - *oldest > HOPELESS) {
+        if load.waiting.front().is_some_and(|oldest| now - *oldest > hopeless) {
             return Ok(None);
         }
         if due >= end && load.free.len() == connections {

@@ -1,15 +1,19 @@
 //! How long answers take while a peer has about half to do of what a bare server could.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use super::Bench;
 use crate::load::closed::Closed;
-use crate::load::{Want, open, plain};
+use crate::load::open::{self, Pace};
+use crate::load::{Want, plain};
 use crate::peers::{Ceiling, Running, Wish};
 use crate::table::Figure;
 
 /// Connections among which the requests are spread: so many that none is lacking.
 const CONNECTIONS: usize = 256;
+const HOPELESS: Duration = Duration::from_secs(2);
 
 impl Bench {
     pub(super) fn latency(&mut self, peer: usize) -> Result<()> {
@@ -17,8 +21,9 @@ impl Bench {
         let running = Running::start(&*self.peers[peer], &self.origin, &Wish::default())?;
         plain::ask(running.address, &Want::count())?;
         let want = Want::count().says(self.peers[peer].hit());
-        let _ = open::run(running.address, CONNECTIONS, &want, rate / 2.0, self.options.span / 4)?;
-        let Some(latencies) = open::run(running.address, CONNECTIONS, &want, rate, self.options.span)? else {
+        let pace = Pace { to: running.address, connections: CONNECTIONS, rate, hopeless: HOPELESS };
+        let _ = open::run(Pace { rate: rate / 2.0, ..pace }, &want, self.options.span / 4)?;
+        let Some(latencies) = open::run(pace, &want, self.options.span)? else {
             eprintln!("  {} cannot keep up with {rate:.0} requests a second", self.peers[peer].name());
             return Ok(());
         };
