@@ -74,6 +74,16 @@ pub(crate) fn connections() -> u64 {
     files.min(FILES).saturating_sub(KEPT_BACK) / 2
 }
 
+/// Seconds that a core has been busy since the machine was started, in hundredths.
+pub(crate) fn busy(core: usize) -> f64 {
+    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let name = format!("cpu{core} ");
+    let line = text.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or_default();
+    // user nice system idle iowait irq softirq steal: what another machine took counts as busy.
+    let ticks = line.split_ascii_whitespace().map(|field| field.parse().unwrap_or(0.0)).enumerate();
+    ticks.filter(|(at, _)| !matches!(at, 3 | 4 | 8..)).map(|(_, ticks): (_, f64)| ticks).sum::<f64>() / 100.0
+}
+
 /// Cores, processor and kernel, in a line.
 pub(crate) fn description() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();

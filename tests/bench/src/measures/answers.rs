@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 use super::Bench;
 use crate::load::closed::{Closed, Tally};
 use crate::load::{Want, http2};
+use crate::machine;
 use crate::peers::{Running, Skill, Wish};
 use crate::table::{Answers, Figure, Manner};
 
@@ -40,6 +41,7 @@ impl Bench {
         let mut load = Load::open(&running, manner, self.options.connections)?;
         load.run(&want, WARM_UP)?;
         let want = want.says(hit);
+        let busy = machine::busy(machine::PEERS);
         let (calls, cpu) = (self.origin.calls.load(Relaxed), running.cpu()?);
         let tally = load.run(&want, self.options.span)?;
         let (ran, calls) = (running.ran_since(cpu)?, self.origin.calls.load(Relaxed) - calls);
@@ -54,6 +56,7 @@ impl Bench {
         self.sheet.note(peer, Figure::Cpu(answers, manner), ran * 1e6 / tally.answers as f64);
         self.sheet.note(peer, Figure::Rate(answers, manner), tally.answers as f64 / took);
         self.sheet.note(peer, Figure::Busy(answers, manner), ran / took);
+        self.disturbed.push((machine::busy(machine::PEERS) - busy - ran).max(0.0) / took);
         Ok(())
     }
 }

@@ -18,6 +18,9 @@ use crate::origin::Origin;
 use crate::peers::{Ceiling, Haproxy, Nginx, Peer, Pingora, Sidecar, Varnish};
 use crate::table::{Answers, Column, Figure, Manner, Sheet, Shown};
 
+/// Less than this share of a core is what an idle system needs.
+const BY_OTHERS: f64 = 0.03;
+
 /// Takes figures of the peer with this number.
 type Measure = dyn Fn(&mut Bench, usize) -> Result<()>;
 
@@ -27,6 +30,8 @@ pub(crate) struct Bench {
     origin: Arc<Origin>,
     peers: Vec<Box<dyn Peer>>,
     sheet: Sheet,
+    /// Which share of the peers' core others had, while answers were counted.
+    disturbed: Vec<f64>,
     /// Requests a second at which latency is measured, once it is known.
     rate: Option<f64>,
     /// Where the sidecar keeps its state from one start to the next.
@@ -38,7 +43,8 @@ pub(crate) fn compare(options: Options) -> Result<()> {
     machine::raise_open_files();
     let origin = Origin::start()?;
     let (peers, rate, state) = (chosen(&options), options.rate, tempfile::tempdir()?);
-    let mut bench = Bench { options, origin, peers, sheet: Sheet::default(), rate, state };
+    let mut bench =
+        Bench { options, origin, peers, sheet: Sheet::default(), disturbed: Vec::new(), rate, state };
     let versions: Vec<String> = bench
         .peers
         .iter()
@@ -59,7 +65,7 @@ fn chosen(options: &Options) -> Vec<Box<dyn Peer>> {
             "sidecar",
             [Box::new(Sidecar::this(&options.sidecar)) as Box<dyn Peer>].into_iter().chain(others).collect(),
         ),
-        ("nginx", vec![Box::new(Nginx)]),
+        ("nginx", vec![Box::new(Nginx::Tuned), Box::new(Nginx::Shipped)]),
         ("haproxy", vec![Box::new(Haproxy)]),
         ("varnish", vec![Box::new(Varnish)]),
         ("pingora", options.pingora.iter().map(pingora).collect()),
@@ -101,7 +107,7 @@ impl Bench {
         println!("{}.", versions.join(", "));
         println!(
             "A peer has one worker on one core, the origin and whoever loads it the other; {connections} kept-alive \
-             connections over loopback, without TLS; medians of {rounds} interleaved rounds of {} s. CPU is user and \
+             connections over loopback, without TLS (HTTP/2: as many requests on 4); medians of {rounds} interleaved rounds of {} s. CPU is user and \
              system time of all of a peer's processes.\n",
             span.as_secs()
         );
@@ -113,9 +119,12 @@ impl Bench {
             ("Answers from memory, 1 KiB (≥: the other core was the limit)", &kept),
             ("Passed on, small JSON (≥: the other core was the limit)", &passed),
             (&latency, &LATENCY),
-            ("Memory in use, and for each idle connection that has asked once", &MEMORY),
+            (
+                "Memory in use (RSS of all processes), and for each idle connection that has asked once",
+                &MEMORY,
+            ),
             ("Long bodies, 64 MiB, four at once", &BODIES),
-            ("Start and size", &START),
+            ("Start, with a warm disk and a token that still lives, and size", &START),
             ("500 at once ask for the same that nobody has asked for; the origin takes 80 ms", &STORM),
         ];
         for (title, columns) in tables {
@@ -123,6 +132,14 @@ impl Bench {
             if !table.is_empty() {
                 println!("{table}");
             }
+        }
+        let disturbed = self.disturbed.iter().sum::<f64>() / self.disturbed.len().max(1) as f64;
+        if disturbed > BY_OTHERS {
+            println!(
+                "Others had {:.0} % of the peers' core meanwhile: these figures are worse than they need be, latency above \
+                 all.",
+                disturbed * 100.0
+            );
         }
     }
 }

@@ -1,6 +1,8 @@
 //! How soon a peer serves, and how large its executable is.
 
-use anyhow::{Context as _, Result};
+use std::sync::atomic::Ordering::Relaxed;
+
+use anyhow::{Context as _, Result, ensure};
 
 use super::Bench;
 use crate::peers::{Running, Wish};
@@ -19,10 +21,15 @@ impl Bench {
         std::fs::create_dir_all(&place)?;
         let wish = Wish { keep: Some(place), ..Wish::default() };
         drop(Running::start(&*self.peers[peer], &self.origin, &wish)?);
+        let mints = self.origin.mints.load(Relaxed);
         for _ in 0..TIMES {
             let running = Running::start(&*self.peers[peer], &self.origin, &wish)?;
             self.sheet.note(peer, Figure::Start, running.started_in.as_secs_f64() * 1000.0);
         }
+        ensure!(
+            self.origin.mints.load(Relaxed) == mints,
+            "a token was minted, though the one before still lived"
+        );
         Ok(())
     }
 }

@@ -9,7 +9,6 @@ mod varnish;
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::load::{Want, http2, plain};
@@ -133,7 +132,7 @@ impl Running {
             Self { address, second, started_in: Duration::ZERO, children: Vec::new(), _directory: directory };
         for command in &mut commands {
             let out = if wish.log { File::create(place.join("out.log"))?.into() } else { Stdio::null() };
-            command.stdin(Stdio::null()).stdout(out).stderr(File::create(&said)?).process_group(0);
+            command.stdin(Stdio::null()).stdout(out).stderr(File::create(&said)?);
             running.children.push(machine::spawn_on(&cores, command)?);
         }
         let want = if peer.can(Skill::Proxy) { Want::record() } else { Want::count() };
@@ -189,16 +188,24 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         for child in self.children.iter_mut().rev() {
-            let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-            let Some(group) = group else { continue };
-            let _ = kill_process_group(group, Signal::TERM);
+            // A parent that is told to end takes its children along.
+            signal(child.id(), Signal::TERM);
             let begin = Instant::now();
-            while begin.elapsed() < STOP && matches!(child.try_wait(), Ok(None)) {
+            while matches!(child.try_wait(), Ok(None)) {
+                if begin.elapsed() > STOP {
+                    for process in proc::tree(&[child.id()]) {
+                        signal(process, Signal::KILL);
+                    }
+                }
                 sleep(Duration::from_millis(5));
             }
-            let _ = kill_process_group(group, Signal::KILL);
-            let _ = child.wait();
         }
+    }
+}
+
+fn signal(process: u32, signal: Signal) {
+    if let Some(process) = i32::try_from(process).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(process, signal); // it may be gone
     }
 }
 
