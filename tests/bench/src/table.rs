@@ -10,7 +10,7 @@ pub(crate) enum Figure {
     Cpu(Answers, Manner),
     /// Requests in a second.
     Rate(Answers, Manner),
-    /// The share of its core that a peer used meanwhile.
+    /// The share of its core that was busy meanwhile.
     Busy(Answers, Manner),
     /// Microseconds within which so many of 10,000 had their answer.
     Latency(u16),
@@ -70,7 +70,7 @@ pub(crate) struct Column {
 #[derive(Debug, Default)]
 pub(crate) struct Sheet(BTreeMap<(usize, Figure), Vec<f64>>);
 
-/// A peer that leaves less of its core idle is what sets the rate.
+/// A core that is less idle than the rest is what sets the rate.
 const BUSY: f64 = 0.95;
 
 impl Sheet {

@@ -55,8 +55,9 @@ impl Bench {
         let took = tally.took.as_secs_f64();
         self.sheet.note(peer, Figure::Cpu(answers, manner), ran * 1e6 / tally.answers as f64);
         self.sheet.note(peer, Figure::Rate(answers, manner), tally.answers as f64 / took);
-        self.sheet.note(peer, Figure::Busy(answers, manner), ran / took);
-        self.disturbed.push((machine::busy(machine::PEERS) - busy - ran).max(0.0) / took);
+        let busy = machine::busy(machine::PEERS) - busy;
+        self.sheet.note(peer, Figure::Busy(answers, manner), busy / took);
+        self.disturbed.push((busy - ran).max(0.0) / took);
         Ok(())
     }
 }
