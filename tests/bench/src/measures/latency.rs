@@ -13,6 +13,9 @@ use crate::table::Figure;
 
 /// Connections among which the requests are spread: so many that none is lacking.
 const CONNECTIONS: usize = 256;
+/// Times the bare server is asked how much it can do; the best one counts.
+const TRIES: usize = 3;
+/// So far behind the times a peer cannot keep up.
 const HOPELESS: Duration = Duration::from_secs(2);
 
 impl Bench {
@@ -40,8 +43,12 @@ impl Bench {
         }
         let running = Running::start(&Ceiling::Hyper, &self.origin, &Wish::default())?;
         let mut closed = Closed::open(running.address, self.options.connections)?;
-        let tally = closed.for_as_long_as(self.options.span, &Want::count())?;
-        let half = tally.answers as f64 / tally.took.as_secs_f64() / 2.0;
+        let mut most: f64 = 0.0;
+        for _ in 0..TRIES {
+            let tally = closed.for_as_long_as(self.options.span / 2, &Want::count())?;
+            most = most.max(tally.answers as f64 / tally.took.as_secs_f64());
+        }
+        let half = most / 2.0;
         let rate = (half / 1000.0).round() * 1000.0;
         self.rate = Some(rate);
         Ok(rate)
