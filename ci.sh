@@ -130,6 +130,13 @@ step "fuzzing"
 cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
 tests/fuzz/run.sh
 
+step "bench"
+# That it does not rot; what it measures means nothing on a machine that does something else. A quarter of a minute.
+cargo fmt --check --manifest-path tests/bench/Cargo.toml
+cargo fmt --check --manifest-path tests/bench/pingora/Cargo.toml
+CARGO_TARGET_DIR=target/bench cargo clippy --all-targets --locked --manifest-path tests/bench/Cargo.toml -- -D warnings
+CARGO_TARGET_DIR=target/bench cargo test --quiet --locked --manifest-path tests/bench/Cargo.toml
+
 step "doc tests"
 cargo test --doc --locked
 
@@ -163,7 +170,7 @@ yamllint --strict deploy
 kubernetes-validate --strict --kubernetes-version 1.29 deploy/kubernetes.yaml
 
 step "shell"
-shellcheck ci.sh .ci/run tests/fuzz/run.sh
+shellcheck ci.sh .ci/run tests/bench/run.sh tests/fuzz/run.sh
 
 step "demo"
 cargo run --release --locked -- demo --once
