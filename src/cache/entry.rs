@@ -104,6 +104,18 @@ impl Entry {
         entry
     }
 
+    /// The same, of which nothing is shared with this one.
+    pub(super) fn copied(&self) -> Self {
+        let mut head = copy_if(&self.head, 0, |_| true);
+        compact(&mut head);
+        Self {
+            head,
+            body: Bytes::copy_from_slice(&self.body),
+            expired_by_hand: AtomicBool::new(self.is_expired_by_hand()),
+            ..*self
+        }
+    }
+
     fn keep_by(&self, rule: &Rule) -> Duration {
         match &self.terms {
             None => rule.keep_for(self.status),

@@ -1,6 +1,7 @@
 //! What Zoho said, for as long as a rule lets it be repeated.
 //!
 //! - [`key`]: what makes two requests the same
+//! - `near`: a worker's own copies of what it serves most
 //! - [`origin`]: routes that obey the answer's own headers
 //! - [`rule`]: how a route is cached
 //! - [`freshness`]: the pure decision: fresh, stale or gone
@@ -22,6 +23,7 @@ pub mod epochs;
 pub mod flight;
 pub mod freshness;
 pub mod key;
+mod near;
 pub mod origin;
 pub mod purge;
 pub mod rule;
@@ -33,6 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
 use http::header::HeaderName;
 use moka::sync::Cache as Moka;
 
@@ -42,6 +45,7 @@ use epochs::Epochs;
 use flight::Flights;
 use freshness::Freshness;
 use key::Key;
+use near::Near;
 use rule::Rule;
 use setbacks::Setbacks;
 
@@ -74,7 +78,8 @@ pub enum Lookup {
 
 /// The cache. `V` is what a shared fetch ends with.
 pub struct Cache<V> {
-    entries: Moka<Key, Arc<Entry>>,
+    entries: Moka<Key, Arc<Entry>, RandomState>,
+    near: Near,
     uncacheable: Moka<Key, Instant>,
     setbacks: Setbacks,
     varies: Moka<Key, Arc<[HeaderName]>>,
@@ -99,11 +104,12 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             .max_capacity(settings.max_bytes)
             .weigher(|key: &Key, entry: &Arc<Entry>| entry.weight(key.len()))
             .expire_after(KeepAsLongAsUseful)
-            .build();
+            .build_with_hasher(RandomState::default());
         let uncacheable =
             Moka::builder().max_capacity(UNCACHEABLE_KEYS).time_to_live(settings.uncacheable_for).build();
         Self {
             entries,
+            near: Near::new(),
             uncacheable,
             setbacks: Setbacks::new(),
             varies: Moka::builder().max_capacity(VARYING_KEYS).build(),
@@ -116,7 +122,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
 
     /// Looks a key up. `epoch` is the current one of the rule's groups.
     pub fn lookup(&self, key: &[u8], rule: &Rule, epoch: u64, now: Instant) -> Lookup {
-        let Some(entry) = self.entries.get(key) else { return Lookup::Miss };
+        let Some(entry) = self.near.find(key, || self.entries.get(key)) else { return Lookup::Miss };
         if entry.epoch() != epoch {
             let by = entry.age(now).saturating_sub(rule.fresh_for(entry.status()));
             let may_help = rule.stale_after_write && by < rule.stale_if_error;
@@ -142,7 +148,9 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         }
         // A move between the look above and the insert is harmless: the entry carries the old epoch, and no
         // look-up will take it.
+        let stamp = self.near.stamp_of(key.as_bytes());
         self.entries.insert(key, entry);
+        stamp.move_on();
         true
     }
 

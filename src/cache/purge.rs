@@ -44,6 +44,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
                 Depth::Hard => self.entries.invalidate(key.as_bytes()),
                 Depth::Soft => entry.expire_by_hand(),
             }
+            self.near.stamp_of(key.as_bytes()).move_on();
             count += 1;
         }
         count

@@ -14,9 +14,13 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::outcome::Outcome;
+use super::shards::Shards;
 
 type Labels = Vec<(&'static str, String)>;
 type CounterFamily = Family<Labels, Counter>;
+/// What each request counts. Workers do not wait for each other over it.
+type RequestCounter = Counter<u64, Shards>;
+type RequestFamily = Family<Labels, RequestCounter>;
 type GaugeFamily<N, A> = Family<Labels, Gauge<N, A>>;
 
 /// From a fast answer on the same continent to the longest report.
@@ -25,7 +29,7 @@ const UPSTREAM_BUCKETS: [f64; 11] = [0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
-    requests: CounterFamily,
+    requests: RequestFamily,
     refusals: CounterFamily,
     upstream_seconds: Family<Labels, Histogram>,
     upstream_failures: CounterFamily,
@@ -226,10 +230,10 @@ const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Counts the requests of one route. A series appears when it is first counted.
 pub struct RequestCounters {
-    family: CounterFamily,
+    family: RequestFamily,
     tenant: String,
     route: String,
-    counters: [[OnceLock<Counter>; Outcome::ALL.len()]; CLASSES.len()],
+    counters: [[OnceLock<RequestCounter>; Outcome::ALL.len()]; CLASSES.len()],
 }
 
 impl RequestCounters {
@@ -240,7 +244,7 @@ impl RequestCounters {
         counter.get_or_init(|| self.open(CLASSES[class], outcome)).inc();
     }
 
-    fn open(&self, class: &'static str, outcome: Outcome) -> Counter {
+    fn open(&self, class: &'static str, outcome: Outcome) -> RequestCounter {
         let labels = vec![
             ("tenant", self.tenant.clone()),
             ("route", self.route.clone()),

@@ -3,12 +3,14 @@
 //! - [`metrics`]: every metric, named once, with its unit
 //! - [`outcome`]: the words for what the cache had to do with an answer
 //! - [`request_log`]: the one line per request, written by a thread of its own
+//! - `shards`: counting without workers waiting for each other
 //! - `sheets`: its lines on their way
 //! - here: events (starting, stopping, trouble) as sentences on standard error
 
 pub mod metrics;
 pub mod outcome;
 pub mod request_log;
+mod shards;
 mod sheets;
 
 use std::io::IsTerminal;

@@ -1,12 +1,13 @@
 //! Lines on their way to the log: each worker writes on a sheet of its own, and one thread collects them.
 
-use std::cell::Cell;
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
+
+use super::shards::{SHARDS, own_shard};
 
 /// Where lines are put. When the last of those that were cloned from it is gone, the rest is written.
 #[derive(Clone)]
@@ -15,9 +16,6 @@ pub(super) struct Desk {
     _closes: Arc<Closes>,
 }
 
-/// As many workers write without waiting for each other; a core of its own for each is the most there are as a rule.
-const SHEETS: usize = 16;
-
 /// How long lines are collected before they are written: some fifty writes a second, however many lines there are.
 const COLLECTED_FOR: Duration = Duration::from_millis(20);
 
@@ -25,7 +23,7 @@ const COLLECTED_FOR: Duration = Duration::from_millis(20);
 const USUAL_BYTES: usize = 64 * 1024;
 
 struct Sheets {
-    each: [Mutex<Sheet>; SHEETS],
+    each: [Mutex<Sheet>; SHARDS],
     most_lines: usize,
     /// Whether the collector has been told that there is something.
     is_called: AtomicBool,
@@ -81,7 +79,7 @@ impl Desk {
         if self.sheets.is_over.load(Ordering::Acquire) {
             return false;
         }
-        let mut sheet = self.sheets.each[own_sheet()].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sheet = self.sheets.each[own_shard()].lock().unwrap_or_else(PoisonError::into_inner);
         if sheet.lines >= self.sheets.most_lines {
             return false;
         }
@@ -131,17 +129,4 @@ impl Sheets {
             }
         }
     }
-}
-
-/// Which sheet is this thread's.
-fn own_sheet() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static OWN: Cell<Option<usize>> = const { Cell::new(None) };
-    }
-    OWN.get().unwrap_or_else(|| {
-        let own = NEXT.fetch_add(1, Ordering::Relaxed) % SHEETS;
-        OWN.set(Some(own));
-        own
-    })
 }
