@@ -4,8 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::TRANSFER_ENCODING;
-use http::{Request, Response, StatusCode, Uri};
+use http::{Request, Response, Uri};
 use hyper::rt::{Read, Write};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::Connection;
@@ -84,33 +83,6 @@ impl HttpClient {
 
 impl Transport for HttpClient {
     fn send(&self, request: Request<Body>) -> BoxFuture<Result<Response<Body>, TransportError>> {
-        let pool = self.pool.clone();
-        Box::pin(async move {
-            let response = exchange(&pool, request).await?;
-            check(&response).map_err(|error| TransportError::Broken(error.into()))?;
-            Ok(response)
-        })
+        exchange(&self.pool, request)
     }
-}
-
-/// What cannot be the answer to a request of ours, though it is HTTP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum NoAnswer {
-    /// No request asks for another protocol.
-    #[error("the server changed the protocol unasked")]
-    OtherProtocol,
-    /// No request admits a transfer coding but chunked (RFC 9112 section 7.4). The header belongs to the hop and
-    /// does not go on to callers, so that they would take coded bytes for the content.
-    #[error("the body has a transfer coding that nobody asked for")]
-    OtherCoding,
-}
-
-fn check<B>(response: &Response<B>) -> Result<(), NoAnswer> {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(NoAnswer::OtherProtocol);
-    }
-    let mut codings = response.headers().get_all(TRANSFER_ENCODING).iter();
-    let (first, second) = (codings.next(), codings.next());
-    let is_plain = first.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-    if is_plain && second.is_none() { Ok(()) } else { Err(NoAnswer::OtherCoding) }
 }

@@ -42,7 +42,8 @@ pub(super) enum Protocol {
 pub(super) struct Host {
     pub(super) scheme: Scheme,
     pub(super) authority: Authority,
-    pub(super) host_value: HeaderValue,
+    /// How requests of HTTP/1 call it.
+    pub(super) name: HeaderValue,
     pub(super) protocol: Protocol,
     /// Those of HTTP/1 that carry nothing, with the time since when; the last came last.
     pub(super) resting: Vec<(Line, Instant)>,
@@ -88,7 +89,7 @@ impl Host {
         // The protocol is agreed on in the handshake of TLS; where there is none, it is the old one.
         let protocol = if scheme == Scheme::HTTPS { Protocol::Unknown } else { Protocol::Http1 };
         Some(Self {
-            host_value: HeaderValue::from_str(&name).ok()?,
+            name: HeaderValue::from_str(&name).ok()?,
             scheme,
             authority,
             protocol,
@@ -115,12 +116,20 @@ impl Host {
         uri.scheme() == Some(&self.scheme) && uri.authority().is_some_and(is_same)
     }
 
-    /// The line that rested last, or room on a connection that is shared.
-    pub(super) fn take(&mut self) -> Option<Held> {
+    /// The line that rested last and has not ended meanwhile.
+    pub(super) fn resting(&mut self) -> Option<Line> {
         while let Some((line, _)) = self.resting.pop() {
             if !line.sender.is_closed() {
-                return Some(Held::Line { line, is_kept: true });
+                return Some(line);
             }
+        }
+        None
+    }
+
+    /// The line that rested last, or room on a connection that is shared.
+    pub(super) fn take(&mut self) -> Option<Held> {
+        if let Some(line) = self.resting() {
+            return Some(Held::Line { line, is_kept: true });
         }
         self.shared.retain(|shared| !shared.sender.is_closed());
         let with_room = self.shared.iter().find(|shared| shared.share.enter())?;
@@ -175,10 +184,16 @@ impl Host {
 
     /// Ends what has rested for too long or is too old; when to look again, if anything is left.
     pub(super) fn end_old(&mut self, limits: &Limits, now: Instant) -> Option<Instant> {
-        let expires = |(line, since): &(Line, Instant)| line.link.dies.min(*since + limits.idle_timeout);
-        self.resting.retain(|rested| expires(rested) > now && !rested.0.sender.is_closed());
+        self.resting.retain(|(line, since)| {
+            line.link.dies.min(*since + limits.idle_timeout) > now && !line.sender.is_closed()
+        });
         self.shared.retain(|shared| shared.expires(limits) > now && !shared.sender.is_closed());
-        let lines = self.resting.iter().map(expires);
+        self.expires(limits)
+    }
+
+    /// When the first of its connections will have rested for too long or be too old, as things stand.
+    pub(super) fn expires(&self, limits: &Limits) -> Option<Instant> {
+        let lines = self.resting.iter().map(|(line, since)| line.link.dies.min(*since + limits.idle_timeout));
         lines.chain(self.shared.iter().map(|shared| shared.expires(limits))).min()
     }
 

@@ -26,7 +26,7 @@ pub(super) struct Line {
 pub(super) struct Link {
     scheme: Scheme,
     authority: Authority,
-    host_value: HeaderValue,
+    name: HeaderValue,
     /// When it is too old for another request.
     pub(super) dies: Instant,
     /// Its answer has begun; free again as soon as hyper has seen the end of the exchange.
@@ -35,11 +35,11 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(host: &Host, dies: Instant) -> Self {
-        let Host { scheme, authority, host_value, .. } = host;
+        let Host { scheme, authority, name, .. } = host;
         Self {
             scheme: scheme.clone(),
             authority: authority.clone(),
-            host_value: host_value.clone(),
+            name: name.clone(),
             dies,
             parked: Mutex::default(),
         }
@@ -62,24 +62,27 @@ impl Link {
 }
 
 impl Line {
-    /// Sends a request and waits for the head of its answer. Without either, the connection ends.
-    pub(super) async fn send(
+    /// Sends a request; what comes back waits for the head of its answer. Without either, the connection ends.
+    pub(super) fn send(
         self,
         mut request: Request<Body>,
-        pool: &Arc<Pool>,
+        pool: Arc<Pool>,
         host: usize,
-    ) -> Result<Response<Incoming>, Failed> {
+    ) -> impl Future<Output = Result<Response<Incoming>, Failed>> + Send + use<> {
         let Self { mut sender, link } = self;
         to_origin_form(&mut request);
-        request.headers_mut().entry(HOST).or_insert_with(|| link.host_value.clone());
-        let answer = sender.try_send_request(request).await.map_err(|mut failed| {
-            let unsent = failed.take_message().map(|request| to_absolute_form(request, &link));
-            Failed { error: failed.into_error(), unsent }
-        })?;
-        if let Some(line) = link.park(sender) {
-            pool.give_back(host, line);
+        request.headers_mut().entry(HOST).or_insert_with(|| link.name.clone());
+        let sending = sender.try_send_request(request);
+        async move {
+            let answer = sending.await.map_err(|mut failed| {
+                let unsent = failed.take_message().map(|request| to_absolute_form(request, &link));
+                Failed { error: failed.into_error(), unsent }
+            })?;
+            if let Some(line) = link.park(sender) {
+                pool.give_back(host, line);
+            }
+            Ok(answer)
         }
-        Ok(answer)
     }
 }
 

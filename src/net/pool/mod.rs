@@ -26,15 +26,15 @@ mod tests;
 
 pub(super) use exchange::exchange;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::Duration;
 
 use http::Uri;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::Connection;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
-use tokio::time::{sleep_until, timeout};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{timeout, timeout_at};
 use tower_service::Service;
 
 use super::body::BoxError;
@@ -70,6 +70,9 @@ pub(super) struct Pool {
     connect_timeout: Duration,
     clock: Clock,
     places: Mutex<Places>,
+    /// Wakes the one that ends what is old, which is there from the first connection on.
+    hurry: Arc<Notify>,
+    watched: Once,
 }
 
 /// Why a request got no connection.
@@ -115,7 +118,16 @@ impl Pool {
             connect_timeout: limits.connect_timeout,
             clock: Clock::system(),
             places: Mutex::new(Places::new(limits)),
+            hurry: Arc::default(),
+            watched: Once::new(),
         })
+    }
+
+    /// A line to the origin of `uri` that rests, if nobody waits for one.
+    fn resting(&self, uri: &Uri) -> Option<(usize, Line)> {
+        let mut places = self.lock();
+        let host = places.find(uri)?;
+        Some((host, places.resting(host)?))
     }
 
     /// A connection to the origin of `uri`, to be used at once.
@@ -158,23 +170,26 @@ impl Pool {
     fn with<R>(self: &Arc<Self>, look: impl FnOnce(&mut Places) -> R) -> R {
         let mut places = self.lock();
         let result = look(&mut places);
-        let (to_make, watches) = (std::mem::take(&mut places.to_make), places.starts_to_watch());
+        let (to_make, hurries) = (std::mem::take(&mut places.to_make), places.hurries());
         drop(places);
-        if watches || !to_make.is_empty() {
-            self.start(to_make, watches);
+        if hurries {
+            self.hurry.notify_one();
+        }
+        if !to_make.is_empty() {
+            self.start(to_make);
         }
         result
     }
 
     #[cold]
-    fn start(self: &Arc<Self>, to_make: Vec<usize>, watches: bool) {
+    fn start(self: &Arc<Self>, to_make: Vec<usize>) {
         // A runtime that ends drops connections, and wants no others.
         let Ok(runtime) = Handle::try_current() else { return };
+        self.watched.call_once(|| {
+            runtime.spawn(watch(Arc::downgrade(self), self.hurry.clone(), self.clock.clone()));
+        });
         for host in to_make {
             runtime.spawn(making::make(self.clone(), host, Place { pool: Arc::downgrade(self), host }));
-        }
-        if watches {
-            runtime.spawn(watch(Arc::downgrade(self), self.clock.clone()));
         }
     }
 
@@ -216,15 +231,21 @@ impl Drop for Place {
     }
 }
 
-/// Ends connections that have rested for too long or are too old, and ends itself when nothing is left to look at.
-async fn watch(pool: Weak<Pool>, clock: Clock) {
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.hurry.notify_one();
+    }
+}
+
+/// Ends connections that have rested for too long or are too old, for as long as there is a pool.
+async fn watch(pool: Weak<Pool>, hurry: Arc<Notify>, clock: Clock) {
     loop {
         let Some(pool) = pool.upgrade() else { return };
         let next = pool.with(|places| places.end_old(clock.now()));
         drop(pool);
         match next {
-            Some(next) => sleep_until(next).await,
-            None => return,
+            Some(next) => drop(timeout_at(next, hurry.notified()).await),
+            None => hurry.notified().await,
         }
     }
 }

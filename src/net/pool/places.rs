@@ -20,8 +20,9 @@ pub(super) struct Places {
     open: usize,
     turns: u64,
     ages: u32,
-    is_watched: bool,
-    wants_watch: bool,
+    /// When somebody looks again for what is old, and whether that is too late by now.
+    looked_for: Option<Instant>,
+    hurries: bool,
     /// Hosts to which a connection is to be made now, each as often as it stands here. It has its place already.
     pub(super) to_make: Vec<usize>,
 }
@@ -37,8 +38,8 @@ impl Places {
             open: 0,
             turns: 0,
             ages: 0,
-            is_watched: false,
-            wants_watch: false,
+            looked_for: None,
+            hurries: false,
             to_make: Vec::new(),
         }
     }
@@ -54,6 +55,11 @@ impl Places {
 
     pub(super) fn host(&self, number: usize) -> &Host {
         &self.hosts[number]
+    }
+
+    /// The line that rested last. While somebody waits, none does.
+    pub(super) fn resting(&mut self, number: usize) -> Option<Line> {
+        self.hosts[number].resting()
     }
 
     /// A connection, or a turn to wait for one.
@@ -106,7 +112,7 @@ impl Places {
         let host = &mut self.hosts[number];
         host.shared.push(shared);
         host.serve();
-        self.wants_watch = true;
+        self.look_at(number);
         self.fill(number);
     }
 
@@ -115,8 +121,9 @@ impl Places {
         if let Some(Held::Line { line, .. }) = host.hand(held)
             && host.resting.len() < self.limits.max_idle
         {
+            let expires = line.link.dies.min(now + self.limits.idle_timeout);
             host.resting.push((line, now));
-            self.wants_watch = true;
+            self.look_by(expires);
         }
     }
 
@@ -147,7 +154,7 @@ impl Places {
     /// An exchange on a shared connection has ended.
     pub(super) fn end_stream(&mut self, number: usize, share: &Arc<Share>, now: Instant) {
         self.hosts[number].end_stream(share, &self.limits, now);
-        self.wants_watch = true;
+        self.look_at(number);
     }
 
     /// Shared connections may have ended.
@@ -183,16 +190,35 @@ impl Places {
     pub(super) fn end_old(&mut self, now: Instant) -> Option<Instant> {
         let limits = self.limits;
         let next = self.hosts.iter_mut().filter_map(|host| host.end_old(&limits, now)).min();
-        self.is_watched = next.is_some();
+        self.looked_for = next;
         next
     }
 
-    /// Whether somebody is to begin to call [`Self::end_old`].
-    pub(super) fn starts_to_watch(&mut self) -> bool {
-        let starts = self.wants_watch && !self.is_watched;
-        self.is_watched |= starts;
-        self.wants_watch = false;
-        starts
+    /// Something of this host may be old earlier than it was.
+    fn look_at(&mut self, number: usize) {
+        if let Some(expires) = self.hosts[number].expires(&self.limits) {
+            self.look_by(expires);
+        }
+    }
+
+    fn look_by(&mut self, expires: Instant) {
+        self.hurries |= self.looked_for.is_none_or(|looked_for| expires < looked_for);
+    }
+
+    /// Whether [`Self::end_old`] is to be called earlier than it said.
+    pub(super) fn hurries(&mut self) -> bool {
+        std::mem::take(&mut self.hurries)
+    }
+
+    #[cfg(test)]
+    pub(super) fn open(&self) -> usize {
+        assert_eq!(self.open, self.hosts.iter().map(|host| host.open).sum::<usize>());
+        self.open
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.hosts.iter().map(|host| host.waiting.len()).sum()
     }
 
     /// When a connection that is made now is too old.
