@@ -25,9 +25,14 @@ use crate::net::transport::BoxFuture;
 /// How often HTTP/2 asks a silent server whether it is still there.
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 
-/// How much of an answer is read ahead on a connection of HTTP/1.1, and how long its head may be. hyper would take some
-/// 400 KiB, for each of many answers that nobody may be reading.
-const READ_BUFFER: usize = 64 * 1024;
+/// How much of an answer is read ahead at most on a connection of HTTP/1.1. hyper begins with 8 KiB and doubles as long
+/// as reads fill them, up to some 400 KiB if it may. What is read ahead lies there twice or thrice for each answer that
+/// nobody reads; each read less is CPU saved on long bodies: 64, 256 and 400 KiB cost 0.74, 0.58 and 0.46 of nginx's CPU
+/// per byte, and 270, 730 and 870 KiB per unread answer.
+const READ_BUFFER: usize = 256 * 1024;
+
+/// How long the head of an answer may be.
+const LONGEST_HEAD: usize = 64 * 1024;
 
 /// A connection, ready for requests, and what drives it.
 pub(super) enum Made {
@@ -63,7 +68,7 @@ where
     T: Read + Write + Unpin + Send + 'static,
 {
     let mut builder = http1::Builder::new();
-    builder.max_buf_size(READ_BUFFER);
+    builder.max_buf_size(READ_BUFFER).max_header_size(LONGEST_HEAD);
     let (sender, connection) = builder.handshake(io).await?;
     Ok(Made::Http1(sender, Box::pin(connection)))
 }
