@@ -299,6 +299,8 @@ fn direct() -> Settings {
         connect_timeout: PATIENCE,
         write_timeout: PATIENCE,
         max_connections: 100,
+        max_connections_per_host: 100,
+        max_connection_age: Duration::from_mins(10),
         pool_idle_timeout: PATIENCE,
         pool_max_idle_per_host: 4,
         ca_file: None,

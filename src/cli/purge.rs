@@ -38,6 +38,8 @@ async fn ask(options: &PurgeOptions) -> Result<u64, String> {
         connect_timeout: Duration::from_secs(5),
         write_timeout: Duration::from_secs(5),
         max_connections: 1,
+        max_connections_per_host: 1,
+        max_connection_age: Duration::from_mins(10),
         pool_idle_timeout: Duration::from_secs(1),
         pool_max_idle_per_host: 1,
         ca_file: None,

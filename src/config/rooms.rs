@@ -210,6 +210,8 @@ pub(super) fn upstream(section: Section<'_>) -> Upstream {
             connect_timeout: section.limit("connect_timeout"),
             write_timeout: idle_timeout,
             max_connections: section.number("max_connections", 1, 1_000_000),
+            max_connections_per_host: section.number("max_connections_per_host", 1, 1_000_000),
+            max_connection_age: section.limit("max_connection_age"),
             pool_idle_timeout: section.duration("pool_idle_timeout"),
             pool_max_idle_per_host: section.number("pool_max_idle_per_host", 0, 10_000),
             ca_file,

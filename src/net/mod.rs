@@ -10,8 +10,9 @@
 //! - [`patient`]: peers that do not read what is written to them
 //! - [`paced`]: bodies held to time limits
 //! - [`transport`]: the one seam to the network
-//! - [`client`]: that seam over hyper's pooled client and rustls
-//! - [`connector`]: how a connection is made: egress proxy, deadline
+//! - [`client`]: that seam over kept connections, hyper and rustls
+//! - [`connector`]: the way of a connection to its server: egress proxy or not
+//! - `pool`: connections that are kept and shared out
 //! - [`tls`]: whom we trust
 //! - [`unread`]: answers that their caller does not read
 //! - [`whole`]: bodies of HTTP/2 that come whole or not at all
@@ -27,6 +28,7 @@ pub mod origin;
 pub mod paced;
 pub mod patient;
 pub mod peer;
+mod pool;
 pub mod tls;
 pub mod transport;
 pub mod unread;

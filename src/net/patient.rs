@@ -13,23 +13,30 @@ use tokio::time::{Sleep, sleep};
 /// for more only once there is room, and so never learns that its time is up.
 pub struct Patient<T> {
     io: T,
-    limit: Duration,
-    waiting: Option<Pin<Box<Sleep>>>,
+    patience: Patience,
 }
 
 impl<T> Patient<T> {
     /// Lets each write wait for at most `limit`.
     pub fn new(io: T, limit: Duration) -> Self {
-        Self { io, limit, waiting: None }
+        Self { io, patience: Patience::new(limit) }
     }
+}
 
-    /// What it wraps.
-    pub fn inner(&self) -> &T {
-        &self.io
+/// How long writes may wait, and the wait of the one that does.
+pub struct Patience {
+    limit: Duration,
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    /// Each write may wait for at most `limit`.
+    pub fn new(limit: Duration) -> Self {
+        Self { limit, waiting: None }
     }
 
     /// Notes whether a write got on; a write that flows needs no timer at all.
-    fn watch<R>(&mut self, cx: &mut Context<'_>, wrote: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+    pub fn watch<R>(&mut self, cx: &mut Context<'_>, wrote: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if wrote.is_ready() {
             self.waiting = None;
             return wrote;
@@ -55,7 +62,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
 impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.io).poll_write(cx, bytes);
-        self.watch(cx, wrote)
+        self.patience.watch(cx, wrote)
     }
 
     fn poll_write_vectored(
@@ -64,7 +71,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.io).poll_write_vectored(cx, bytes);
-        self.watch(cx, wrote)
+        self.patience.watch(cx, wrote)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -73,12 +80,12 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
-        self.watch(cx, flushed)
+        self.patience.watch(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = Pin::new(&mut self.io).poll_shutdown(cx);
-        self.watch(cx, shut)
+        self.patience.watch(cx, shut)
     }
 }
 

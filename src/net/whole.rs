@@ -21,12 +21,24 @@ pub struct ClosedEarly;
 /// with `END_STREAM` ends a body, whichever way it goes; half a body that passed for a whole one would be kept,
 /// or executed.
 pub fn whole(version: Version, body: Body) -> Body {
-    if version == Version::HTTP_2 && !body.is_end_stream() { Body::stream(Whole(body)) } else { body }
+    whole_with(version, body, ())
 }
 
-struct Whole(Body);
+/// The same; `guard` is dropped with the body, or at once where nothing of it is to come.
+pub fn whole_with(version: Version, body: Body, guard: impl Unpin + Send + 'static) -> Body {
+    if version == Version::HTTP_2 && !body.is_end_stream() {
+        Body::stream(Whole { body, _guard: guard })
+    } else {
+        body
+    }
+}
 
-impl HttpBody for Whole {
+struct Whole<G> {
+    body: Body,
+    _guard: G,
+}
+
+impl<G: Unpin> HttpBody for Whole<G> {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -34,17 +46,17 @@ impl HttpBody for Whole {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match Pin::new(&mut self.0).poll_frame(cx) {
-            Poll::Ready(None) if !self.0.is_end_stream() => Poll::Ready(Some(Err(ClosedEarly.into()))),
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(None) if !self.body.is_end_stream() => Poll::Ready(Some(Err(ClosedEarly.into()))),
             polled => polled,
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.body.size_hint()
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{
     AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, DATE, ETAG, EXPIRES, HeaderName, HeaderValue,
     LAST_MODIFIED, SET_COOKIE, VARY,
@@ -137,6 +138,15 @@ impl CacheStatus {
         }
     }
 
+    /// The same as a header; what is passed through most needs no text of its own.
+    fn header(self) -> HeaderValue {
+        match self {
+            Self::Passed(WhyPassed::NoRule) => HeaderValue::from_static("zoho-sidecar; fwd=bypass"),
+            Self::Passed(WhyPassed::Method) => HeaderValue::from_static("zoho-sidecar; fwd=method"),
+            _ => visible(&self.to_string()),
+        }
+    }
+
     /// What RFC 9211 has no parameter for.
     fn detail(self) -> Option<Outcome> {
         match self.outcome() {
@@ -177,14 +187,38 @@ pub struct Timing {
 
 impl Timing {
     fn header(&self) -> HeaderValue {
-        let ms = |time: Duration| time.as_secs_f64() * 1000.0;
-        visible(&format!(
-            "queue;dur={:.1}, token;dur={:.1}, upstream;dur={:.1}",
-            ms(self.queue),
-            ms(self.token),
-            ms(self.upstream)
-        ))
+        let mut text = String::with_capacity(64);
+        for (name, time) in [("queue", self.queue), (", token", self.token), (", upstream", self.upstream)] {
+            text.push_str(name);
+            text.push_str(";dur=");
+            push_milliseconds(&mut text, time);
+        }
+        HeaderValue::from_maybe_shared(Bytes::from(text)).expect("words and numbers are a header's value")
     }
+}
+
+/// Milliseconds with one decimal, without the way over floats: every passed-on answer has three of them.
+fn push_milliseconds(text: &mut String, time: Duration) {
+    let tenths = time.as_secs().saturating_mul(10_000) + u64::from((time.subsec_micros() + 50) / 100);
+    let mut rest = tenths / 10;
+    let mut digits = [0; 20]; // of the longest number
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = digit(rest);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    text.push_str(std::str::from_utf8(&digits[at..]).expect("digits are text"));
+    text.push('.');
+    text.push(char::from(digit(tenths)));
+}
+
+/// The last digit of a number.
+fn digit(number: u64) -> u8 {
+    b'0' + u8::try_from(number % 10).expect("less than ten")
 }
 
 /// The answer from an entry; 304 where the caller has the same bytes already.
@@ -324,6 +358,26 @@ mod tests {
         zoho-sidecar; fwd=request; detail=no-store
         zoho-sidecar; fwd=miss; detail=uncacheable
         ");
+    }
+
+    #[test]
+    fn a_header_says_what_the_text_says() {
+        for why in [WhyPassed::NoRule, WhyPassed::Method, WhyPassed::Body] {
+            let status = CacheStatus::Passed(why);
+            assert_eq!(status.header(), status.to_string());
+        }
+    }
+
+    #[test]
+    fn times_are_told_in_milliseconds_to_a_tenth() {
+        let timing = Timing {
+            queue: Duration::ZERO,
+            token: Duration::from_micros(49),
+            upstream: Duration::from_micros(1_234_950),
+        };
+        assert_eq!(timing.header(), "queue;dur=0.0, token;dur=0.0, upstream;dur=1235.0");
+        let longer = Timing { queue: Duration::from_micros(10_050), ..Timing::default() };
+        assert_eq!(longer.header(), "queue;dur=10.1, token;dur=0.0, upstream;dur=0.0");
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl Proxy {
         let body = match (is_head, account.is_open()) {
             (true, _) => Body::stream(Delivery::new(Body::empty(), account)),
             (false, true) => Body::stream(Delivery::new(body, account)),
-            (false, false) => Body::stream(body),
+            (false, false) => body,
         };
         let mut response = Response::new(self.watched(body, call.version));
         *response.status_mut() = head.status;

@@ -141,6 +141,8 @@ impl Making {
             connect_timeout: Duration::from_secs(5),
             write_timeout: Duration::from_secs(60),
             max_connections: 100,
+            max_connections_per_host: 100,
+            max_connection_age: Duration::from_mins(10),
             pool_idle_timeout: Duration::from_secs(25),
             pool_max_idle_per_host: 32,
             ca_file: None,
@@ -161,7 +163,7 @@ impl<S: Fn(usize, Peer) -> BoxFuture<()> + Send + 'static> Script for S {}
 /// Some hosts speak by hand, the others are the emulator.
 struct Partly {
     is_by_hand: fn(&Uri) -> bool,
-    by_hand: HttpClient<Host>,
+    by_hand: HttpClient,
     emulator: Emulator,
 }
 

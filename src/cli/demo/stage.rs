@@ -59,6 +59,8 @@ impl Stage {
             connect_timeout: Duration::from_secs(5),
             write_timeout: Duration::from_secs(30),
             max_connections: 1000,
+            max_connections_per_host: 1000,
+            max_connection_age: Duration::from_mins(10),
             pool_idle_timeout: Duration::from_secs(30),
             pool_max_idle_per_host: 64,
             ca_file: None,

@@ -1,0 +1,212 @@
+//! What there is of one origin.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use http::Uri;
+use http::header::HeaderValue;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use hyper::client::conn::http2;
+use tokio::sync::oneshot;
+
+use super::line::Line;
+use super::stream::Share;
+use super::{Limits, NoConnection};
+use crate::clock::Instant;
+use crate::net::body::Body;
+
+/// What a request gets.
+pub(super) enum Held {
+    /// A line of its own, and whether it was kept before: only then may it have ended unnoticed.
+    Line { line: Line, is_kept: bool },
+    /// Room on a connection of HTTP/2.
+    Stream { sender: http2::SendRequest<Body>, share: Arc<Share> },
+}
+
+/// What one who waits is told.
+pub(super) type Answer = Result<Held, NoConnection>;
+
+/// What is known of the protocol that an origin speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// Nothing: the first connection will tell, and others wait for it.
+    Unknown,
+    /// One exchange at a time: each request needs a connection.
+    Http1,
+    /// Many at a time: one connection will do for all, as a rule.
+    Http2,
+}
+
+/// An origin, and its connections that carry nothing or have room.
+pub(super) struct Host {
+    pub(super) scheme: Scheme,
+    pub(super) authority: Authority,
+    /// How requests of HTTP/1 call it.
+    pub(super) name: HeaderValue,
+    pub(super) protocol: Protocol,
+    /// Those of HTTP/1 that carry nothing, with the time since when; the last came last.
+    pub(super) resting: Vec<(Line, Instant)>,
+    /// Those of HTTP/2.
+    pub(super) shared: Vec<Shared>,
+    /// Who waits, in turn.
+    pub(super) waiting: VecDeque<(u64, oneshot::Sender<Answer>)>,
+    /// How many connections there are, those that are being made included.
+    pub(super) open: usize,
+    /// How many are being made.
+    pub(super) making: usize,
+}
+
+/// A connection of HTTP/2.
+pub(super) struct Shared {
+    pub(super) sender: http2::SendRequest<Body>,
+    pub(super) share: Arc<Share>,
+    /// Since when it carries nothing, if it does.
+    pub(super) since: Instant,
+    pub(super) dies: Instant,
+}
+
+impl Shared {
+    /// When it has rested for too long or is too old, as things stand.
+    fn expires(&self, limits: &Limits) -> Instant {
+        if self.is_unused() { self.dies.min(self.since + limits.idle_timeout) } else { self.dies }
+    }
+
+    fn is_unused(&self) -> bool {
+        self.share.streams.load(Ordering::Relaxed) == 0
+    }
+}
+
+impl Host {
+    pub(super) fn new(uri: &Uri) -> Option<Self> {
+        let (scheme, authority) = (uri.scheme()?.clone(), uri.authority()?.clone());
+        // A server's own port goes without saying (RFC 9110 section 7.2).
+        let is_default = uri.port_u16() == Some(if scheme == Scheme::HTTPS { 443 } else { 80 });
+        let name = match uri.port() {
+            Some(port) if !is_default => format!("{}:{port}", authority.host()),
+            _ => authority.host().to_owned(),
+        };
+        // The protocol is agreed on in the handshake of TLS; where there is none, it is the old one.
+        let protocol = if scheme == Scheme::HTTPS { Protocol::Unknown } else { Protocol::Http1 };
+        Some(Self {
+            name: HeaderValue::from_str(&name).ok()?,
+            scheme,
+            authority,
+            protocol,
+            resting: Vec::new(),
+            shared: Vec::new(),
+            waiting: VecDeque::new(),
+            open: 0,
+            making: 0,
+        })
+    }
+
+    /// Its root.
+    pub(super) fn uri(&self) -> Uri {
+        let mut parts = http::uri::Parts::default();
+        (parts.scheme, parts.authority) = (Some(self.scheme.clone()), Some(self.authority.clone()));
+        parts.path_and_query = Some(PathAndQuery::from_static("/"));
+        Uri::from_parts(parts).expect("scheme, authority and path make a URI")
+    }
+
+    pub(super) fn is(&self, uri: &Uri) -> bool {
+        let is_same = |authority: &Authority| {
+            authority.as_str() == self.authority.as_str() || *authority == self.authority
+        };
+        uri.scheme() == Some(&self.scheme) && uri.authority().is_some_and(is_same)
+    }
+
+    /// The line that rested last and has not ended meanwhile.
+    pub(super) fn resting(&mut self) -> Option<Line> {
+        while let Some((line, _)) = self.resting.pop() {
+            if !line.sender.is_closed() {
+                return Some(line);
+            }
+        }
+        None
+    }
+
+    /// The line that rested last, or room on a connection that is shared.
+    pub(super) fn take(&mut self) -> Option<Held> {
+        if let Some(line) = self.resting() {
+            return Some(Held::Line { line, is_kept: true });
+        }
+        self.shared.retain(|shared| !shared.sender.is_closed());
+        let with_room = self.shared.iter().find(|shared| shared.share.enter())?;
+        Some(Held::Stream { sender: with_room.sender.clone(), share: with_room.share.clone() })
+    }
+
+    /// Gives this to whoever waits the longest; back if nobody does.
+    pub(super) fn hand(&mut self, mut held: Held) -> Option<Held> {
+        while let Some((_, answer)) = self.waiting.pop_front() {
+            match answer.send(Ok(held)) {
+                Err(Ok(refused)) => held = refused,
+                Ok(()) | Err(Err(_)) => return None,
+            }
+        }
+        Some(held)
+    }
+
+    /// Gives room on shared connections to those who wait, as far as there is some.
+    pub(super) fn serve(&mut self) {
+        while !self.waiting.is_empty()
+            && let Some(held) = self.take()
+        {
+            match self.hand(held) {
+                None => {}
+                Some(Held::Stream { share, .. }) => drop(share.streams.fetch_sub(1, Ordering::Relaxed)),
+                Some(Held::Line { .. }) => unreachable!("lines rest only while nobody waits"),
+            }
+        }
+    }
+
+    /// Those who wait for a connection that could not be made are told so: all of them where all waited for that
+    /// one, else who waits the longest, unless one is being made for it all the same.
+    pub(super) fn fail(&mut self, why: &NoConnection) {
+        let count = match self.protocol {
+            Protocol::Http1 => self.waiting.len().saturating_sub(self.making).min(1),
+            Protocol::Unknown | Protocol::Http2 => self.waiting.len(),
+        };
+        for (_, answer) in self.waiting.drain(..count) {
+            // Who has left needs no answer.
+            let _ = answer.send(Err(why.clone()));
+        }
+    }
+
+    /// How many connections those who wait could do with.
+    pub(super) fn missing(&self) -> usize {
+        let wanted = match self.protocol {
+            Protocol::Http1 => self.waiting.len(),
+            Protocol::Unknown | Protocol::Http2 => self.waiting.len().min(1),
+        };
+        wanted.saturating_sub(self.making)
+    }
+
+    /// Ends what has rested for too long or is too old; when to look again, if anything is left.
+    pub(super) fn end_old(&mut self, limits: &Limits, now: Instant) -> Option<Instant> {
+        self.resting.retain(|(line, since)| {
+            line.link.dies.min(*since + limits.idle_timeout) > now && !line.sender.is_closed()
+        });
+        self.shared.retain(|shared| shared.expires(limits) > now && !shared.sender.is_closed());
+        self.expires(limits)
+    }
+
+    /// When the first of its connections will have rested for too long or be too old, as things stand.
+    pub(super) fn expires(&self, limits: &Limits) -> Option<Instant> {
+        let lines = self.resting.iter().map(|(line, since)| line.link.dies.min(*since + limits.idle_timeout));
+        lines.chain(self.shared.iter().map(|shared| shared.expires(limits))).min()
+    }
+
+    /// An exchange on a shared connection has ended.
+    pub(super) fn end_stream(&mut self, share: &Arc<Share>, limits: &Limits, now: Instant) {
+        share.streams.fetch_sub(1, Ordering::Relaxed);
+        if let Some(at) = self.shared.iter().position(|shared| Arc::ptr_eq(&shared.share, share)) {
+            let shared = &mut self.shared[at];
+            shared.since = now;
+            if now >= shared.dies || limits.max_idle == 0 && shared.is_unused() && self.waiting.is_empty() {
+                self.shared.swap_remove(at);
+            }
+        }
+        self.serve();
+    }
+}

@@ -1,0 +1,251 @@
+//! Connections to servers: made when a request needs one, kept, and shared out again.
+//!
+//! - `line`: a connection of HTTP/1, which carries one exchange after another
+//! - `stream`: a connection of HTTP/2, which carries many at once
+//! - `host`: what there is of one origin
+//! - `places`: what there is of all, and who is served next; no input or output
+//! - `making`: how a connection is made
+//! - `exchange`: a request on a connection, and its answer
+//!
+//! A request takes the connection that rested last. If there is none it waits, and gets what comes first: one that
+//! is free again, or the one that is being made. What is made for a request that is gone is kept for the next. One
+//! task drives each connection, and it is that task which gives the connection back; there is none per request.
+//!
+//! No connection is opened ahead of a request: a server that closes what nobody uses would be called again and again
+//! for nothing.
+
+mod exchange;
+mod host;
+mod line;
+mod making;
+mod places;
+mod stream;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use exchange::exchange;
+
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
+use std::time::Duration;
+
+use http::Uri;
+use hyper::rt::{Read, Write};
+use hyper_util::client::legacy::connect::Connection;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{timeout, timeout_at};
+use tower_service::Service;
+
+use super::body::BoxError;
+use super::transport::TransportError;
+use crate::clock::Clock;
+use host::{Answer, Held};
+use line::Line;
+use making::{Connect, connecting};
+use places::Places;
+
+/// Bounds for connections.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// For making one, and for waiting for one.
+    pub(super) connect_timeout: Duration,
+    /// How long a server may leave what is written to it unread.
+    pub(super) write_timeout: Duration,
+    /// How long one may rest.
+    pub(super) idle_timeout: Duration,
+    /// How many of a host may rest at once.
+    pub(super) max_idle: usize,
+    /// How old one may get. It is not broken off then, but carries no further request.
+    pub(super) max_age: Duration,
+    /// How many there may be, those that are being made included.
+    pub(super) most: usize,
+    /// The same of one host.
+    pub(super) most_per_host: usize,
+}
+
+/// The connections of a worker.
+pub(super) struct Pool {
+    connect: Connect,
+    connect_timeout: Duration,
+    clock: Clock,
+    places: Mutex<Places>,
+    /// Wakes the one that ends what is old, which is there from the first connection on.
+    hurry: Arc<Notify>,
+    watched: Once,
+}
+
+/// Why a request got no connection.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum NoConnection {
+    /// None could be made.
+    #[error(transparent)]
+    Failed(Arc<dyn std::error::Error + Send + Sync>),
+    /// None was made in time.
+    #[error("no connection in time")]
+    TooLate,
+    /// There were as many as may be all the time.
+    #[error("no place for a connection")]
+    Crowded,
+}
+
+/// A request's URI names no host.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the URI has no scheme and host")]
+struct NoHost;
+
+impl From<NoConnection> for TransportError {
+    fn from(why: NoConnection) -> Self {
+        match why {
+            NoConnection::Failed(_) => Self::Connect(why.into()),
+            NoConnection::TooLate => Self::ConnectTimeout,
+            NoConnection::Crowded => Self::TooManyConnections,
+        }
+    }
+}
+
+impl Pool {
+    /// None yet; they will be made by `connector`.
+    pub(super) fn new<C>(connector: C, limits: Limits) -> Arc<Self>
+    where
+        C: Service<Uri> + Clone + Send + Sync + 'static,
+        C::Response: Connection + Read + Write + Unpin + Send + 'static,
+        C::Error: Into<BoxError>,
+        C::Future: Send,
+    {
+        Arc::new(Self {
+            connect: connecting(connector, limits.write_timeout),
+            connect_timeout: limits.connect_timeout,
+            clock: Clock::system(),
+            places: Mutex::new(Places::new(limits)),
+            hurry: Arc::default(),
+            watched: Once::new(),
+        })
+    }
+
+    /// A line to the origin of `uri` that rests, if nobody waits for one.
+    fn resting(&self, uri: &Uri) -> Option<(usize, Line)> {
+        let mut places = self.lock();
+        let host = places.find(uri)?;
+        Some((host, places.resting(host)?))
+    }
+
+    /// A connection to the origin of `uri`, to be used at once.
+    async fn take(self: &Arc<Self>, uri: &Uri) -> Result<(usize, Held), NoConnection> {
+        let (host, answer) = self.with(|places| {
+            let host = places.find(uri).ok_or_else(|| NoConnection::Failed(Arc::new(NoHost)))?;
+            Ok((host, places.take(host)))
+        })?;
+        let (turn, answer) = match answer {
+            Ok(held) => return Ok((host, held)),
+            Err(waiting) => waiting,
+        };
+        let mut waiting = Waiting { pool: self, host, turn, answer };
+        match timeout(self.connect_timeout, &mut waiting.answer).await {
+            Ok(answer) => {
+                answer.expect("who waits is answered as long as there is a pool").map(|held| (host, held))
+            }
+            Err(_) => Err(self.lock().why_none(host)),
+        }
+    }
+
+    /// A line is free again.
+    fn give_back(self: &Arc<Self>, host: usize, line: Line) {
+        let now = self.clock.now();
+        self.with(|places| places.give_back(host, line, now));
+    }
+
+    /// Nobody wants what was taken.
+    fn put_back(self: &Arc<Self>, host: usize, held: Held) {
+        match held {
+            Held::Line { line, .. } => self.give_back(host, line),
+            Held::Stream { share, .. } => {
+                let now = self.clock.now();
+                self.with(|places| places.end_stream(host, &share, now));
+            }
+        }
+    }
+
+    /// Looks at the places, and does what follows from it once nobody holds them.
+    fn with<R>(self: &Arc<Self>, look: impl FnOnce(&mut Places) -> R) -> R {
+        let mut places = self.lock();
+        let result = look(&mut places);
+        let (to_make, hurries) = (std::mem::take(&mut places.to_make), places.hurries());
+        drop(places);
+        if hurries {
+            self.hurry.notify_one();
+        }
+        if !to_make.is_empty() {
+            self.start(to_make);
+        }
+        result
+    }
+
+    #[cold]
+    fn start(self: &Arc<Self>, to_make: Vec<usize>) {
+        // A runtime that ends drops connections, and wants no others.
+        let Ok(runtime) = Handle::try_current() else { return };
+        self.watched.call_once(|| {
+            runtime.spawn(watch(Arc::downgrade(self), self.hurry.clone(), self.clock.clone()));
+        });
+        for host in to_make {
+            runtime.spawn(making::make(self.clone(), host, Place { pool: Arc::downgrade(self), host }));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request that waits for a connection.
+struct Waiting<'a> {
+    pool: &'a Arc<Pool>,
+    host: usize,
+    turn: u64,
+    answer: oneshot::Receiver<Answer>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.answer.close();
+        match self.answer.try_recv() {
+            Ok(Ok(held)) => self.pool.put_back(self.host, held),
+            Ok(Err(_)) => {}
+            Err(_) => self.pool.with(|places| places.leave(self.host, self.turn)),
+        }
+    }
+}
+
+/// A place among all connections, free again when this is dropped.
+struct Place {
+    pool: Weak<Pool>,
+    host: usize,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.with(|places| places.vacate(self.host));
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.hurry.notify_one();
+    }
+}
+
+/// Ends connections that have rested for too long or are too old, for as long as there is a pool.
+async fn watch(pool: Weak<Pool>, hurry: Arc<Notify>, clock: Clock) {
+    loop {
+        let Some(pool) = pool.upgrade() else { return };
+        let next = pool.with(|places| places.end_old(clock.now()));
+        drop(pool);
+        match next {
+            Some(next) => drop(timeout_at(next, hurry.notified()).await),
+            None => hurry.notified().await,
+        }
+    }
+}

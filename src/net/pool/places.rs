@@ -1,0 +1,238 @@
+//! What there is of all origins, and who is served next: decisions only.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use tokio::sync::oneshot;
+
+use super::host::{Answer, Held, Host, Protocol, Shared};
+use super::line::Line;
+use super::stream::Share;
+use super::{Limits, NoConnection};
+use crate::clock::Instant;
+
+/// All connections that carry nothing or have room, and all who wait for one.
+pub(super) struct Places {
+    limits: Limits,
+    /// By number, and never fewer: the origins of a configuration, which are few.
+    hosts: Vec<Host>,
+    open: usize,
+    turns: u64,
+    ages: u32,
+    /// When somebody looks again for what is old, and whether that is too late by now.
+    looked_for: Option<Instant>,
+    hurries: bool,
+    /// Hosts to which a connection is to be made now, each as often as it stands here. It has its place already.
+    pub(super) to_make: Vec<usize>,
+}
+
+/// Where a request waits, and for what.
+pub(super) type Turn = (u64, oneshot::Receiver<Answer>);
+
+impl Places {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            hosts: Vec::new(),
+            open: 0,
+            turns: 0,
+            ages: 0,
+            looked_for: None,
+            hurries: false,
+            to_make: Vec::new(),
+        }
+    }
+
+    /// The number of a URI's origin, if it has one.
+    pub(super) fn find(&mut self, uri: &Uri) -> Option<usize> {
+        if let Some(known) = self.hosts.iter().position(|host| host.is(uri)) {
+            return Some(known);
+        }
+        self.hosts.push(Host::new(uri)?);
+        Some(self.hosts.len() - 1)
+    }
+
+    pub(super) fn host(&self, number: usize) -> &Host {
+        &self.hosts[number]
+    }
+
+    /// The line that rested last. While somebody waits, none does.
+    pub(super) fn resting(&mut self, number: usize) -> Option<Line> {
+        self.hosts[number].resting()
+    }
+
+    /// A connection, or a turn to wait for one.
+    pub(super) fn take(&mut self, number: usize) -> Result<Held, Turn> {
+        let host = &mut self.hosts[number];
+        // Who has come before is served before.
+        if host.waiting.is_empty()
+            && let Some(held) = host.take()
+        {
+            return Ok(held);
+        }
+        self.turns += 1;
+        let (answer, waits) = oneshot::channel();
+        host.waiting.push_back((self.turns, answer));
+        self.fill(number);
+        Err((self.turns, waits))
+    }
+
+    /// Somebody waits no longer.
+    pub(super) fn leave(&mut self, number: usize, turn: u64) {
+        let waiting = &mut self.hosts[number].waiting;
+        if let Ok(at) = waiting.binary_search_by_key(&turn, |(turn, _)| *turn) {
+            waiting.remove(at);
+        }
+    }
+
+    /// Why somebody who has waited for so long got none.
+    pub(super) fn why_none(&self, number: usize) -> NoConnection {
+        if self.hosts[number].making > 0 { NoConnection::TooLate } else { NoConnection::Crowded }
+    }
+
+    /// A line is free: for whoever waits, or to rest.
+    pub(super) fn give_back(&mut self, number: usize, line: Line, now: Instant) {
+        if now >= line.link.dies {
+            return;
+        }
+        self.offer(number, Held::Line { line, is_kept: true }, now);
+    }
+
+    /// A line was made.
+    pub(super) fn add_line(&mut self, number: usize, line: Line, now: Instant) {
+        self.made(number, Protocol::Http1);
+        self.offer(number, Held::Line { line, is_kept: false }, now);
+        self.fill(number);
+    }
+
+    /// A connection was made that many can share.
+    pub(super) fn add_shared(&mut self, number: usize, shared: Shared) {
+        self.made(number, Protocol::Http2);
+        let host = &mut self.hosts[number];
+        host.shared.push(shared);
+        host.serve();
+        self.look_at(number);
+        self.fill(number);
+    }
+
+    fn offer(&mut self, number: usize, held: Held, now: Instant) {
+        let host = &mut self.hosts[number];
+        if let Some(Held::Line { line, .. }) = host.hand(held)
+            && host.resting.len() < self.limits.max_idle
+        {
+            let expires = line.link.dies.min(now + self.limits.idle_timeout);
+            host.resting.push((line, now));
+            self.look_by(expires);
+        }
+    }
+
+    fn made(&mut self, number: usize, protocol: Protocol) {
+        let host = &mut self.hosts[number];
+        host.making -= 1;
+        host.protocol = protocol;
+    }
+
+    /// A connection could not be made.
+    pub(super) fn fail(&mut self, number: usize, why: &NoConnection) {
+        let host = &mut self.hosts[number];
+        host.making -= 1;
+        host.fail(why);
+        self.fill(number);
+    }
+
+    /// A connection has ended, or will never be.
+    pub(super) fn vacate(&mut self, number: usize) {
+        self.open -= 1;
+        self.hosts[number].open -= 1;
+        self.fill(number);
+        for other in 0..self.hosts.len() {
+            self.fill(other);
+        }
+    }
+
+    /// An exchange on a shared connection has ended.
+    pub(super) fn end_stream(&mut self, number: usize, share: &Arc<Share>, now: Instant) {
+        self.hosts[number].end_stream(share, &self.limits, now);
+        self.look_at(number);
+    }
+
+    /// Shared connections may have ended.
+    pub(super) fn end_shared(&mut self, number: usize) {
+        self.hosts[number].shared.retain(|shared| !shared.sender.is_closed());
+        self.fill(number);
+    }
+
+    /// Has connections made for those who wait, as far as there is place.
+    fn fill(&mut self, number: usize) {
+        let host = &mut self.hosts[number];
+        let missing = host.missing().min(self.limits.most_per_host.saturating_sub(host.open));
+        let starts = missing.min(self.limits.most.saturating_sub(self.open));
+        host.making += starts;
+        host.open += starts;
+        self.open += starts;
+        self.to_make.extend(std::iter::repeat_n(number, starts));
+        for _ in starts..missing {
+            self.end_longest_rested();
+        }
+    }
+
+    /// Makes place for another host, which there will be once the connection has ended.
+    fn end_longest_rested(&mut self) {
+        let resting = |host: &&mut Host| host.resting.first().map(|(_, since)| *since);
+        let hosts = self.hosts.iter_mut().filter(|host| !host.resting.is_empty());
+        if let Some(host) = hosts.min_by_key(resting) {
+            host.resting.remove(0);
+        }
+    }
+
+    /// Ends what has rested for too long or is too old; when to look again, if anything is left.
+    pub(super) fn end_old(&mut self, now: Instant) -> Option<Instant> {
+        let limits = self.limits;
+        let next = self.hosts.iter_mut().filter_map(|host| host.end_old(&limits, now)).min();
+        self.looked_for = next;
+        next
+    }
+
+    /// Something of this host may be old earlier than it was.
+    fn look_at(&mut self, number: usize) {
+        if let Some(expires) = self.hosts[number].expires(&self.limits) {
+            self.look_by(expires);
+        }
+    }
+
+    fn look_by(&mut self, expires: Instant) {
+        self.hurries |= self.looked_for.is_none_or(|looked_for| expires < looked_for);
+    }
+
+    /// Whether [`Self::end_old`] is to be called earlier than it said.
+    pub(super) fn hurries(&mut self) -> bool {
+        std::mem::take(&mut self.hurries)
+    }
+
+    #[cfg(test)]
+    pub(super) fn open(&self) -> usize {
+        assert_eq!(self.open, self.hosts.iter().map(|host| host.open).sum::<usize>());
+        self.open
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.hosts.iter().map(|host| host.waiting.len()).sum()
+    }
+
+    /// When a connection that is made now is too old.
+    pub(super) fn next_death(&mut self, now: Instant) -> Instant {
+        self.ages = self.ages.wrapping_add(1);
+        now + age(self.limits.max_age, self.ages)
+    }
+}
+
+/// How old the `n`th connection may get: between three quarters of `most` and all of it, and never like its
+/// neighbours, so that connections that were made together do not end together. Multiples of the golden ratio lie
+/// evenly between whole numbers, however many there are.
+fn age(most: Duration, n: u32) -> Duration {
+    const GOLDEN_RATIO: u32 = 0x9E37_79B9; // its fraction, of 2^32
+    let part = f64::from(n.wrapping_mul(GOLDEN_RATIO)) / f64::from(u32::MAX);
+    most.mul_f64(0.75 + part / 4.0)
+}

@@ -1,0 +1,98 @@
+//! A connection of HTTP/2, which carries many exchanges at once.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use hyper::client::conn::http2::{Connection, SendRequest};
+use hyper::rt::{Read, Write};
+use hyper_util::rt::TokioExecutor;
+
+use super::Pool;
+use super::exchange::Failed;
+use crate::net::body::Body;
+use crate::net::whole::whole_with;
+
+/// What is known of a connection.
+pub(super) struct Share {
+    /// How many exchanges are under way.
+    pub(super) streams: AtomicUsize,
+    /// How many the server allows.
+    pub(super) most: AtomicUsize,
+    /// Whether it has carried an answer.
+    pub(super) is_proven: AtomicBool,
+}
+
+impl Share {
+    pub(super) fn new() -> Self {
+        let most = AtomicUsize::new(usize::MAX);
+        Self { streams: AtomicUsize::new(0), most, is_proven: AtomicBool::new(false) }
+    }
+
+    /// Takes room for an exchange, if there is some.
+    pub(super) fn enter(&self) -> bool {
+        let has_room = self.streams.load(Ordering::Relaxed) < self.most.load(Ordering::Relaxed);
+        self.streams.fetch_add(usize::from(has_room), Ordering::Relaxed);
+        has_room
+    }
+}
+
+/// An exchange that is under way.
+struct Counted {
+    share: Arc<Share>,
+    pool: Weak<Pool>,
+    host: usize,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.upgrade() {
+            let now = pool.clock.now();
+            pool.with(|places| places.end_stream(self.host, &self.share, now));
+        }
+    }
+}
+
+/// Sends a request and waits for the head of its answer. If the answer or its body is given up, its stream is reset.
+pub(super) async fn send(
+    mut sender: SendRequest<Body>,
+    share: Arc<Share>,
+    request: Request<Body>,
+    pool: &Arc<Pool>,
+    host: usize,
+) -> Result<Response<Body>, Failed> {
+    let counted = Counted { share, pool: Arc::downgrade(pool), host };
+    let answer = sender.try_send_request(request).await.map_err(|mut failed| {
+        let unsent = failed.take_message();
+        Failed { error: failed.into_error(), unsent }
+    })?;
+    counted.share.is_proven.store(true, Ordering::Relaxed);
+    let version = answer.version();
+    Ok(answer.map(|body| whole_with(version, body.into(), counted)))
+}
+
+/// Drives a connection to its end, and notes how many exchanges the server allows.
+pub(super) struct Driving<T>
+where
+    T: Read + Write + Unpin + Send + 'static,
+{
+    pub(super) connection: Connection<T, Body, TokioExecutor>,
+    pub(super) share: Arc<Share>,
+}
+
+impl<T> Future for Driving<T>
+where
+    T: Read + Write + Unpin + Send + 'static,
+{
+    type Output = hyper::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        let polled = Pin::new(&mut self.connection).poll(cx);
+        // A server that allows none for now has its requests wait on this connection, and not for another one.
+        let most = self.connection.current_max_send_streams().max(1);
+        self.share.most.store(most, Ordering::Relaxed);
+        polled
+    }
+}
