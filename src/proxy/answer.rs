@@ -138,12 +138,14 @@ impl CacheStatus {
         }
     }
 
-    /// The same as a header; what is passed through most needs no text of its own.
+    /// The same as a header; what is said most needs no text of its own.
     fn header(self) -> HeaderValue {
+        let write = || visible(&self.to_string());
         match self {
+            Self::Served(Served::Fresh(left)) => lately::hit(left.as_secs(), write),
             Self::Passed(WhyPassed::NoRule) => HeaderValue::from_static("zoho-sidecar; fwd=bypass"),
             Self::Passed(WhyPassed::Method) => HeaderValue::from_static("zoho-sidecar; fwd=method"),
-            _ => visible(&self.to_string()),
+            _ => write(),
         }
     }
 
@@ -157,14 +159,6 @@ impl CacheStatus {
             | Outcome::Bypass
             | Outcome::Method => None,
             outcome => Some(outcome),
-        }
-    }
-
-    fn header(self) -> HeaderValue {
-        let write = || visible(&self.to_string());
-        match self {
-            Self::Served(Served::Fresh(left)) => lately::hit(left.as_secs(), write),
-            _ => write(),
         }
     }
 

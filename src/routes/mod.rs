@@ -66,6 +66,9 @@ impl Forgets {
 pub struct Routes {
     cached: Vec<Route>,
     tree: Tree,
+    tree_of_writes: Tree,
+    /// Of the paths at which is asked how far a job has got that a write began.
+    tree_of_polls: Tree,
     writes: Vec<Write>,
     groups: Vec<String>,
 }
@@ -77,8 +80,17 @@ impl Routes {
     /// Routes in any order, writes, and the names of the groups that both speak of by number.
     pub fn new(mut routes: Vec<Route>, writes: Vec<Write>, groups: Vec<String>) -> Self {
         routes.sort_by_key(|route| route.template.path.specificity());
-        let tree = Tree::of(routes.iter().map(|route| &route.template));
-        Self { cached: routes, tree, writes, groups }
+        let numbered = routes.iter().map(|route| &route.template).enumerate();
+        let tree = Tree::of(numbered.map(|(number, template)| (number, &template.method, &template.path)));
+        let by_write = || {
+            let numbered = writes.iter().enumerate();
+            numbered
+                .flat_map(|(number, write)| write.templates.iter().map(move |template| (number, template)))
+        };
+        let tree_of_writes = Tree::of(by_write().map(|(number, it)| (number, &it.method, &it.path)));
+        let jobs = by_write().filter(|(number, _)| writes[*number].again_after.is_some());
+        let tree_of_polls = Tree::of(jobs.map(|(number, it)| (number, &Method::GET, &it.path)));
+        Self { cached: routes, tree, tree_of_writes, tree_of_polls, writes, groups }
     }
 
     /// The route of a read. HEAD belongs to GET's route.
@@ -110,21 +122,17 @@ impl Routes {
         // A final slash changes nothing for Zoho's router, and forgetting too much is never wrong.
         let path = path.strip_suffix('/').unwrap_or(path);
         let is_poll = *method == Method::GET;
-        let matches = |write: &&Write| {
-            write.templates.iter().any(|template| {
-                if is_poll {
-                    write.again_after.is_some() && template.path.matches(path)
-                } else {
-                    template.matches(method, path)
-                }
-            })
-        };
-        let forgets = |write: &Write| Forgets {
-            groups: write.forgets.clone(),
-            // The answer to a poll may be that the job has ended: there is nothing to come.
-            again_after: write.again_after.filter(|_| !is_poll),
-        };
-        self.writes.iter().filter(matches).map(forgets).fold(Forgets::default(), Forgets::and)
+        let tree = if is_poll { &self.tree_of_polls } else { &self.tree_of_writes };
+        let mut forgets = Forgets::default();
+        tree.each(method, path, path.as_bytes().contains(&b'%'), &mut |number| {
+            let write = &self.writes[number];
+            forgets = std::mem::take(&mut forgets).and(Forgets {
+                groups: write.forgets.clone(),
+                // The answer to a poll may be that the job has ended: there is nothing to come.
+                again_after: write.again_after.filter(|_| !is_poll),
+            });
+        });
+        forgets
     }
 
     /// What a write that could be anything makes untrue.

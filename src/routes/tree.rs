@@ -1,9 +1,11 @@
 //! Templates as a tree of segments, so that finding one does not cost more the more there are.
 
+use std::borrow::Cow;
+
 use http::Method;
 
 use super::RouteNumber;
-use super::template::{Segment, Template};
+use super::template::{PathTemplate, Segment};
 use crate::zoho::path::{decoded, is_version};
 
 /// What may follow a path that has been matched so far. The most specific is tried first, as the order of
@@ -20,12 +22,14 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// A tree of these templates by their numbers; the first of several alike wins.
-    pub(super) fn of<'a>(templates: impl Iterator<Item = &'a Template>) -> Self {
+    /// A tree of templates with their numbers; the first of several alike wins.
+    pub(super) fn of<'a>(
+        templates: impl Iterator<Item = (RouteNumber, &'a Method, &'a PathTemplate)>,
+    ) -> Self {
         let mut tree = Self::default();
-        for (number, template) in templates.enumerate() {
-            let leaf = (template.method.clone(), number);
-            let below = template.path.segments().iter();
+        for (number, method, path) in templates {
+            let leaf = (method.clone(), number);
+            let below = path.segments().iter();
             let mut node = &mut tree;
             let mut takes_rest = false;
             for segment in below {
@@ -50,43 +54,75 @@ impl Tree {
         &mut self.literals[place].1
     }
 
+    /// Shows the numbers of all templates that match, in no particular order. What is asked of it is as [`Self::find`] has
+    /// it.
+    pub(super) fn each(
+        &self,
+        method: &Method,
+        path: &str,
+        is_encoded: bool,
+        show: &mut impl FnMut(RouteNumber),
+    ) {
+        let mut among = |leaves: &[(Method, RouteNumber)]| {
+            leaves.iter().filter(|(its, _)| its == method).for_each(|(_, number)| show(*number));
+        };
+        let Some((segment, after)) = first_segment(path, is_encoded) else {
+            if path.is_empty() {
+                among(&self.here);
+            }
+            return;
+        };
+        among(&self.rest);
+        for next in self.nexts(&segment).into_iter().flatten() {
+            next.each(method, after, is_encoded, show);
+        }
+    }
+
     /// The number of the most specific template that matches. `path` is what follows the segments so far, with its
     /// slash; `is_encoded` says whether octets in it may be percent-encoded.
     pub(super) fn find(&self, method: &Method, path: &str, is_encoded: bool) -> Option<RouteNumber> {
         let among = |leaves: &[(Method, RouteNumber)]| {
             leaves.iter().find(|(its, _)| its == method).map(|(_, number)| *number)
         };
-        let Some(below) = path.strip_prefix('/') else {
+        let Some((segment, after)) = first_segment(path, is_encoded) else {
             return if path.is_empty() { among(&self.here) } else { None };
         };
-        let end = below.bytes().position(|byte| byte == b'/').unwrap_or(below.len());
-        let (segment, after) = below.split_at(end);
-        let plain;
-        let segment = if is_encoded {
-            plain = decoded(segment);
-            &*plain
-        } else {
-            segment
-        };
-        let literal = || self.literals.iter().find(|(text, _)| **text == *segment).map(|(_, tree)| tree);
-        let version = || self.version.as_deref().filter(|_| is_version(segment));
-        let any = || self.any.as_deref().filter(|_| !segment.is_empty());
         let next = |tree: &Self| tree.find(method, after, is_encoded);
-        literal()
-            .and_then(next)
-            .or_else(|| version().and_then(next))
-            .or_else(|| any().and_then(next))
-            .or_else(|| among(&self.rest))
+        self.nexts(&segment).into_iter().flatten().find_map(next).or_else(|| among(&self.rest))
     }
+
+    /// What a segment leads to, the most specific first.
+    fn nexts(&self, segment: &str) -> [Option<&Self>; 3] {
+        [
+            self.literals.iter().find(|(text, _)| **text == *segment).map(|(_, tree)| tree),
+            self.version.as_deref().filter(|_| is_version(segment)),
+            self.any.as_deref().filter(|_| !segment.is_empty()),
+        ]
+    }
+}
+
+/// The first segment of a path as what it stands for, and the rest with its slash.
+fn first_segment(path: &str, is_encoded: bool) -> Option<(Cow<'_, str>, &str)> {
+    let below = path.strip_prefix('/')?;
+    let end = below.bytes().position(|byte| byte == b'/').unwrap_or(below.len());
+    let (segment, after) = below.split_at(end);
+    Some((if is_encoded { decoded(segment) } else { Cow::Borrowed(segment) }, after))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cache::rule::Rule;
-    use crate::routes::{Route, Routes};
+    use crate::routes::template::Template;
+    use crate::routes::{Route, Routes, Write};
     use proptest::prelude::*;
     use std::time::Duration;
+
+    /// A write of a group of its own, that begins a job if its number is even.
+    fn write((number, template): (usize, &Template)) -> Write {
+        let again_after = number.is_multiple_of(2).then_some(Duration::from_secs(1));
+        Write { name: String::new(), templates: vec![template.clone()], forgets: vec![number], again_after }
+    }
 
     fn route(template: &Template) -> Route {
         let rule = Rule::lasting(Duration::from_secs(1));
@@ -101,10 +137,19 @@ mod tests {
             method in prop_oneof![Just(Method::GET), Just(Method::POST), Just(Method::HEAD)],
         ) {
             let templates: Vec<Template> = templates.iter().filter_map(|text| text.parse().ok()).collect();
-            let routes = Routes::new(templates.iter().map(route).collect(), Vec::new(), Vec::new());
+            let writes = templates.iter().enumerate().map(write).collect();
+            let routes = Routes::new(templates.iter().map(route).collect(), writes, Vec::new());
             let asked = if method == Method::HEAD { &Method::GET } else { &method };
             let one_by_one = routes.all().iter().position(|route| route.template.matches(asked, &path));
             prop_assert_eq!(routes.route_of(&method, &path), one_by_one, "{} {}", method, path);
+
+            let path = path.strip_suffix('/').unwrap_or(&path);
+            let forgotten: Vec<usize> = templates.iter().enumerate().filter(|(number, template)| match method {
+                Method::HEAD => false,
+                Method::GET => number.is_multiple_of(2) && template.path.matches(path),
+                _ => template.matches(&method, path),
+            }).map(|(number, _)| number).collect();
+            prop_assert_eq!(routes.forgotten_by(&method, path).groups, forgotten, "{} {}", method, path);
         }
     }
 }
