@@ -143,13 +143,13 @@ mod tests {
             let one_by_one = routes.all().iter().position(|route| route.template.matches(asked, &path));
             prop_assert_eq!(routes.route_of(&method, &path), one_by_one, "{} {}", method, path);
 
-            let path = path.strip_suffix('/').unwrap_or(&path);
+            let bare = path.strip_suffix('/').unwrap_or(&path);
             let forgotten: Vec<usize> = templates.iter().enumerate().filter(|(number, template)| match method {
                 Method::HEAD => false,
-                Method::GET => number.is_multiple_of(2) && template.path.matches(path),
-                _ => template.matches(&method, path),
+                Method::GET => number.is_multiple_of(2) && template.path.matches(bare),
+                _ => template.matches(&method, bare),
             }).map(|(number, _)| number).collect();
-            prop_assert_eq!(routes.forgotten_by(&method, path).groups, forgotten, "{} {}", method, path);
+            prop_assert_eq!(routes.forgotten_by(&method, &path).groups, forgotten, "{} {}", method, path);
         }
     }
 }
