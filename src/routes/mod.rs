@@ -1,10 +1,12 @@
 //! What a request is to the cache: a read that a rule covers, a write that makes entries untrue, or neither.
 //!
+//! - `known`: what a worker has lately found
 //! - [`template`]: method and path patterns
-//! - [`tree`]: many of them, looked through at once
+//! - `tree`: many of them, looked through at once
 //!
 //! Order in configuration never matters: the most specific template wins.
 
+mod known;
 pub mod template;
 mod tree;
 
@@ -13,6 +15,7 @@ use std::time::Duration;
 use http::Method;
 
 use crate::cache::rule::Rule;
+use known::Known;
 use template::{PathTemplate, Template};
 use tree::Tree;
 
@@ -66,6 +69,7 @@ impl Forgets {
 pub struct Routes {
     cached: Vec<Route>,
     tree: Tree,
+    known: Known,
     tree_of_writes: Tree,
     /// Of the paths at which is asked how far a job has got that a write began.
     tree_of_polls: Tree,
@@ -90,13 +94,17 @@ impl Routes {
         let tree_of_writes = Tree::of(by_write().map(|(number, it)| (number, &it.method, &it.path)));
         let jobs = by_write().filter(|(number, _)| writes[*number].again_after.is_some());
         let tree_of_polls = Tree::of(jobs.map(|(number, it)| (number, &Method::GET, &it.path)));
-        Self { cached: routes, tree, tree_of_writes, tree_of_polls, writes, groups }
+        Self { cached: routes, tree, known: Known::default(), tree_of_writes, tree_of_polls, writes, groups }
     }
 
     /// The route of a read. HEAD belongs to GET's route.
     pub fn route_of(&self, method: &Method, path: &str) -> Option<RouteNumber> {
-        let method = if method == Method::HEAD { &Method::GET } else { method };
-        self.tree.find(method, path, path.as_bytes().contains(&b'%'))
+        let find = |method| self.tree.find(method, path, path.as_bytes().contains(&b'%'));
+        if matches!(*method, Method::GET | Method::HEAD) {
+            self.known.route_of(path, || find(&Method::GET))
+        } else {
+            find(method)
+        }
     }
 
     /// A route by its number.
