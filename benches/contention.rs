@@ -1,18 +1,17 @@
 //! What cores take from each other: the parts of a hit that all workers do to the same memory, on one thread and on
 //! more.
 //!
-//! `tests/bench/run.sh --contention` (or `cargo bench --bench contention`) prints nanoseconds of a processor for each
-//! operation, and how often those of one thread that is. Where nothing is shared the ratio is 1; the rulers say what
-//! it is at best and at worst. It means something on a machine that does nothing else, and whose processors are cores:
-//! two threads of one core share its cache, and pay little. More threads than cores take turns: that is no contention,
-//! and their column is there to show it.
+//! `tests/bench/run.sh --contention` (or `cargo bench --bench contention`) prints nanoseconds of an operation, and how
+//! many times those of one thread that is. Where nothing is shared the ratio is 1; the rulers say what it is at best
+//! and at worst. It says most on a machine with many cores that does nothing else: two threads of one core share its
+//! cache, and pay little. More threads than cores are not measured: they take turns, which is no contention.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark speaks to people")]
 #![allow(clippy::cast_precision_loss, reason = "figures of three digits")]
 
 use std::hint::black_box;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Barrier};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -24,56 +23,46 @@ use zoho_sidecar::clock::{Clock, Instant};
 use zoho_sidecar::telemetry::metrics::{Metrics, RequestCounters};
 use zoho_sidecar::telemetry::outcome::Outcome;
 
-/// How long one measurement takes.
-const SPAN: Duration = Duration::from_millis(200);
 /// Rounds, in which all operations and numbers of threads take turns.
-const ROUNDS: usize = 7;
-/// Operations between two looks at whether it is over.
-const AT_ONCE: u64 = 256;
+const ROUNDS: usize = 5;
+/// Runs in each, of as many operations as take some 50 µs: long beside a meeting of threads, short beside the time
+/// that a processor stays with one.
+const RUNS: usize = 1000;
+const LIGHT: u64 = 20_000;
+const HEAVY: u64 = 200;
 const KEYS: usize = 1024;
 
-/// What is done: by thread and number of the operation.
-type Operation<'a> = (&'static str, Box<dyn Fn(usize, u64) + Sync + 'a>);
+/// What is done, and how often in a run: by thread and number of the operation.
+type Operation<'a> = (&'static str, u64, Box<dyn Fn(usize, u64) + Sync + 'a>);
 
 fn main() {
     let cores = std::thread::available_parallelism().unwrap().get();
     let threads: Vec<usize> =
         std::iter::successors(Some(1), |threads| Some(threads * 2)).take_while(|n| *n < cores).collect();
-    let threads: Vec<usize> = threads.into_iter().chain([cores, cores * 2]).collect();
+    let threads: Vec<usize> = threads.into_iter().chain([cores]).collect();
     let shared = Shared::new();
     let operations = operations(&shared);
 
-    let mut shares = Vec::new();
     let mut figures = vec![vec![Vec::new(); threads.len()]; operations.len()];
     for _ in 0..ROUNDS {
-        for ((_, operation), rows) in operations.iter().zip(&mut figures) {
+        for ((_, at_once, operation), rows) in operations.iter().zip(&mut figures) {
             for (many, figures) in threads.iter().zip(rows) {
-                let (figure, share) = measure(*many, cores, operation);
-                figures.push(figure);
-                shares.push(share);
+                figures.extend(nanoseconds(*many, *at_once, operation));
             }
         }
     }
-    let title = |many: &usize| match many {
-        many if *many > cores => format!(" {many} threads, taking turns |"),
-        many => format!(" {many} |"),
-    };
-    println!(
-        "Nanoseconds of a processor for each operation, and how many times those of one thread; {cores} cores.\n"
-    );
-    println!("| by threads |{}", threads.iter().map(title).collect::<String>());
+    let fewest = figures.iter().flatten().map(Vec::len).min().unwrap_or_default();
+    println!("Nanoseconds of an operation, and how many times those of one thread; {cores} cores.\n");
+    let titles: Vec<String> = threads.iter().map(usize::to_string).collect();
+    println!("| by threads | {} |", titles.join(" | "));
     println!("|---|{}", "---:|".repeat(threads.len()));
     let medians = figures.into_iter().map(|rows| rows.into_iter().map(median).collect::<Vec<_>>());
-    for ((name, _), medians) in operations.iter().zip(medians) {
+    for ((name, ..), medians) in operations.iter().zip(medians) {
         let cell = |figure: &f64| format!(" {figure:.1} ({:.2}) |", figure / medians[0]);
         println!("| {name} |{}", medians.iter().map(cell).collect::<String>());
     }
-    let share = median(shares);
-    println!("\nMedians of {ROUNDS} rounds of {SPAN:?}.");
-    println!(
-        "The threads had {:.0} % of the processors; with less than all, they met less often than they would.",
-        share * 100.0
-    );
+    println!("\nMedians of {ROUNDS} rounds of {RUNS} runs, of which at least {fewest} were undisturbed.");
+    println!("More threads than cores would take turns, which is no contention.");
 }
 
 /// What all threads use.
@@ -137,22 +126,29 @@ fn operations(shared: &Shared) -> Vec<Operation<'_>> {
     vec![
         (
             "ruler: a counter of the thread's own",
+            LIGHT,
             Box::new(|thread, _| {
                 shared.own[thread].0.fetch_add(1, Relaxed);
             }),
         ),
         (
             "ruler: one counter for all",
+            LIGHT,
             Box::new(|_, _| {
                 shared.worst.fetch_add(1, Relaxed);
             }),
         ),
-        ("look-up, one key", Box::new(|_, _| drop(black_box(shared.look_up(0))))),
-        ("look-up, 1,024 keys", Box::new(move |thread, n| drop(black_box(shared.look_up(other(thread, n)))))),
-        ("copy of an entry's head", Box::new(|_, _| drop(black_box(shared.entry.head().clone())))),
-        ("count of a request", Box::new(|_, _| shared.count())),
+        ("look-up, one key", HEAVY, Box::new(|_, _| drop(black_box(shared.look_up(0))))),
+        (
+            "look-up, 1,024 keys",
+            HEAVY,
+            Box::new(move |thread, n| drop(black_box(shared.look_up(other(thread, n))))),
+        ),
+        ("copy of an entry's head", HEAVY, Box::new(|_, _| drop(black_box(shared.entry.head().clone())))),
+        ("count of a request", LIGHT, Box::new(|_, _| shared.count())),
         (
             "all of these as a hit does, one key",
+            HEAVY,
             Box::new(move |_, _| {
                 answer(&shared.look_up(0));
                 shared.count();
@@ -160,6 +156,7 @@ fn operations(shared: &Shared) -> Vec<Operation<'_>> {
         ),
         (
             "all of these as a hit does, 1,024 keys",
+            HEAVY,
             Box::new(move |thread, n| {
                 answer(&shared.look_up(other(thread, n)));
                 shared.count();
@@ -168,43 +165,44 @@ fn operations(shared: &Shared) -> Vec<Operation<'_>> {
     ]
 }
 
-/// What an operation takes of a processor's time while so many threads do it, and what share they had of the
-/// processors that they could have had.
-fn measure(threads: usize, cores: usize, operation: &(dyn Fn(usize, u64) + Sync)) -> (f64, f64) {
-    let (start, over) = (Barrier::new(threads + 1), AtomicBool::new(false));
+/// Nanoseconds of an operation while so many threads do it, for each run that they did at once.
+///
+/// They wait for each other before each short run. Where one was kept from its processor in between, which happens
+/// when the machine does something else, the run is left out.
+fn nanoseconds(threads: usize, at_once: u64, operation: &(dyn Fn(usize, u64) + Sync)) -> Vec<f64> {
+    let (clock, arrived) = (Clock::system(), AtomicUsize::new(0));
     let work = |thread: usize| {
-        start.wait();
-        let (before, mut done) = (on_a_processor(), 0);
-        while !over.load(Relaxed) {
-            for n in done..done + AT_ONCE {
-                operation(thread, n);
+        let one = |run: usize| {
+            arrived.fetch_add(1, Relaxed);
+            while arrived.load(Relaxed) < threads * (run + 1) {
+                std::hint::spin_loop();
             }
-            done += AT_ONCE;
-        }
-        (on_a_processor() - before, done)
+            let start = clock.now();
+            (0..at_once).for_each(|n| operation(thread, n));
+            (start, clock.now().saturating_duration_since(start))
+        };
+        (0..RUNS).map(one).collect::<Vec<_>>()
     };
     let work = &work;
-    std::thread::scope(|scope| {
+    let all: Vec<Vec<_>> = std::thread::scope(|scope| {
         let working: Vec<_> = (0..threads).map(|thread| scope.spawn(move || work(thread))).collect();
-        start.wait();
-        std::thread::sleep(SPAN);
-        over.store(true, Relaxed);
-        let all = working.into_iter().map(|thread| thread.join().unwrap());
-        let (time, done) = all.fold((0, 0), |(time, done), (took, did)| (time + took, done + did));
-        let most = SPAN.as_nanos() as f64 * threads.min(cores) as f64;
-        (time as f64 / done as f64, time as f64 / most)
-    })
+        working.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let run = |run: usize| {
+        let of_each = all.iter().map(|runs| runs[run]);
+        let (starts, took): (Vec<Instant>, Vec<Duration>) = of_each.unzip();
+        let apart = starts.iter().max()?.saturating_duration_since(*starts.iter().min()?);
+        let (shortest, longest) = (took.iter().min()?, took.iter().max()?);
+        let at_the_same_time = apart * 10 < *shortest && *longest < *shortest * 2;
+        at_the_same_time.then(|| longest.as_nanos() as f64 / at_once as f64)
+    };
+    (0..RUNS).filter_map(run).collect()
 }
 
-/// For how many nanoseconds this thread has run so far. What others use of the machine is not in it.
-fn on_a_processor() -> u64 {
-    let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    statistics.split(' ').next().unwrap().parse().unwrap()
-}
-
+/// Not a number where there is none.
 fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn zohos_headers() -> HeaderMap {
