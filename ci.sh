@@ -107,7 +107,9 @@ packages \
     "command -v node" nodejs \
     "command -v npm" npm \
     "command -v shellcheck" shellcheck \
-    "command -v systemd-analyze" systemd
+    "command -v systemd-analyze" systemd \
+    "command -v valgrind" valgrind \
+    "command -v objdump" binutils
 # Any nextest will do that is new enough for .config/nextest.toml.
 cargo nextest show-config version >/dev/null 2>&1 || cargo_tool cargo-nextest "$nextest"
 cargo_tool cargo-machete "$machete"
@@ -122,7 +124,15 @@ step "clippy"
 cargo clippy --all-targets --locked -- -D warnings
 
 step "tests"
-cargo nextest run --locked --no-fail-fast --ignore-default-filter 2>&1 | tee "$work/nextest.txt"
+cargo nextest run --locked --no-fail-fast --ignore-default-filter -E 'not binary(instructions)' 2>&1 |
+    tee "$work/nextest.txt"
+
+step "release"
+cargo build --release --locked
+
+step "instructions"
+# What is dearer than the table says fails; what is cheaper, or cannot be compared, is told.
+cargo nextest run --locked --ignore-default-filter --test instructions --success-output immediate
 
 step "fuzzing"
 # The properties are part of tests/corpus.rs, and clippy saw them there. The few lines around them are not worth

@@ -28,6 +28,7 @@ In place of the comparison, and about the sidecar alone:
   --soak [N]        N requests of all kinds (10000000), and what becomes of its memory
   --stalls          the slowest answers while something else goes on: a purge, a scrape, a log, renewals, evictions
   --scaling         one worker beside two
+  --contention      what threads take from each other in look-ups, copies and counts; alone, without other options
 
 Lists are separated by commas. What is slower than it was is found by instruction counts sooner than by this.
 ";
