@@ -118,7 +118,10 @@ impl App {
             self.tokens.clone(),
             self.metrics.clone(),
             move || shared.cache_size(),
-            Box::new(move |purge, group| purged.purge(purge, group)),
+            Box::new(move |purge, group| {
+                let purged = purged.clone();
+                Box::pin(async move { purged.purge(&purge, group).await })
+            }),
             listeners,
             self.clock.clone(),
         )
