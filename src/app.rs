@@ -89,6 +89,12 @@ impl App {
         async move { rules.callers.tokens().keep_fresh(pause).await }
     }
 
+    /// Frees what the cache has no use for, until dropped.
+    pub fn keep_cache_swept(&self) -> impl Future<Output = ()> + Send + 'static {
+        let shared = self.shared.clone();
+        async move { shared.keep_cache_swept().await }
+    }
+
     /// Starts to mint and renew, on the current runtime, until the tasks are dropped.
     pub fn start_renewals(&self) -> Vec<RenewalTask> {
         self.tokens.iter().map(Tokens::start).collect()

@@ -82,6 +82,11 @@ impl Shared {
         self.cache.size()
     }
 
+    /// Frees what the cache has no use for, until dropped.
+    pub async fn keep_cache_swept(&self) {
+        self.cache.keep_swept(&self.clock).await;
+    }
+
     /// Forgets entries by hand, and everything of a group: its epochs move, so that fetches under way are not
     /// kept either.
     pub async fn purge(&self, purge: &Purge, group: Option<usize>) -> u64 {
