@@ -11,6 +11,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::Connect;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 use tower_service::Service;
 
 use super::body::Body;
@@ -56,13 +57,19 @@ impl HttpClient {
     /// A client with a pool of its own. Its connections live on the runtime that first uses them, so each
     /// worker makes its own.
     pub fn new(settings: &Settings) -> Result<Self, TlsError> {
+        Ok(Self::trusting(client_config(settings.ca_file.as_deref())?, settings))
+    }
+
+    /// The same with what [`client_config`] made: reading the system's certificates takes milliseconds, and once is
+    /// enough for all clients. What it remembers of past connections is shared too.
+    pub fn trusting(tls: ClientConfig, settings: &Settings) -> Self {
         let https = HttpsConnectorBuilder::new()
-            .with_tls_config(client_config(settings.ca_file.as_deref())?)
+            .with_tls_config(tls)
             // Plain http only ever reaches loopback: `Origin` admits nothing else.
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(MaybeTunnel::new(&settings.proxy, settings.connect_timeout));
-        Ok(Self::over(https, settings))
+        Self::over(https, settings)
     }
 }
 
