@@ -8,7 +8,7 @@ use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::net::client::HttpClient;
-use crate::net::tls::TlsError;
+use crate::net::tls::{TlsError, client_config};
 use crate::net::transport::Transport;
 use crate::oauth::{RenewalTask, STATES, Tokens};
 use crate::proxy::{Proxy, Shared};
@@ -35,13 +35,10 @@ pub struct App {
 
 /// Connections over sockets, as configured.
 pub fn over_sockets(config: &Config) -> Result<Transports, TlsError> {
-    // Made once here, so that a mistake shows at the start and not on a worker.
-    HttpClient::new(&config.connections)?;
     let settings = config.connections.clone();
-    Ok(Arc::new(move || {
-        let client = HttpClient::new(&settings).expect("the same settings were fine a moment ago");
-        Arc::new(client) as Arc<dyn Transport>
-    }))
+    // Made once, here, so that a mistake shows at the start and not on a worker.
+    let tls = client_config(settings.ca_file.as_deref())?;
+    Ok(Arc::new(move || Arc::new(HttpClient::trusting(tls.clone(), &settings)) as Arc<dyn Transport>))
 }
 
 impl App {
@@ -89,6 +86,12 @@ impl App {
         async move { rules.callers.tokens().keep_fresh(pause).await }
     }
 
+    /// Frees what the cache has no use for, until dropped.
+    pub fn keep_cache_swept(&self) -> impl Future<Output = ()> + Send + 'static {
+        let shared = self.shared.clone();
+        async move { shared.keep_cache_swept().await }
+    }
+
     /// Starts to mint and renew, on the current runtime, until the tasks are dropped.
     pub fn start_renewals(&self) -> Vec<RenewalTask> {
         self.tokens.iter().map(Tokens::start).collect()
@@ -118,7 +121,10 @@ impl App {
             self.tokens.clone(),
             self.metrics.clone(),
             move || shared.cache_size(),
-            Box::new(move |purge, group| purged.purge(purge, group)),
+            Box::new(move |purge, group| {
+                let purged = purged.clone();
+                Box::pin(async move { purged.purge(&purge, group).await })
+            }),
             listeners,
             self.clock.clone(),
         )

@@ -14,7 +14,6 @@ use tokio::task::JoinSet;
 use tower::{ServiceBuilder, service_fn};
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
-use tower_http::timeout::TimeoutLayer;
 
 use super::{Access, Admin};
 use crate::net::body::{Body, BoxError};
@@ -78,11 +77,10 @@ pub async fn serve_connection(
         .layer(SetResponseHeaderLayer::overriding(CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .layer(header("x-content-type-options", "nosniff"))
         .layer(header("content-security-policy", "default-src 'none'; frame-ancestors 'none'"))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT))
         .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
         .service(service_fn(move |request: Request<_>| {
             let (admin, access) = (admin.clone(), access.clone());
-            async move { Ok::<_, std::convert::Infallible>(answer_whole(&admin, &access, request).await) }
+            async move { Ok::<_, std::convert::Infallible>(answer_whole(admin, access, request).await) }
         }));
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -95,20 +93,27 @@ pub async fn serve_connection(
     Ok(())
 }
 
-/// Reads the body, which the layers have bounded, and answers.
-async fn answer_whole<B>(admin: &Admin, access: &Access, request: Request<B>) -> Response<Body>
+/// Reads the body, which the layers have bounded, and answers. A purge of many entries takes its time, so that only
+/// the asker's part has a limit.
+async fn answer_whole<B>(admin: Arc<Admin>, access: Access, request: Request<B>) -> Response<Body>
 where
     B: http_body::Body,
 {
     let (head, body) = request.into_parts();
-    match body.collect().await {
-        Ok(body) => admin.answer(&Request::from_parts(head, body.to_bytes()), access),
-        Err(_) => {
-            let mut answer = Response::new(Body::empty());
-            *answer.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
-            answer
-        }
-    }
+    let body = match tokio::time::timeout(TIMEOUT, body.collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(_)) => return empty(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_) => return empty(StatusCode::REQUEST_TIMEOUT),
+    };
+    // A task of its own: a purge that was begun goes on to its end when its asker is gone.
+    let answering = async move { admin.answer(&Request::from_parts(head, body), &access).await };
+    tokio::spawn(answering).await.unwrap_or_else(|_| empty(StatusCode::INTERNAL_SERVER_ERROR))
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = status;
+    answer
 }
 
 /// Says which requests the service is for; the compiler cannot find it out through the layers.

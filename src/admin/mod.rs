@@ -24,10 +24,12 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use crate::cache::purge::Purge;
 use crate::clock::{Clock, Instant};
 use crate::net::body::Body;
+use crate::net::transport::BoxFuture;
 use crate::oauth::{SecretSource, Tokens};
 use crate::rulebook::Rulebook;
 use crate::telemetry::metrics::Metrics;
@@ -41,6 +43,8 @@ pub struct Admin {
     metrics: Arc<Metrics>,
     cache_size: Box<dyn Fn() -> (u64, u64) + Send + Sync>,
     purge: Box<PurgeCache>,
+    /// Held by the purge that goes on: several at once would take several shares of a core.
+    purging: Mutex<()>,
     listeners: Vec<String>,
     clock: Clock,
     started: Instant,
@@ -48,7 +52,7 @@ pub struct Admin {
 }
 
 /// Forgets entries, and all of a group by number, also those on their way; says how many there were.
-pub type PurgeCache = dyn Fn(&Purge, Option<usize>) -> u64 + Send + Sync;
+pub type PurgeCache = dyn Fn(Purge, Option<usize>) -> BoxFuture<u64> + Send + Sync;
 
 /// Who may ask for what.
 #[derive(Debug, Clone)]
@@ -78,6 +82,7 @@ impl Admin {
             metrics,
             cache_size: Box::new(cache_size),
             purge,
+            purging: Mutex::default(),
             listeners,
             clock,
             started,
@@ -90,15 +95,15 @@ impl Admin {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Answers a request.
-    pub fn answer(&self, request: &Request<Bytes>, access: &Access) -> Response<Body> {
+    /// Answers a request: at once, unless it is a purge of many entries or waits for one.
+    pub async fn answer(&self, request: &Request<Bytes>, access: &Access) -> Response<Body> {
         if let Err(refused) = guard::check(request, access) {
             return json_answer(refused.status(), &json!({ "error": refused.to_string() }));
         }
         let is_known = guard::is_trusted(request, access);
         match request.uri().path() {
             "/purge" if *request.method() != Method::POST => wrong_method("POST"),
-            "/purge" if is_known => self.forget(request.body()),
+            "/purge" if is_known => self.forget(request.body()).await,
             "/purge" => unauthorized(),
             _ if !matches!(*request.method(), Method::GET | Method::HEAD) => wrong_method("GET, HEAD"),
             "/livez" => json_answer(StatusCode::OK, &json!({ "live": true })),
@@ -113,8 +118,8 @@ impl Admin {
         }
     }
 
-    fn forget(&self, body: &[u8]) -> Response<Body> {
-        match self.purge_as_asked(body) {
+    async fn forget(&self, body: &[u8]) -> Response<Body> {
+        match self.purge_as_asked(body).await {
             Ok(count) => json_answer(StatusCode::OK, &json!({ "forgotten": count })),
             Err(why) => json_answer(StatusCode::BAD_REQUEST, &json!({ "error": why.to_string() })),
         }

@@ -41,10 +41,12 @@ pub(super) enum NoPurge {
 
 impl Admin {
     /// Forgets what the body names, and says how many entries.
-    pub(super) fn purge_as_asked(&self, body: &[u8]) -> Result<u64, NoPurge> {
+    pub(super) async fn purge_as_asked(&self, body: &[u8]) -> Result<u64, NoPurge> {
         let asked: Asked = serde_json::from_slice(body).map_err(|error| NoPurge::Body(error.to_string()))?;
         let (purge, group) = asked.understand(&self.rules)?;
-        let count = (self.purge)(&purge, group);
+        let turn = self.purging.lock().await;
+        let count = (self.purge)(purge, group).await;
+        drop(turn);
         tracing::info!(
             count,
             tenant = asked.tenant,

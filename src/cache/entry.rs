@@ -175,9 +175,9 @@ impl Entry {
         self.epoch
     }
 
-    /// How long it can be of any use.
-    pub fn keep(&self) -> Duration {
-        self.keep
+    /// Whether nothing could be served from it any more.
+    pub fn is_useless(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.stored) >= self.keep
     }
 
     /// The number of the route it belongs to.

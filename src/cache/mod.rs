@@ -12,6 +12,7 @@
 //! - [`purge`]: forgetting by hand
 //! - [`flight`]: one fetch per key, however many ask
 //! - [`epochs`]: which entries a write has made untrue
+//! - [`walk`]: going through all entries
 //!
 //! moka bounds memory; our own clock decides age. An entry whose epoch has moved is as good as gone, and a
 //! fetch that began before the move is never stored.
@@ -29,6 +30,7 @@ pub mod purge;
 pub mod rule;
 mod setbacks;
 pub mod validator;
+mod walk;
 pub mod wishes;
 
 use std::sync::Arc;
@@ -103,14 +105,11 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let entries = Moka::builder()
             .max_capacity(settings.max_bytes)
             .weigher(|key: &Key, entry: &Arc<Entry>| entry.weight(key.len()))
-            .expire_after(KeepAsLongAsUseful)
             .build_with_hasher(RandomState::default());
-        let uncacheable =
-            Moka::builder().max_capacity(UNCACHEABLE_KEYS).time_to_live(settings.uncacheable_for).build();
         Self {
             entries,
             near: Near::new(),
-            uncacheable,
+            uncacheable: Moka::builder().max_capacity(UNCACHEABLE_KEYS).build(),
             setbacks: Setbacks::new(),
             varies: Moka::builder().max_capacity(VARYING_KEYS).build(),
             purges: AtomicU64::new(0),
@@ -205,27 +204,6 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     pub fn size(&self) -> (u64, u64) {
         self.entries.run_pending_tasks();
         (self.entries.entry_count(), self.entries.weighted_size())
-    }
-}
-
-/// moka drops an entry when nothing could be served from it any more. Its clock is not ours, and need not
-/// be: this only frees memory.
-struct KeepAsLongAsUseful;
-
-impl moka::Expiry<Key, Arc<Entry>> for KeepAsLongAsUseful {
-    fn expire_after_create(&self, _: &Key, entry: &Arc<Entry>, _: std::time::Instant) -> Option<Duration> {
-        Some(entry.keep())
-    }
-
-    /// The default would keep the replaced entry's deadline.
-    fn expire_after_update(
-        &self,
-        _: &Key,
-        entry: &Arc<Entry>,
-        _: std::time::Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(entry.keep())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::Cache;
-use super::key;
+use super::key::Key;
 
 /// What is to be forgotten. All that is named must hold; nothing named is everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,28 +31,27 @@ pub enum Depth {
 }
 
 impl<V: Clone + Send + Sync + 'static> Cache<V> {
-    /// Forgets, and says how many entries. Fetches under way are answered and not stored: they may have
-    /// begun before what the purge is about.
-    pub fn purge(&self, purge: &Purge) -> u64 {
+    /// Forgets, and says how many entries: all that were there when it was first polled are gone when it is ready.
+    /// Fetches under way then are answered and not stored: they may have begun before what the purge is about.
+    pub async fn purge(&self, purge: &Purge) -> u64 {
         self.purges.fetch_add(1, Ordering::AcqRel);
-        let mut count = 0;
-        for (key, entry) in &self.entries {
-            if !purge.covers(&key, entry.route()) {
-                continue;
+        self.walk(|key, entry| {
+            if !purge.covers(key, entry.route()) {
+                return false;
             }
             match purge.depth {
                 Depth::Hard => self.entries.invalidate(key.as_bytes()),
                 Depth::Soft => entry.expire_by_hand(),
             }
             self.near.stamp_of(key.as_bytes()).move_on();
-            count += 1;
-        }
-        count
+            true
+        })
+        .await
     }
 }
 
 impl Purge {
-    fn covers(&self, key: &key::Key, route: usize) -> bool {
+    fn covers(&self, key: &Key, route: usize) -> bool {
         self.route.is_none_or(|wanted| wanted == route)
             && self.routes_of_group.as_ref().is_none_or(|routes| routes.contains(&route))
             && self.tenant.is_none_or(|wanted| key.tenant() == wanted)

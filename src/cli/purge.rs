@@ -15,7 +15,8 @@ use crate::oauth::SecretSource;
 
 /// More than the sidecar ever says.
 const ANSWER_LIMIT: usize = 64 * 1024;
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// A purge takes its time: some 15 µs for each entry there is.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 pub(super) fn purge(options: &PurgeOptions) -> ExitCode {
     let asked =

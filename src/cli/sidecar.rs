@@ -77,7 +77,7 @@ impl Sidecar {
             tokio::spawn(admin::serve(listener, pages.clone(), access)).abort_handle()
         });
         let renewals = app.start_renewals();
-        let callers_task = tokio::spawn(app.keep_callers_fresh());
+        let keeping = [tokio::spawn(app.keep_callers_fresh()), tokio::spawn(app.keep_cache_swept())];
         let stop = async {
             stop.await;
             pages.stop();
@@ -85,7 +85,7 @@ impl Sidecar {
         let (counts, proxies) = (app.counts(), app.proxies());
         let ended = bound.serve(counts, proxies, stop, hurry).await?;
         drop(renewals);
-        callers_task.abort();
+        keeping.iter().for_each(tokio::task::JoinHandle::abort);
         if let Some(task) = admin_task {
             task.abort();
         }

@@ -8,6 +8,7 @@ use http::{Request, Response, Uri};
 use hyper::rt::{Read, Write};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::Connection;
+use rustls::ClientConfig;
 use tower_service::Service;
 
 use super::body::{Body, BoxError};
@@ -51,13 +52,19 @@ impl HttpClient {
     /// A client with connections of its own. They live on the runtime that first uses them, so each worker makes
     /// its own client.
     pub fn new(settings: &Settings) -> Result<Self, TlsError> {
+        Ok(Self::trusting(client_config(settings.ca_file.as_deref())?, settings))
+    }
+
+    /// The same with what [`client_config`] made: reading the system's certificates takes milliseconds, and once is
+    /// enough for all clients. What it remembers of past connections is shared too.
+    pub fn trusting(tls: ClientConfig, settings: &Settings) -> Self {
         let https = HttpsConnectorBuilder::new()
-            .with_tls_config(client_config(settings.ca_file.as_deref())?)
+            .with_tls_config(tls)
             // Plain http only ever reaches loopback: `Origin` admits nothing else.
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(MaybeTunnel::new(&settings.proxy, settings.connect_timeout));
-        Ok(Self::over(https, settings))
+        Self::over(https, settings)
     }
 
     /// The same over connections of any kind.

@@ -82,14 +82,19 @@ impl Shared {
         self.cache.size()
     }
 
+    /// Frees what the cache has no use for, until dropped.
+    pub async fn keep_cache_swept(&self) {
+        self.cache.keep_swept(&self.clock).await;
+    }
+
     /// Forgets entries by hand, and everything of a group: its epochs move, so that fetches under way are not
     /// kept either.
-    pub fn purge(&self, purge: &Purge, group: Option<usize>) -> u64 {
+    pub async fn purge(&self, purge: &Purge, group: Option<usize>) -> u64 {
         if let (Some(group), Depth::Hard) = (group, purge.depth) {
             let tenants = purge.tenant.map_or(0..self.rules.tenants.all().len(), |tenant| tenant..tenant + 1);
             tenants.for_each(|tenant| self.cache.epochs.advance(tenant, &[group]));
         }
-        self.cache.purge(purge)
+        self.cache.purge(purge).await
     }
 
     /// The rules in force.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{SockFilter, SockRef, Socket, TcpKeepalive};
 use tokio::net::{TcpListener, UnixListener};
 
 /// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`, `https://0.0.0.0:8443`, or `unix:/path/to/socket`.
@@ -132,6 +132,55 @@ impl Listener {
             Self::Unix(listener, _) => Ok(Stream::Unix(listener.accept().await?.0.into_std()?)),
         }
     }
+
+    /// Closes it, and gives those who have connected and were not accepted yet: the system would reset them, and with
+    /// them the requests that they may have sent.
+    pub fn close(self) -> Vec<Stream> {
+        match &self {
+            Self::Tcp(listener) | Self::Tls(listener) => {
+                let listener = SockRef::from(listener);
+                // Where it cannot be had, who connects between the last look and the end is reset as ever.
+                let _ = listener.attach_filter(&NO_NEW_CONNECTION);
+                waiting(&listener).map(|socket| Stream::Tcp(socket.into())).collect()
+            }
+            Self::Unix(listener, path) => {
+                // Nobody finds it any more from here on.
+                let _ = std::fs::remove_file(path);
+                waiting(&SockRef::from(listener)).map(|socket| Stream::Unix(socket.into())).collect()
+            }
+        }
+    }
+}
+
+/// Drops packets that would begin a connection, SYN without ACK, and leaves all others alone: their senders try again a
+/// little later, and are refused then. In the system's own language (`BPF`): the flags are in byte 13 of a TCP header.
+const NO_NEW_CONNECTION: [SockFilter; 5] = [
+    SockFilter::new(0x30, 0, 0, 13),       // load that byte
+    SockFilter::new(0x54, 0, 0, 0x12),     // keep its bits for SYN and ACK
+    SockFilter::new(0x15, 0, 1, 0x02),     // only SYN: the next line, else the one after
+    SockFilter::new(0x06, 0, 0, 0),        // nothing of the packet
+    SockFilter::new(0x06, 0, 0, u32::MAX), // all of it
+];
+
+/// Those who have connected and were not accepted yet.
+fn waiting(listener: &SockRef<'_>) -> impl Iterator<Item = Socket> {
+    let accept = || {
+        loop {
+            match listener.accept() {
+                Ok((socket, _)) => return Some(socket),
+                Err(error) if is_of_the_caller(&error) || error.kind() == io::ErrorKind::Interrupted => {}
+                // There is nobody, or nothing to take them by.
+                Err(_) => return None,
+            }
+        }
+    };
+    std::iter::from_fn(accept).filter(|socket| socket.set_nonblocking(true).is_ok())
+}
+
+/// A caller that is gone before it was accepted is no trouble of ours.
+pub(super) fn is_of_the_caller(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | ConnectionRefused)
 }
 
 /// Lets the system ask silent callers whether they are still there, so that one that vanished while its answer is
@@ -192,6 +241,33 @@ mod tests {
         assert!(Listener::bind(&address).is_err());
         drop(living);
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn who_has_connected_is_not_left_behind_when_a_listener_closes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let listener = Listener::bind(&Address::Unix(path.clone())).unwrap_or_else(|error| panic!("{error}"));
+        let callers: Vec<_> =
+            (0..3).map(|_| std::os::unix::net::UnixStream::connect(&path).unwrap()).collect();
+        assert_eq!(listener.close().len(), callers.len());
+
+        let any_port = Address::Tcp(([127, 0, 0, 1], 0).into());
+        let listener = Listener::bind(&any_port).unwrap_or_else(|error| panic!("{error}"));
+        let Address::Tcp(tcp) = listener.address() else { unreachable!() };
+        let callers: Vec<_> = (0..3).map(|_| std::net::TcpStream::connect(tcp).unwrap()).collect();
+        let accepted = listener.close();
+        assert_eq!(accepted.len(), callers.len());
+        for (stream, mut caller) in accepted.into_iter().zip(callers) {
+            let Stream::Tcp(stream) = stream else { unreachable!() };
+            let mut stream = tokio::net::TcpStream::from_std(stream).unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, b"served").await.unwrap();
+            drop(stream);
+            let mut heard = String::new();
+            std::io::Read::read_to_string(&mut caller, &mut heard).unwrap();
+            assert_eq!(heard, "served");
+        }
+        assert!(std::net::TcpStream::connect(tcp).is_err());
     }
 
     #[tokio::test]

@@ -140,7 +140,12 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
 {
+    let is_winding_down = service.course.is_winding_down();
     let mut connection = Box::pin(limits.http2.serve_connection(TokioIo::new(io), service));
+    if is_winding_down {
+        // The order came before the preface: a caller that asks without pause would be cut in the end.
+        connection.as_mut().graceful_shutdown();
+    }
     poll_fn(|cx| {
         loop {
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
@@ -201,5 +206,65 @@ impl<H: Handler> Future for Serving<H> {
             Body::Full(_) => Tracked::whole(body),
             body => Tracked::going_on(body, under_way),
         })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::client::conn::http2 as client;
+    use hyper_util::rt::TokioExecutor;
+
+    use super::*;
+
+    struct Greeter;
+
+    impl Handler for Greeter {
+        type Answering = std::future::Ready<Response<Body>>;
+
+        fn handle(&self, _: Request<Incoming>) -> Self::Answering {
+            std::future::ready(Response::new(Body::full("good day")))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_who_begins_http2_while_the_sidecar_stops_is_answered_and_sent_away() {
+        let settings = super::super::Settings {
+            listen: Vec::new(),
+            tls: None,
+            workers: 1,
+            max_connections: 1,
+            header_read_timeout: std::time::Duration::from_secs(10),
+            write_timeout: std::time::Duration::from_secs(10),
+            max_headers: 100,
+            max_header_bytes: 16 * 1024,
+            max_concurrent_streams: 10,
+            drain_timeout: std::time::Duration::from_secs(10),
+        };
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let (_phase, phases) = watch::channel(Phase::Draining);
+        let limits = Arc::new(Limits::of(&settings));
+        let serving = tokio::spawn(serve(near, Greeter, limits, phases, Severed::default()));
+        // The order to stop comes before the first byte.
+        tokio::task::yield_now().await;
+
+        let (mut sender, connection) =
+            client::handshake(TokioExecutor::new(), TokioIo::new(far)).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let mut answered = 0;
+        while sender.ready().await.is_ok() {
+            let request = Request::get("http://localhost/").body(Body::empty()).unwrap();
+            match sender.try_send_request(request).await {
+                Ok(answer) => assert_eq!(answer.status(), 200),
+                Err(mut unsent) => {
+                    assert!(unsent.take_message().is_some(), "a request was lost: {}", unsent.error());
+                    break;
+                }
+            }
+            answered += 1;
+            assert!(answered < 100, "nobody tells the caller to go");
+        }
+        connection.await.unwrap().unwrap();
+        // Who is told to go may be gone before the last word.
+        let _ = serving.await.unwrap();
     }
 }

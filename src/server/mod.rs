@@ -43,7 +43,7 @@ use tokio::task::JoinSet;
 
 use crate::net::body::{Body, BoxError};
 use crate::net::peer::Peer;
-use address::{Address, BindError, Listener};
+use address::{Address, BindError, Listener, Stream, is_of_the_caller};
 use connection::Limits;
 use severable::Severed;
 use tls::{Tls, TlsError};
@@ -175,19 +175,21 @@ impl Bound {
         // One permit per connection: all of them free means that all connections have ended.
         let places = Arc::new(Semaphore::new(settings.max_connections));
 
-        let mut accepting = JoinSet::new();
+        let entrance = Entrance { workers, places, counts };
+        let (mut accepting, mut renewing) = (JoinSet::new(), JoinSet::new());
         for listener in listeners {
             let tls = tls.clone().filter(|_| matches!(listener, Listener::Tls(_)));
-            accepting.spawn(accept(listener, tls, workers.clone(), places.clone(), counts.clone()));
+            accepting.spawn(entrance.clone().accept(listener, tls, phases.clone()));
         }
         if let Some(tls) = tls {
-            accepting.spawn(tls.keep_fresh());
+            renewing.spawn(tls.keep_fresh());
         }
         stop.await;
-        // Dropping the listeners closes them; connections not yet accepted are refused by the system.
-        accepting.shutdown().await;
-
         phase.send_replace(Phase::Draining);
+        while accepting.join_next().await.is_some() {}
+        renewing.shutdown().await;
+
+        let Entrance { workers, places, .. } = entrance;
         let all = u32::try_from(settings.max_connections).unwrap_or(u32::MAX);
         let drained = tokio::select! {
             _ = places.acquire_many(all) => true,
@@ -215,32 +217,43 @@ pub async fn serve_connection<H: Handler>(
 /// How long accepting rests when the process has no file descriptors left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-async fn accept(
-    listener: Listener,
-    tls: Option<Arc<Tls>>,
+/// Where connections come in.
+#[derive(Clone)]
+struct Entrance {
     workers: Arc<Workers>,
     places: Arc<Semaphore>,
     counts: Counts,
-) {
-    loop {
-        match listener.accept().await {
-            Ok(stream) => match places.clone().try_acquire_owned() {
-                Ok(place) => workers.hand_over(Accepted { stream, tls: tls.clone(), place }),
-                Err(_) => {
-                    counts.refused.inc();
+}
+
+impl Entrance {
+    /// Accepts until the sidecar stops. Who has connected by then is served too.
+    async fn accept(self, listener: Listener, tls: Option<Arc<Tls>>, mut phases: watch::Receiver<Phase>) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = phases.wait_for(|phase| *phase != Phase::Serving) => break,
+            };
+            match accepted {
+                Ok(stream) => self.admit(stream, tls.as_ref()),
+                Err(error) if is_of_the_caller(&error) => {}
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "connections cannot be accepted"
+                    );
+                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 }
-            },
-            Err(error) if is_of_the_caller(&error) => {}
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "connections cannot be accepted");
-                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            }
+        }
+        listener.close().into_iter().for_each(|stream| self.admit(stream, tls.as_ref()));
+    }
+
+    fn admit(&self, stream: Stream, tls: Option<&Arc<Tls>>) {
+        match self.places.clone().try_acquire_owned() {
+            Ok(place) => self.workers.hand_over(Accepted { stream, tls: tls.cloned(), place }),
+            Err(_) => {
+                self.counts.refused.inc();
             }
         }
     }
-}
-
-/// A caller that is gone before it was accepted is no trouble of ours.
-fn is_of_the_caller(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | ConnectionRefused)
 }

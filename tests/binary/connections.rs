@@ -86,6 +86,22 @@ async fn a_kept_connection_is_closed_when_no_further_request_comes() {
 }
 
 #[tokio::test]
+async fn a_kept_connection_that_idles_out_is_no_error_and_has_no_line_of_its_own() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, SHORT).await;
+    let mut wire = Wire::connect(sidecar.proxy()).await;
+    wire.say("GET /tenants/none HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    wire.hear("}\n").await;
+    assert_eq!(wire.hear_all().await, "");
+    until("its end", async || sidecar.metric("zoho_sidecar_connections ").await < 1.0).await;
+    assert!(sidecar.metric("zoho_sidecar_connection_errors_total ").await < 1.0);
+
+    let end = sidecar.stop().await;
+    assert_eq!(end.lines.len(), 1, "{:?}", end.lines);
+    assert!(end.lines[0].contains("/tenants/none"), "{:?}", end.lines);
+}
+
+#[tokio::test]
 async fn the_limit_for_a_head_does_not_end_a_connection_whose_answers_take_longer() {
     let zoho = Zoho::start().await;
     let sidecar = Sidecar::run(&zoho, SHORT).await;

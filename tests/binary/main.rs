@@ -4,8 +4,8 @@
 //!
 //! - what tests are made of: `sidecar` (the process), `zoho` (what it talks to), `caller` and `frames` (who talks to
 //!   it), `patience` (how long a test waits)
-//! - chapters: `starting`, `checking`, `emulating`, `stopping`, `leaving`, `state`, `connections`,
-//!   `callers`, `tls`, `hanging_up`, `hostile`, `http2`, `repeating`, `rfc`, `smuggling`, `streaming`, `admin`,
+//! - chapters: `starting`, `checking`, `emulating`, `stopping`, `draining`, `leaving`, `state`,
+//!   `connections`, `callers`, `tls`, `hanging_up`, `hostile`, `http2`, `repeating`, `rfc`, `smuggling`, `streaming`, `admin`,
 //!   `logs`, `demo`
 
 #![expect(clippy::unwrap_used, reason = "a test that meets a surprise fails")]
@@ -23,6 +23,7 @@ mod callers;
 mod checking;
 mod connections;
 mod demo;
+mod draining;
 mod emulating;
 mod hanging_up;
 mod hostile;

@@ -20,6 +20,7 @@ use tokio_rustls::client::TlsStream;
 use zoho_sidecar::net::body::Body;
 
 use crate::caller::{Answer, Wire, request, tcp, with_headers};
+use crate::draining::Crowd;
 use crate::sidecar::Sidecar;
 use crate::zoho::{COUNT, USERS, Zoho};
 use crate::{until, within};
@@ -123,6 +124,12 @@ impl<'a> Client<'a> {
     }
 
     async fn connect(&self, address: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
+        let name = "localhost".try_into().unwrap();
+        let shaking = TlsConnector::from(Arc::new(self.config())).connect(name, tcp(address).await);
+        within("a handshake", shaking).await
+    }
+
+    fn config(&self) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.authority.0.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -138,9 +145,7 @@ impl<'a> Client<'a> {
             }
         };
         config.alpn_protocols = self.protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        let name = "localhost".try_into().unwrap();
-        let shaking = TlsConnector::from(Arc::new(config)).connect(name, tcp(address).await);
-        within("a handshake", shaking).await
+        config
     }
 
     /// Asks on a connection of its own; with TLS 1.3 a certificate is refused only after the handshake.
@@ -356,4 +361,16 @@ async fn an_sdk_that_came_by_tls_is_sent_back_there() {
     let path = "/oauth/v2/token?grant_type=refresh_token";
     let answer = ask(stream, with_headers("POST", path, &[("host", "localhost:8443")])).await.unwrap();
     assert_eq!(answer.json()["api_domain"], "https://localhost:8443");
+}
+
+#[tokio::test]
+async fn a_stop_under_load_loses_no_request() {
+    let (zoho, files) = (Zoho::start().await, Files::new());
+    let sidecar = files.serve(&zoho, "", "").await;
+    let (address, connector) = (sidecar.encrypted(), TlsConnector::from(Arc::new(files.client().config())));
+    let connect = move || {
+        let connector = connector.clone();
+        async move { connector.connect("localhost".try_into().unwrap(), TcpStream::connect(address).await?).await }
+    };
+    Crowd::asking(connect).outlives(sidecar, &zoho).await;
 }

@@ -1,0 +1,155 @@
+//! Going through all entries, a piece at a time, so that hits do not wait for it.
+//!
+//! moka could drop entries when their time is up, but does so in one go, at a look-up, with all whose time is up by
+//! then: for 100,000 that came together some hit took most of a second.
+
+use std::time::Duration;
+
+use super::Cache;
+use super::entry::Entry;
+use super::key::Key;
+use crate::clock::Clock;
+
+/// How many entries are looked at in one go: some 300 µs of work.
+const PIECE: usize = 128;
+
+/// How long a walk rests between two pieces, so that those who share its core with it, workers among them, have most
+/// of it. Giving way to other tasks would not do: workers are threads of their own.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// How often it is looked which entries can be of no use any more.
+const SWEEP_EVERY: Duration = Duration::from_mins(1);
+
+impl<V: Clone + Send + Sync + 'static> Cache<V> {
+    /// Shows all entries that are there when it begins, and counts those of which `visit` says so.
+    pub(super) async fn walk(&self, visit: impl Fn(&Key, &Entry) -> bool) -> u64 {
+        let (mut entries, mut count) = (self.entries.iter(), 0);
+        loop {
+            let mut looked_at = 0;
+            for (key, entry) in entries.by_ref().take(PIECE) {
+                looked_at += 1;
+                count += u64::from(visit(&key, &entry));
+            }
+            if looked_at < PIECE {
+                return count;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Frees the memory of entries from which nothing could be served any more, every now and then, until dropped.
+    pub async fn keep_swept(&self, clock: &Clock) {
+        loop {
+            tokio::time::sleep(SWEEP_EVERY).await;
+            let now = clock.now();
+            self.walk(|key, entry| {
+                let is_useless = entry.is_useless(now);
+                if is_useless {
+                    self.entries.invalidate(key.as_bytes());
+                }
+                is_useless
+            })
+            .await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Waker};
+
+    use http::StatusCode;
+
+    use super::*;
+    use crate::cache::Settings;
+    use crate::cache::entry::Fetched;
+    use crate::cache::purge::Purge;
+    use crate::cache::rule::Rule;
+    use crate::clock::Clock;
+
+    const ENTRIES: usize = 10 * PIECE;
+    const KEPT: Duration = Duration::from_mins(5);
+
+    fn full() -> Cache<()> {
+        let settings = Settings {
+            max_bytes: 64 << 20,
+            max_entry_bytes: 1 << 16,
+            uncacheable_for: Duration::from_mins(1),
+            fetch_timeout: Duration::from_mins(1),
+        };
+        let (cache, now) = (Cache::new(settings, 1, 1), Clock::system().now());
+        let rule = Rule::lasting(KEPT);
+        for number in 0..ENTRIES {
+            let entry = Entry::new(&rule, 0, Fetched::plain(StatusCode::OK, "{}", now, 0));
+            cache.store(Key::from_bytes(format!("/{number}").as_bytes()), Arc::new(entry), 0, || 0);
+        }
+        assert_eq!(cache.entries.iter().count(), ENTRIES);
+        cache
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_be_of_no_use_any_more_is_swept_away_and_nothing_else() {
+        let (cache, clock) = (full(), Clock::system());
+        let swept = || async {
+            tokio::select! {
+                () = cache.keep_swept(&clock) => unreachable!("it goes on for ever"),
+                () = tokio::time::sleep(SWEEP_EVERY + Duration::from_secs(1)) => {}
+            }
+        };
+        tokio::time::advance(KEPT * 3 / 4).await;
+        let rule = Rule::lasting(KEPT);
+        let newer = Entry::new(&rule, 0, Fetched::plain(StatusCode::OK, "{}", clock.now(), 0));
+        cache.store(Key::from_bytes(b"/new"), Arc::new(newer), 0, || 0);
+        swept().await;
+        assert_eq!(cache.entries.iter().count(), ENTRIES + 1);
+        swept().await;
+        assert_eq!(cache.entries.iter().count(), 1);
+        assert_eq!(cache.size().0, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_purge_gives_way_after_each_piece() {
+        let cache = full();
+        let everything = Purge::default();
+        let mut purging = pin!(cache.purge(&everything));
+        let (mut left, mut pauses) = (ENTRIES, 0);
+        loop {
+            let polled = purging.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            let still_there = cache.entries.iter().count();
+            assert!(left - still_there <= PIECE, "{left} {still_there}");
+            left = still_there;
+            if let Poll::Ready(count) = polled {
+                assert_eq!((count, left, pauses), (ENTRIES as u64, 0, ENTRIES / PIECE));
+                break;
+            }
+            tokio::time::advance(PAUSE).await;
+            pauses += 1;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_purge_that_finds_nothing_of_its_own_gives_way_as_often() {
+        let (cache, began) = (full(), Clock::system().now());
+        let elsewhere = Purge { route: Some(1), ..Purge::default() };
+        assert_eq!(cache.purge(&elsewhere).await, 0);
+        assert!(Clock::system().now() - began >= PAUSE * u32::try_from(ENTRIES / PIECE).unwrap());
+        assert_eq!(cache.entries.iter().count(), ENTRIES);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_fetched_while_a_purge_goes_on_is_kept() {
+        let (cache, now) = (full(), Clock::system().now());
+        let everything = Purge::default();
+        let mut purging = pin!(cache.purge(&everything));
+        assert!(purging.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+
+        let rule = Rule::lasting(KEPT);
+        let entry = || Arc::new(Entry::new(&rule, 0, Fetched::plain(StatusCode::OK, "{}", now, 0)));
+        let key = || Key::from_bytes(b"/new");
+        assert!(!cache.store(key(), entry(), 0, || 0), "its fetch began before the purge");
+        assert!(cache.store(key(), entry(), cache.purges(), || 0));
+        purging.await;
+    }
+}
