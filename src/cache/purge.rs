@@ -35,7 +35,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// Fetches under way then are answered and not stored: they may have begun before what the purge is about.
     pub async fn purge(&self, purge: &Purge) -> u64 {
         self.purges.fetch_add(1, Ordering::AcqRel);
-        self.walk(|key, entry| {
+        let count = self.walk(|key, entry| {
             if !purge.covers(key, entry.route()) {
                 return false;
             }
@@ -45,8 +45,11 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             }
             self.near.stamp_of(key.as_bytes()).move_on();
             true
-        })
-        .await
+        });
+        let count = count.await;
+        // After the walk, so that no copy is made of what it has not come to yet.
+        self.near.change_all();
+        count
     }
 }
 

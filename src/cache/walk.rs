@@ -63,10 +63,10 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
-    use crate::cache::Settings;
     use crate::cache::entry::Fetched;
     use crate::cache::purge::Purge;
     use crate::cache::rule::Rule;
+    use crate::cache::{Lookup, Settings};
     use crate::clock::Clock;
 
     const ENTRIES: usize = 10 * PIECE;
@@ -87,6 +87,19 @@ mod tests {
         }
         assert_eq!(cache.entries.iter().count(), ENTRIES);
         cache
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_purge_reaches_a_workers_copy_of_what_the_store_had_no_room_for() {
+        let (cache, clock, rule) = (full(), Clock::system(), Rule::lasting(KEPT));
+        let look = || cache.lookup(b"/1", &rule, 0, clock.now());
+        for _ in 0..3 {
+            assert!(matches!(look(), Lookup::Fresh(..)));
+        }
+        cache.entries.invalidate(&b"/1"[..]);
+        assert!(matches!(look(), Lookup::Fresh(..)), "there is a copy");
+        cache.purge(&Purge::default()).await;
+        assert!(matches!(look(), Lookup::Miss));
     }
 
     #[tokio::test(start_paused = true)]

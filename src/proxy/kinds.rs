@@ -14,10 +14,8 @@ impl Kinds {
     pub(super) const CONDITION: Self = Self(1 << 1);
     /// What a caller asks of the cache.
     pub(super) const WISH: Self = Self(1 << 2);
-    /// A tenant's name.
-    pub(super) const TENANT: Self = Self(1 << 3);
     /// An id for the request.
-    pub(super) const ID: Self = Self(1 << 4);
+    pub(super) const ID: Self = Self(1 << 3);
 
     /// The kinds that these headers are of.
     pub(super) fn of(headers: &HeaderMap) -> Self {
@@ -38,7 +36,6 @@ impl Kinds {
             }
             "if-match" | "if-modified-since" | "if-none-match" | "if-unmodified-since" => Self::CONDITION,
             "cache-control" | "pragma" => Self::WISH,
-            "x-zoho-tenant" => Self::TENANT,
             "x-request-id" => Self::ID,
             _ => Self(0),
         }
@@ -49,7 +46,6 @@ impl Kinds {
 mod tests {
     use super::*;
     use crate::net::headers::REQUEST_ID;
-    use crate::tenants::TENANT_HEADER;
 
     fn kinds(headers: &[(&'static str, &'static str)]) -> Kinds {
         let pair = |(name, value): &(&'static str, &'static str)| {
@@ -87,17 +83,13 @@ mod tests {
             ("if-unmodified-since", Kinds::CONDITION),
             ("cache-control", Kinds::WISH),
             ("pragma", Kinds::WISH),
-            ("x-zoho-tenant", Kinds::TENANT),
             ("x-request-id", Kinds::ID),
         ] {
             let found = kinds(&[("host", "a"), (name, "x"), ("accept", "*/*")]);
             assert_eq!(found, kind, "{name}");
             assert!(found.have(kind) && !found.have(Kinds(!kind.0)), "{name}");
         }
-        assert_eq!(
-            (TENANT_HEADER, REQUEST_ID),
-            ("x-zoho-tenant".parse().unwrap(), "x-request-id".parse().unwrap())
-        );
+        assert_eq!(REQUEST_ID, "x-request-id");
         assert_eq!(kinds(&[("pragma", "x"), ("origin", "x")]), Kinds(0b101));
     }
 }

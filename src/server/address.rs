@@ -135,18 +135,18 @@ impl Listener {
 
     /// Closes it, and gives those who have connected and were not accepted yet: the system would reset them, and with
     /// them the requests that they may have sent.
-    pub fn close(self) -> Vec<Stream> {
-        match &self {
+    pub fn close(mut self) -> Vec<Stream> {
+        match &mut self {
             Self::Tcp(listener) | Self::Tls(listener) => {
-                let listener = SockRef::from(listener);
+                let listener = SockRef::from(&*listener);
                 // Where it cannot be had, who connects between the last look and the end is reset as ever.
                 let _ = listener.attach_filter(&NO_NEW_CONNECTION);
                 waiting(&listener).map(|socket| Stream::Tcp(socket.into())).collect()
             }
             Self::Unix(listener, path) => {
-                // Nobody finds it any more from here on.
-                let _ = std::fs::remove_file(path);
-                waiting(&SockRef::from(listener)).map(|socket| Stream::Unix(socket.into())).collect()
+                // Nobody finds it any more from here on, and what is there next is somebody else's.
+                let _ = std::fs::remove_file(std::mem::take(path));
+                waiting(&SockRef::from(&*listener)).map(|socket| Stream::Unix(socket.into())).collect()
             }
         }
     }
@@ -208,7 +208,9 @@ fn remove_leftover(path: &Path) -> io::Result<()> {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Self::Unix(_, path) = self {
+        if let Self::Unix(_, path) = self
+            && !path.as_os_str().is_empty()
+        {
             let _ = std::fs::remove_file(path);
         }
     }

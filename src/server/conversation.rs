@@ -66,7 +66,10 @@ async fn next_request<T: AsyncRead + Unpin>(
             match ready!(orders.poll(cx)) {
                 Order::Rest => {}
                 Order::WindDown => course.wind_down(),
-                Order::TimeUp if course.begun() == 0 || !course.is_at_rest() => {
+                // Who has connected only to be ready made no error; nor has who was about to ask when the sidecar stops.
+                Order::TimeUp
+                    if !course.is_winding_down() && (course.begun() == 0 || !course.is_at_rest()) =>
+                {
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
                 Order::TimeUp | Order::Cut => return Poll::Ready(Ok(None)),
@@ -100,7 +103,7 @@ where
             match ready!(orders.poll(cx)) {
                 // Nothing may have come of a request since it was looked at.
                 Order::Rest if course.is_at_rest() => return Poll::Ready(None),
-                Order::Rest => {}
+                Order::Rest => course.stir(),
                 Order::WindDown => course.wind_down(),
                 Order::TimeUp if course.is_at_rest() => Pin::new(&mut *connection).graceful_shutdown(),
                 Order::TimeUp => {
@@ -123,7 +126,13 @@ where
         None => {
             let http1::Parts { io, read_buf, service, .. } = connection.into_parts();
             let mut io = io.into_inner();
-            io.rest(&read_buf);
+            if !read_buf.is_empty() || io.has_unread() {
+                // All heads were read, so this is the rest of a body that nobody wanted. Read as a head it would be
+                // somebody's request.
+                io.shutdown().await?;
+                return Ok(None);
+            }
+            io.rest();
             Ok(Some((io, service)))
         }
     }
@@ -211,8 +220,12 @@ impl<H: Handler> Future for Serving<H> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
     use hyper::client::conn::http2 as client;
     use hyper_util::rt::TokioExecutor;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
@@ -226,24 +239,69 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_caller_who_begins_http2_while_the_sidecar_stops_is_answered_and_sent_away() {
-        let settings = super::super::Settings {
+    fn limits() -> Arc<Limits> {
+        Arc::new(Limits::of(&super::super::Settings {
             listen: Vec::new(),
             tls: None,
             workers: 1,
             max_connections: 1,
-            header_read_timeout: std::time::Duration::from_secs(10),
-            write_timeout: std::time::Duration::from_secs(10),
+            header_read_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(10),
             max_headers: 100,
             max_header_bytes: 16 * 1024,
             max_concurrent_streams: 10,
-            drain_timeout: std::time::Duration::from_secs(10),
-        };
+            drain_timeout: Duration::from_secs(10),
+        }))
+    }
+
+    /// Answers at once, and holds on to the request without reading its body.
+    struct Hoarder(Mutex<Vec<Request<Incoming>>>);
+
+    impl Handler for Hoarder {
+        type Answering = std::future::Ready<Response<Body>>;
+
+        fn handle(&self, request: Request<Incoming>) -> Self::Answering {
+            self.0.lock().unwrap().push(request);
+            std::future::ready(Response::new(Body::full("good day")))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_of_a_body_when_a_connection_comes_to_rest_is_never_read_as_a_request() {
+        let (near, mut far) = tokio::io::duplex(64 * 1024);
+        let (_phase, phases) = watch::channel(Phase::Serving);
+        let hoarder = Hoarder(Mutex::default());
+        let serving = tokio::spawn(serve(near, hoarder, limits(), phases, Severed::default()));
+        let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+        let body = "5\r\nhello\r\n".repeat(50) + "0\r\n\r\n";
+        far.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        far.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("good day"), "{answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+        serving.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_connected_and_asked_nothing_is_no_error_when_the_sidecar_stops() {
+        for sent in ["", "GET / HTTP/1.1\r\nho"] {
+            let (near, mut far) = tokio::io::duplex(1024);
+            let (phase, phases) = watch::channel(Phase::Serving);
+            let serving = tokio::spawn(serve(near, Greeter, limits(), phases, Severed::default()));
+            far.write_all(sent.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            phase.send_replace(Phase::Draining);
+            assert_eq!(far.read(&mut [0; 10]).await.unwrap(), 0, "it is closed");
+            drop(far);
+            serving.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_who_begins_http2_while_the_sidecar_stops_is_answered_and_sent_away() {
         let (near, far) = tokio::io::duplex(64 * 1024);
         let (_phase, phases) = watch::channel(Phase::Draining);
-        let limits = Arc::new(Limits::of(&settings));
-        let serving = tokio::spawn(serve(near, Greeter, limits, phases, Severed::default()));
+        let serving = tokio::spawn(serve(near, Greeter, limits(), phases, Severed::default()));
         // The order to stop comes before the first byte.
         tokio::task::yield_now().await;
 

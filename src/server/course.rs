@@ -13,6 +13,8 @@ use crate::net::http1::Fault;
 #[derive(Debug, Default)]
 pub(super) struct Course {
     begun: AtomicU64,
+    /// How many heads hyper was given.
+    heads: AtomicU64,
     under_way: AtomicUsize,
     is_old: AtomicBool,
     is_midway: AtomicBool,
@@ -40,9 +42,9 @@ impl Course {
         self.under_way.load(Relaxed) > 0 || self.is_full.load(Relaxed)
     }
 
-    /// Whether nothing is under way in either direction.
+    /// Whether nothing is under way in either direction, and no head waits for its turn.
     pub(super) fn is_at_rest(&self) -> bool {
-        !self.is_answering() && !self.is_midway.load(Relaxed)
+        !self.is_answering() && !self.is_midway.load(Relaxed) && self.heads.load(Relaxed) == self.begun()
     }
 
     /// A request has come: what is wrong with it, if it is only a stand-in.
@@ -65,8 +67,9 @@ impl Course {
         self.fault.set((number, fault)).expect("nothing is looked at after the first fault");
     }
 
-    /// Notes whether a request has begun to come and not come whole.
-    pub(super) fn set_midway(&self, is_midway: bool) {
+    /// Notes how many heads have come, and whether a request has begun to come and not come whole.
+    pub(super) fn note(&self, heads: u64, is_midway: bool) {
+        self.heads.store(heads, Relaxed);
         self.is_midway.store(is_midway, Relaxed);
     }
 

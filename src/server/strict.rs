@@ -75,13 +75,14 @@ impl<T> Strict<T> {
         }
     }
 
-    /// Takes back what was read and is not needed yet, and keeps nothing else.
-    pub(super) fn rest(&mut self, bytes: &[u8]) {
+    /// Keeps nothing that only saves work.
+    pub(super) fn rest(&mut self) {
         self.inspector.forget();
-        if !bytes.is_empty() {
-            let rest = &self.ready[self.taken..];
-            (self.ready, self.taken) = ([bytes, rest].concat(), 0);
-        }
+    }
+
+    /// Whether nobody has read what has come.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     fn note_full(&mut self, is_full: bool) {
@@ -181,7 +182,7 @@ impl<T: AsyncRead + Unpin> Strict<T> {
     }
 
     fn note_midway(&self) {
-        self.course.set_midway(self.is_midway());
+        self.course.note(self.inspector.heads(), self.is_midway());
     }
 
     /// Whether the caller may still be sending what nobody will read.
