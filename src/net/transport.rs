@@ -32,7 +32,8 @@ pub enum TransportError {
     /// There were as many connections as may be, and none came free; the server has not seen the request.
     #[error("there are as many connections as may be")]
     TooManyConnections,
-    /// A connection kept from an earlier request turned out to be closed before one byte of an answer came.
+    /// A connection kept from an earlier request turned out to be closed before the head of an answer was complete, or
+    /// the server said that it has not touched the request.
     /// Almost surely the server has not seen the request, but only a repeatable one may be sent again.
     #[error("a kept connection had been closed")]
     Stale(#[source] BoxError),

@@ -99,7 +99,7 @@ fn wrong_with(response: &Response<Body>) -> Option<NoAnswer> {
 
 /// Sorts an error by whether the server may have seen the request.
 fn sort(error: hyper::Error, is_kept: bool) -> TransportError {
-    if is_kept && broke_without_an_answer(&error) {
+    if is_kept && broke_without_an_answer(&error) || was_not_processed(&error) {
         TransportError::Stale(error.into())
     } else {
         TransportError::Broken(error.into())
@@ -107,13 +107,24 @@ fn sort(error: hyper::Error, is_kept: bool) -> TransportError {
 }
 
 fn broke_without_an_answer(error: &hyper::Error) -> bool {
-    let is_of_the_connection =
-        |error: &std::io::Error| matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset);
-    error.is_incomplete_message() || error.is_closed() || io_error(error).is_some_and(is_of_the_connection)
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    // The last is what rustls calls an end without a word of TLS, as many servers make it.
+    let is_of_the_connection = |error: &std::io::Error| {
+        matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+    };
+    error.is_incomplete_message() || error.is_closed() || cause(error).is_some_and(is_of_the_connection)
 }
 
-/// The first error of the connection itself among the causes.
-fn io_error(error: &hyper::Error) -> Option<&std::io::Error> {
+/// Whether the server of HTTP/2 says that it has done nothing about a request (RFC 9113 section 8.7). It may be asked
+/// again like one that a kept connection lost: only what is repeatable is, in case the server is wrong.
+fn was_not_processed(error: &hyper::Error) -> bool {
+    cause(error).is_some_and(|error: &h2::Error| {
+        error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
+}
+
+/// The first error of this kind among the causes.
+fn cause<E: std::error::Error + 'static>(error: &hyper::Error) -> Option<&E> {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         if let Some(found) = error.downcast_ref() {

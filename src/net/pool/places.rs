@@ -117,14 +117,22 @@ impl Places {
     }
 
     fn offer(&mut self, number: usize, held: Held, now: Instant) {
+        let makes_place = self.is_wanted_elsewhere();
         let host = &mut self.hosts[number];
         if let Some(Held::Line { line, .. }) = host.hand(held)
             && host.resting.len() < self.limits.max_idle
+            && !makes_place
         {
             let expires = line.link.dies.min(now + self.limits.idle_timeout);
             host.resting.push((line, now));
             self.look_by(expires);
         }
+    }
+
+    /// Whether somebody waits at a host for the place of a connection to another.
+    fn is_wanted_elsewhere(&self) -> bool {
+        let waits = |host: &Host| host.missing() > 0 && host.open < self.limits.most_per_host;
+        self.open >= self.limits.most && self.hosts.iter().any(waits)
     }
 
     fn made(&mut self, number: usize, protocol: Protocol) {
@@ -145,9 +153,12 @@ impl Places {
     pub(super) fn vacate(&mut self, number: usize) {
         self.open -= 1;
         self.hosts[number].open -= 1;
-        self.fill(number);
-        for other in 0..self.hosts.len() {
-            self.fill(other);
+        // Who has waited longest first, at whatever host: else one that is busy would keep its places for itself.
+        let first = |(number, host): (usize, &Host)| Some((host.waiting.front()?.0, number));
+        let mut turns: Vec<_> = self.hosts.iter().enumerate().filter_map(first).collect();
+        turns.sort_unstable();
+        for (_, number) in turns {
+            self.fill(number);
         }
     }
 

@@ -206,3 +206,31 @@ proptest! {
         })?;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_makes_place_for_who_has_waited_at_another_host() {
+    let mut street = Street::of(Limits { most: 1, ..LIMITS });
+    let first = street.ask(HOST);
+    let mut wire = street.connection().await;
+    let other = street.ask(OTHER_HOST);
+    assert!(street.nobody_knocks().await);
+    wire.answer(FINE).await;
+    first.text().await;
+    street.connection().await.answer(FINE).await;
+    other.text().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_goes_to_who_has_waited_longest_at_whatever_host() {
+    let mut street = Street::of(Limits { most: 1, ..LIMITS });
+    let first = street.ask(HOST);
+    let wire = street.connection().await;
+    let other = street.ask(OTHER_HOST);
+    settle().await;
+    let _third = street.ask(HOST);
+    settle().await;
+    drop(wire);
+    first.error().await;
+    street.connection().await.answer(FINE).await;
+    other.text().await;
+}
