@@ -5,16 +5,20 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark speaks to people")]
 
+mod zoho;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::StatusCode;
 use zoho_sidecar::cache::entry::{Entry, Fetched};
 use zoho_sidecar::cache::key::Key;
 use zoho_sidecar::cache::rule::Rule;
 use zoho_sidecar::cache::{Cache, Lookup, Settings};
 use zoho_sidecar::clock::Clock;
+
+use zoho::zohos_headers;
 
 const BOUND: u64 = 64 << 20;
 const KEYS: usize = 1_000_000;
@@ -105,28 +109,6 @@ fn hits_per_second(cache: &Cache<()>, rule: &Rule, clock: &Clock, hot: &[String]
         }
     }
     hits
-}
-
-fn zohos_headers() -> HeaderMap {
-    let mut head = HeaderMap::new();
-    for (name, value) in [
-        ("server", "ZGS"),
-        ("date", "Mon, 23 Nov 2026 08:00:00 GMT"),
-        ("content-type", "application/json;charset=UTF-8"),
-        ("referrer-policy", "strict-origin"),
-        ("x-content-type-options", "nosniff"),
-        ("x-xss-protection", "1; mode=block"),
-        ("x-frame-options", "SAMEORIGIN"),
-        ("clientversion", "6007735"),
-        ("clientsubversion", "5f8a3c1e9b7d4f02a6c8e0b1d3f5a7c9"),
-        ("content-disposition", "attachment; filename=response.json"),
-        ("x-download-options", "noopen"),
-        ("content-language", "en-US"),
-        ("strict-transport-security", "max-age=63072000"),
-    ] {
-        head.insert(name, HeaderValue::from_static(value));
-    }
-    head
 }
 
 /// Resident memory of this process, in bytes.

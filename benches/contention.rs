@@ -9,12 +9,14 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark speaks to people")]
 #![allow(clippy::cast_precision_loss, reason = "figures of three digits")]
 
+mod zoho;
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::StatusCode;
 use zoho_sidecar::cache::entry::{Entry, Fetched};
 use zoho_sidecar::cache::key::Key;
 use zoho_sidecar::cache::rule::Rule;
@@ -22,6 +24,8 @@ use zoho_sidecar::cache::{Cache, Lookup, Settings};
 use zoho_sidecar::clock::{Clock, Instant};
 use zoho_sidecar::telemetry::metrics::{Metrics, RequestCounters};
 use zoho_sidecar::telemetry::outcome::Outcome;
+
+use zoho::zohos_headers;
 
 /// Rounds, in which all operations and numbers of threads take turns.
 const ROUNDS: usize = 5;
@@ -203,26 +207,4 @@ fn nanoseconds(threads: usize, at_once: u64, operation: &(dyn Fn(usize, u64) + S
 fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-fn zohos_headers() -> HeaderMap {
-    let mut head = HeaderMap::new();
-    for (name, value) in [
-        ("server", "ZGS"),
-        ("date", "Mon, 23 Nov 2026 08:00:00 GMT"),
-        ("content-type", "application/json;charset=UTF-8"),
-        ("referrer-policy", "strict-origin"),
-        ("x-content-type-options", "nosniff"),
-        ("x-xss-protection", "1; mode=block"),
-        ("x-frame-options", "SAMEORIGIN"),
-        ("clientversion", "6007735"),
-        ("clientsubversion", "5f8a3c1e9b7d4f02a6c8e0b1d3f5a7c9"),
-        ("content-disposition", "attachment; filename=response.json"),
-        ("x-download-options", "noopen"),
-        ("content-language", "en-US"),
-        ("strict-transport-security", "max-age=63072000"),
-    ] {
-        head.insert(name, HeaderValue::from_static(value));
-    }
-    head
 }
