@@ -210,7 +210,7 @@ impl Entry {
 }
 
 /// What the answer to each request says anew, in the place of what Zoho may have said.
-const SAID_BY_EACH_ANSWER: [HeaderName; 3] = [AGE, CACHE_STATUS, REQUEST_ID];
+pub const SAID_BY_EACH_ANSWER: [HeaderName; 3] = [AGE, CACHE_STATUS, REQUEST_ID];
 
 /// Moves all values into one piece of memory of their own.
 fn compact(head: &mut HeaderMap) {

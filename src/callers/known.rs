@@ -1,6 +1,7 @@
 //! The tokens in force: whose each is, read again when their files change.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -14,6 +15,7 @@ pub struct KnownTokens {
     sources: Vec<(CallerNumber, TokenSource)>,
     /// By source. Exchanged as a whole, so that asking needs no lock.
     hashes: ArcSwap<Vec<Vec<TokenHash>>>,
+    generation: AtomicU64,
 }
 
 /// What was told of a source, so that it is told once.
@@ -27,7 +29,7 @@ impl KnownTokens {
     /// Reads the tokens that can be read now.
     pub(super) fn read(sources: Vec<(CallerNumber, TokenSource)>) -> Self {
         let hashes = sources.iter().map(|(_, source)| source.read().unwrap_or_default()).collect();
-        Self { sources, hashes: ArcSwap::from_pointee(hashes) }
+        Self { sources, hashes: ArcSwap::from_pointee(hashes), generation: AtomicU64::new(0) }
     }
 
     /// Whether any caller is known by a token.
@@ -52,6 +54,12 @@ impl KnownTokens {
             }
         }
         owner
+    }
+
+    /// Changes whenever the tokens have. Who remembers whose a token was reads this first, and looks again when it
+    /// is another.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// Looks at the files every now and then, for as long as it is polled. A file that cannot be read leaves
@@ -89,6 +97,7 @@ impl KnownTokens {
         if has_changed {
             tracing::info!("callers' tokens have changed");
             self.hashes.store(Arc::new(hashes));
+            self.generation.fetch_add(1, Ordering::Release);
         }
     }
 }

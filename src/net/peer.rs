@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// What a connection shows of its other end. Found out once, when the connection begins.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Peer {
     /// Whether it speaks TLS.
     pub is_tls: bool,

@@ -139,7 +139,7 @@ impl CacheStatus {
     }
 
     /// The same as a header; what is said most needs no text of its own.
-    fn header(self) -> HeaderValue {
+    pub(super) fn header(self) -> HeaderValue {
         let write = || visible(&self.to_string());
         match self {
             Self::Served(Served::Fresh(left)) => lately::hit(left.as_secs(), write),

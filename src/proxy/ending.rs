@@ -77,18 +77,23 @@ impl Proxy {
         facts: Facts<'_>,
         now: Instant,
     ) -> Response<Body> {
-        let shared = &*self.shared;
         let Received { headers, version } = asked;
         let request_id = facts.request_id.clone().into_owned();
         let asked = Asked { method: &facts.method, headers };
         let response = answer::from_entry(entry, status, asked, request_id, now);
-        shared.counters.of(facts.tenant, facts.label).count(response.status(), status.outcome());
+        let bytes = response.body().size_hint().exact().unwrap_or_default();
+        self.account_for(response.status(), status, facts, bytes);
+        response.map(|body| self.watched(body, version))
+    }
+
+    /// Counts and logs an answer that is all there.
+    pub(super) fn account_for(&self, status: StatusCode, from: CacheStatus, facts: Facts<'_>, bytes: u64) {
+        let shared = &*self.shared;
+        shared.counters.of(facts.tenant, facts.label).count(status, from.outcome());
         if shared.books.log.is_on() {
-            let bytes = response.body().size_hint().exact().unwrap_or_default();
-            let facts = Facts { status: response.status(), outcome: status.outcome(), ..facts };
+            let facts = Facts { status, outcome: from.outcome(), ..facts };
             account::write(&shared.books, &facts, bytes, false);
         }
-        response.map(|body| self.watched(body, version))
     }
 
     /// Sends the refusal of a request of which only the head was looked at.

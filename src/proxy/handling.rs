@@ -10,7 +10,7 @@ use super::Proxy;
 use crate::net::body::Body;
 use crate::net::peer::Peer;
 use crate::net::transport::BoxFuture;
-use crate::server::{Greet, Handler};
+use crate::server::{Greet, Handler, Repeat};
 
 /// A request being handled: answered at once from the cache, or on its way.
 pub enum Handling {
@@ -50,5 +50,9 @@ impl Handler for Proxy {
 
     fn handle(&self, request: Request<Incoming>) -> Handling {
         self.handle(request)
+    }
+
+    fn repeat(&self, head: &[u8], answer: &mut Vec<u8>) -> Repeat {
+        self.repeat(head, answer)
     }
 }

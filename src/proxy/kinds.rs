@@ -8,6 +8,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 pub(super) struct Kinds(u8);
 
 impl Kinds {
+    /// None that decides anything.
+    pub(super) const NONE: Self = Self(0);
     /// Those by which a request could mean one thing here and another to Zoho, or come from a page of a browser.
     pub(super) const INSPECTED: Self = Self(1);
     /// A condition on the answer (RFC 9110 section 13.1).

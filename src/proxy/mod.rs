@@ -16,12 +16,14 @@
 //! - `options`: what `OPTIONS` is told about the sidecar itself
 //! - `permission`: what a caller asks beyond what it may
 //! - [`refusal`]: every way a request ends badly
+//! - `repeat`: a read that is asked again in the same bytes
 //! - `rest`: what is left of a body when its request is refused
 //! - [`settings`]: how requests are handled
 //! - [`shared`]: what all workers share
 //! - [`fetch`]: the exchange with Zoho
 //! - [`fill`]: a fetch that many share
 //! - `write`: what writes make untrue
+//! - `written`: an answer from an entry, as HTTP/1.1 writes it
 
 mod account;
 mod accounts;
@@ -39,11 +41,13 @@ mod lately;
 mod options;
 mod permission;
 pub mod refusal;
+mod repeat;
 mod request_id;
 mod rest;
 mod settings;
 mod shared;
 mod write;
+mod written;
 
 pub use handling::Handling;
 pub use settings::Settings;
@@ -232,7 +236,10 @@ impl Proxy {
             };
             let is_set_back = || shared.cache.is_set_back(key, arrival.at);
             match decide(found, rule, &wishes, is_set_back, arrival.at) {
-                Decision::Serve(entry, served) => Found::Answer(answer(&entry, served)),
+                Decision::Serve(entry, served) => {
+                    self.learn(request, reading, key, identity, wishes, arrival);
+                    Found::Answer(answer(&entry, served))
+                }
                 Decision::ServeAndRenew(entry, served) => {
                     Found::AnswerAndRenew(answer(&entry, served), slot(Some(arrival.at)))
                 }

@@ -33,7 +33,7 @@ fn is_sane(id: &[u8]) -> bool {
 }
 
 /// Sixteen hexadecimal digits that do not repeat in practice.
-fn new() -> HeaderValue {
+pub(super) fn new() -> HeaderValue {
     thread_local! {
         static WRITTEN: RefCell<Bytes> = const { RefCell::new(Bytes::new()) };
     }

@@ -1,6 +1,7 @@
 //! What all workers share: the rules, the cache, the tokens, the books.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::account::{Books, Counters};
 use super::fill::Landed;
@@ -18,6 +19,8 @@ use crate::telemetry::request_log::RequestLog;
 
 /// What all workers share.
 pub struct Shared {
+    /// Tells what a thread remembers of this one from what it remembers of another.
+    pub(super) number: u64,
     pub(super) rules: Arc<Rulebook>,
     pub(super) cache: Cache<Landed>,
     pub(super) tokens: Vec<Arc<Tokens>>,
@@ -44,6 +47,7 @@ impl Shared {
         log: RequestLog,
         clock: Clock,
     ) -> Arc<Self> {
+        static SHARED: AtomicU64 = AtomicU64::new(0);
         let names = |all: &[crate::tenants::Tenant]| all.iter().map(|tenant| tenant.name.clone()).collect();
         let books = Books {
             log,
@@ -53,6 +57,7 @@ impl Shared {
             route_names: rules.routes.all().iter().map(|route| route.name.clone()).collect(),
         };
         Arc::new(Self {
+            number: SHARED.fetch_add(1, Ordering::Relaxed),
             cache: Cache::new(cache, rules.tenants.all().len(), rules.routes.groups().len()),
             upstream_metrics: rules.tenants.all().iter().map(|t| metrics.upstream(&t.name)).collect(),
             counters: Counters::new(&metrics, &rules.tenants, rules.routes.all()),

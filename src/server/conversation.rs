@@ -15,15 +15,15 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
-use super::Handler;
-use super::Phase;
 use super::connection::Limits;
 use super::course::{Course, UnderWay};
 use super::orders::{Order, Orders, Watch};
+use super::repeats::Repeats;
 use super::severable::Severed;
 use super::shell::{Answering, Shell};
 use super::strict::{Opening, Strict};
 use super::tracked::Tracked;
+use super::{Handler, HeadBytes, Phase};
 use crate::net::body::{Body, BoxError};
 use crate::net::patient::Patient;
 
@@ -37,8 +37,10 @@ pub(super) async fn serve<H: Handler>(
 ) -> Result<(), BoxError> {
     let course = Arc::new(Course::of(severed));
     let mut orders = Orders::new(Watch::over(course.clone(), limits.first_request, phases));
-    let mut io = Strict::new(Patient::new(io, limits.write_timeout), limits.head, course.clone());
-    let mut service = Service { shell: Shell::around(handler), course };
+    let shell = Arc::new(Shell::around(handler));
+    let (io, repeats) = (Patient::new(io, limits.write_timeout), Repeats::by(shell.clone()));
+    let mut io = Strict::new(io, repeats, limits.head, course.clone());
+    let mut service = Service { shell, course };
     loop {
         match next_request(&mut io, &mut orders, &service.course).await? {
             Some(Opening::Http1) => service.course.stir(),
@@ -53,8 +55,8 @@ pub(super) async fn serve<H: Handler>(
 }
 
 /// Waits for a whole head, with nothing but the socket and what has come of it. `None` if there will be none.
-async fn next_request<T: AsyncRead + Unpin>(
-    io: &mut Strict<T>,
+async fn next_request<T: AsyncRead + AsyncWrite + Unpin, H: Handler>(
+    io: &mut Strict<T, H>,
     orders: &mut Orders,
     course: &Course,
 ) -> io::Result<Option<Opening>> {
@@ -79,11 +81,11 @@ async fn next_request<T: AsyncRead + Unpin>(
     .await
 }
 
-type Rested<T, H> = Option<(Strict<T>, Service<H>)>;
+type Rested<T, H> = Option<(Strict<T, H>, Service<H>)>;
 
 /// Answers requests of HTTP/1 until none comes for a while; `None` if the connection has ended.
 async fn converse<T, H>(
-    io: Strict<T>,
+    io: Strict<T, H>,
     service: Service<H>,
     limits: &Limits,
     orders: &mut Orders,
@@ -140,7 +142,7 @@ where
 
 /// Answers requests of HTTP/2 to the connection's end.
 async fn converse_by_http2<T, H>(
-    io: Strict<T>,
+    io: Strict<T, H>,
     service: Service<H>,
     limits: &Limits,
     mut orders: Orders,
@@ -174,7 +176,7 @@ where
 
 /// Answers the requests of a connection.
 struct Service<H> {
-    shell: Shell<H>,
+    shell: Arc<Shell<H>>,
     course: Arc<Course>,
 }
 
@@ -187,6 +189,9 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Service<H> {
         let (version, under_way) = (request.version(), UnderWay::on(&self.course));
         if let Some(fault) = self.course.begin(version) {
             request.extensions_mut().insert(fault);
+        }
+        if let Some(head) = self.course.shown_head() {
+            request.extensions_mut().insert(HeadBytes(head));
         }
         Serving { answering: self.shell.answer(request), version, under_way: Some(under_way) }
     }

@@ -1,8 +1,9 @@
 //! What a connection tells of itself: to its answers, and to whoever watches over it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use bytes::Bytes;
 use http::Version;
 use tokio::sync::Notify;
 
@@ -22,6 +23,9 @@ pub(super) struct Course {
     is_winding_down: AtomicBool,
     /// Which request is only the stand-in for one that must not pass, and why.
     fault: OnceLock<(u64, Fault)>,
+    /// The bytes of the next request's head, for a handler that wants to know them again.
+    shown: Mutex<Option<Bytes>>,
+    is_shown: AtomicBool,
     stirred: Notify,
     severed: Severed,
 }
@@ -65,6 +69,27 @@ impl Course {
     /// The request of this number must not pass.
     pub(super) fn set_fault(&self, number: u64, fault: Fault) {
         self.fault.set((number, fault)).expect("nothing is looked at after the first fault");
+    }
+
+    /// The head of the request that comes next is to be shown to its handler.
+    pub(super) fn show_head(&self, head: Bytes) {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(head);
+        self.is_shown.store(true, Relaxed);
+    }
+
+    /// The head to show, if it is.
+    pub(super) fn shown_head(&self) -> Option<Bytes> {
+        if !self.is_shown.load(Relaxed) {
+            return None;
+        }
+        self.is_shown.store(false, Relaxed);
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether the only thing under way is the request whose head, one of so many, has just come; and whether its
+    /// answer need not be the last.
+    pub(super) fn is_free_for(&self, heads: u64) -> bool {
+        heads == self.begun() + 1 && !self.is_answering() && !self.is_winding_down()
     }
 
     /// Notes how many heads have come, and whether a request has begun to come and not come whole.

@@ -7,6 +7,7 @@
 //! - [`course`]: what a connection tells of itself
 //! - [`orders`]: what a connection is told
 //! - [`descriptors`]: how many connections the system admits
+//! - [`repeats`]: answers to heads that are known
 //! - [`severable`]: connections that can be severed
 //! - [`shell`]: what every request gets alike
 //! - [`strict`]: HTTP/1 framing looked at before hyper reads it
@@ -22,6 +23,7 @@ mod conversation;
 mod course;
 mod descriptors;
 mod orders;
+mod repeats;
 mod severable;
 mod shell;
 mod strict;
@@ -33,6 +35,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use prometheus_client::metrics::counter::Counter;
@@ -91,13 +94,34 @@ pub struct Counts {
 /// Handles the requests of a connection.
 ///
 /// By reference: a copy for each request would write to what all workers share.
-pub trait Handler: Send + 'static {
+pub trait Handler: Send + Sync + 'static {
     /// An answer being made.
     type Answering: Future<Output = Response<Body>> + Unpin + Send + 'static;
 
     /// Begins to answer a request.
     fn handle(&self, request: Request<Incoming>) -> Self::Answering;
+
+    /// Answers a request by nothing but the bytes of its head, if they are known: appends the whole answer to `answer`
+    /// as HTTP/1.1 sends it. The request has no body, and its answer need not be the last on its connection.
+    fn repeat(&self, _head: &[u8], _answer: &mut Vec<u8>) -> Repeat {
+        Repeat::Unknown
+    }
 }
+
+/// What came of a head that may be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// It is answered.
+    Done,
+    /// It is to be handled as any other, and shown as [`HeadBytes`]: it may be known the next time.
+    Learn,
+    /// It is to be handled as any other.
+    Unknown,
+}
+
+/// The bytes of a request's head, among its extensions where the handler wants to know them again.
+#[derive(Clone)]
+pub struct HeadBytes(pub Bytes);
 
 /// Makes the handler of each connection; one is made per worker, on its thread.
 pub trait Greet: Clone + Send + 'static {

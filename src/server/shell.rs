@@ -11,7 +11,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-use super::Handler;
+use super::{Handler, Repeat};
 use crate::net::body::Body;
 
 /// A handler with the shell around it.
@@ -33,6 +33,14 @@ impl<H: Handler> Shell<H> {
                 Answering(None)
             }
         }
+    }
+
+    /// Answers a request by the bytes of its head, if they are known.
+    pub(super) fn repeat(&self, head: &[u8], answer: &mut Vec<u8>) -> Repeat {
+        catch_unwind(AssertUnwindSafe(|| self.0.repeat(head, answer))).unwrap_or_else(|panic| {
+            tell(&*panic);
+            Repeat::Unknown
+        })
     }
 }
 

@@ -19,6 +19,7 @@ mod hostile_callers;
 mod hostile_zoho;
 mod invalid_token;
 mod invalidation;
+mod known_heads;
 mod origin;
 mod outages;
 mod pass_through;

@@ -56,11 +56,24 @@ impl Peer {
 
     /// A whole answer with a length: its head.
     pub async fn answer(&mut self) -> Option<String> {
+        self.head_and_body().await.map(|(head, _)| head)
+    }
+
+    /// The same with its body.
+    pub async fn whole_answer(&mut self) -> Option<String> {
+        self.head_and_body().await.map(|(head, body)| head + &body)
+    }
+
+    async fn head_and_body(&mut self) -> Option<(String, String)> {
         let head = self.head().await?;
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-        let mut body = vec![0; length.and_then(|length| length.parse().ok()).expect("it has a length")];
+        let length = match head.lines().find_map(|line| line.strip_prefix("content-length: ")) {
+            Some(length) => length.parse().expect("a length is a number"),
+            None if head.starts_with("HTTP/1.1 304") => 0,
+            None => panic!("it has no length: {head}"),
+        };
+        let mut body = vec![0; length];
         self.0.read_exact(&mut body).await.ok()?;
-        Some(head)
+        Some((head, String::from_utf8_lossy(&body).into_owned()))
     }
 
     /// All that comes until the other side ends the connection.

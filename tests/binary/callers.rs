@@ -85,7 +85,10 @@ async fn a_token_is_exchanged_while_the_sidecar_runs_and_never_shown() {
         file.display()
     );
     let sidecar = Sidecar::run(&zoho, &config).await;
-    assert_eq!(status_with(&sidecar, FIRST.0).await, 200);
+    // Often enough that each worker knows what the bytes of such a request mean.
+    for _ in 0..10 {
+        assert_eq!(status_with(&sidecar, FIRST.0).await, 200);
+    }
     assert_eq!(status_with(&sidecar, SECOND.0).await, 401);
 
     write(&[FIRST.1, SECOND.1]);

@@ -86,6 +86,11 @@ impl Inspector {
         self.known = Vec::new();
     }
 
+    /// Whether these bytes are one whole head, the last that passed, and had no body after it.
+    pub fn is_last_head(&self, bytes: &[u8]) -> bool {
+        !bytes.is_empty() && *bytes == *self.known && self.is_between_requests()
+    }
+
     /// How many heads have passed.
     pub fn heads(&self) -> u64 {
         self.heads

@@ -9,7 +9,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::Handler;
 use super::course::Course;
+use super::repeats::Repeats;
 use crate::net::http1::head::Limits;
 use crate::net::http1::{Fault, Inspector, Verdict};
 
@@ -26,8 +28,9 @@ const LINGER: Duration = Duration::from_secs(5);
 const PIECE: usize = 4096;
 
 /// Passes on what is framed as RFC 9112 wants it, and nothing else.
-pub(super) struct Strict<T> {
+pub(super) struct Strict<T, H> {
     io: T,
+    repeats: Repeats<H>,
     inspector: Inspector,
     stage: Stage,
     /// The beginning of a head.
@@ -60,10 +63,11 @@ pub(super) enum Opening {
     Http2,
 }
 
-impl<T> Strict<T> {
-    pub(super) fn new(io: T, limits: Limits, course: Arc<Course>) -> Self {
+impl<T, H> Strict<T, H> {
+    pub(super) fn new(io: T, repeats: Repeats<H>, limits: Limits, course: Arc<Course>) -> Self {
         Self {
             io,
+            repeats,
             inspector: Inspector::new(limits),
             stage: Stage::Open,
             held: Vec::new(),
@@ -115,7 +119,7 @@ impl<T> Strict<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> Strict<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Strict<T, H> {
     /// Reads straight into hyper's buffer, and takes back what must not pass.
     fn poll_straight(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<Read>> {
         let before = buffer.filled().len();
@@ -130,6 +134,7 @@ impl<T: AsyncRead + Unpin> Strict<T> {
             Verdict::Hold => self.held.extend_from_slice(&came[passed..]),
             Verdict::Broken(fault) => self.refuse(fault),
         }
+        let passed = if self.repeat(came, cx)? { 0 } else { passed };
         buffer.set_filled(before + passed);
         self.note_midway();
         Poll::Ready(Ok(if passed > 0 { Read::Passed } else { Read::Nothing }))
@@ -146,7 +151,10 @@ impl<T: AsyncRead + Unpin> Strict<T> {
         self.held.extend_from_slice(came.filled());
         let (passed, verdict) = self.inspector.advance(&self.held);
         let rest = self.held.split_off(passed);
-        self.ready = std::mem::replace(&mut self.held, rest);
+        let came = std::mem::replace(&mut self.held, rest);
+        if !self.repeat(&came, cx)? {
+            self.ready = came;
+        }
         if let Verdict::Broken(fault) = verdict {
             self.refuse(fault);
         }
@@ -154,9 +162,29 @@ impl<T: AsyncRead + Unpin> Strict<T> {
         Poll::Ready(Ok(Read::Nothing))
     }
 
+    /// Answers what has come, if it is one head, known, and no other request is under way.
+    fn repeat(&mut self, came: &[u8], cx: &mut Context<'_>) -> io::Result<bool> {
+        Ok(self.stage == Stage::Open
+            && self.held.is_empty()
+            && self.inspector.is_last_head(came)
+            && self.course.is_free_for(self.inspector.heads())
+            && self.repeats.answer(came, &mut self.io, &self.course, cx)?)
+    }
+
+    /// Sends what is left of an answer to a head that was known.
+    fn poll_repeated(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.repeats.are_under_way() {
+            return Poll::Ready(Ok(()));
+        }
+        let sent = self.repeats.poll_sent(&mut self.io, cx);
+        self.note_full(sent.is_pending());
+        sent
+    }
+
     /// Waits for what a connection opens with, and keeps it for who reads next; `None` if nothing more comes.
     pub(super) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Opening>>> {
         while self.ready.is_empty() {
+            ready!(self.poll_repeated(cx))?;
             if let Read::End = ready!(self.poll_held(cx))? {
                 return Poll::Ready(Ok(None));
             }
@@ -201,7 +229,7 @@ enum Read {
     End,
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Strict<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> AsyncRead for Strict<T, H> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -213,6 +241,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Strict<T> {
                 this.hand_over(buffer);
                 return Poll::Ready(Ok(()));
             }
+            ready!(this.poll_repeated(cx))?;
             match this.stage {
                 Stage::Open => {}
                 // The refusal is made at once, and writing it needs no reading.
@@ -234,7 +263,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Strict<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> AsyncWrite for Strict<T, H> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.io).poll_write(cx, bytes);
         self.note_full(wrote.is_pending());
@@ -263,6 +292,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Strict<T> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.lingering.is_none() {
+            ready!(self.poll_repeated(cx))?;
             ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
             if !self.is_midway() {
                 return Poll::Ready(Ok(()));

@@ -1,17 +1,53 @@
+use std::future::Ready;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+use super::super::Repeat;
+use super::super::shell::Shell;
 use super::*;
 use crate::clock::Clock;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use crate::net::body::Body;
 
 const GET: &[u8] = b"GET /crm HTTP/1.1\r\nhost: a\r\n\r\n";
 const POST: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
 
-fn strict() -> (DuplexStream, Strict<DuplexStream>) {
-    let (theirs, ours) = duplex(64 * 1024);
-    (theirs, Strict::new(ours, Limits { bytes: 1024, headers: 10 }, Arc::default()))
+/// Knows one head, and is never asked by hyper.
+struct Parrot;
+
+const KNOWN: &[u8] = b"GET /known HTTP/1.1\r\nhost: a\r\n\r\n";
+
+impl Handler for Parrot {
+    type Answering = Ready<Response<Body>>;
+
+    fn handle(&self, _: Request<Incoming>) -> Self::Answering {
+        unreachable!("there is no hyper")
+    }
+
+    fn repeat(&self, head: &[u8], answer: &mut Vec<u8>) -> Repeat {
+        if head != KNOWN {
+            return Repeat::Unknown;
+        }
+        answer.extend_from_slice(ANSWER);
+        Repeat::Done
+    }
+}
+
+const ANSWER: &[u8] = b"an answer that was given before, and is longer than the head";
+
+fn strict() -> (DuplexStream, Strict<DuplexStream, Parrot>) {
+    strict_over(64 * 1024)
+}
+
+fn strict_over(room: usize) -> (DuplexStream, Strict<DuplexStream, Parrot>) {
+    let (theirs, ours) = duplex(room);
+    let repeats = Repeats::by(Arc::new(Shell::around(Parrot)));
+    (theirs, Strict::new(ours, repeats, Limits { bytes: 1024, headers: 10 }, Arc::default()))
 }
 
 /// What can be read before nothing more comes.
-async fn read(strict: &mut Strict<DuplexStream>) -> Vec<u8> {
+async fn read(strict: &mut Strict<DuplexStream, Parrot>) -> Vec<u8> {
     let mut read = Vec::new();
     while let Ok(Ok(1..)) = tokio::time::timeout(Duration::from_secs(1), strict.read_buf(&mut read)).await {}
     read
@@ -90,4 +126,63 @@ async fn a_connection_between_requests_closes_at_once() {
     let began = clock.now();
     ours.shutdown().await.unwrap();
     assert_eq!(clock.now() - began, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_known_is_answered_and_passes_nobody() {
+    for size in [1, 7, 1000] {
+        let (mut theirs, mut ours) = strict();
+        for _ in 0..3 {
+            for piece in KNOWN.chunks(size) {
+                theirs.write_all(piece).await.unwrap();
+                assert_eq!(read(&mut ours).await, b"", "by {size}");
+            }
+            let mut answer = [0; ANSWER.len()];
+            theirs.read_exact(&mut answer).await.unwrap();
+            assert_eq!(answer, *ANSWER);
+        }
+        assert_eq!(ours.course.begun(), 3);
+        assert!(ours.course.is_at_rest());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_known_waits_for_those_before_it() {
+    let (mut theirs, mut ours) = strict();
+    theirs.write_all(GET).await.unwrap();
+    assert_eq!(read(&mut ours).await, GET);
+    // hyper has begun with the first, and is not done when the second comes.
+    theirs.write_all(KNOWN).await.unwrap();
+    assert_eq!(read(&mut ours).await, KNOWN);
+    for _ in 0..2 {
+        ours.course.begin(http::Version::HTTP_11);
+    }
+    theirs.write_all(KNOWN).await.unwrap();
+    assert_eq!(read(&mut ours).await, b"", "now it is free");
+    ours.course.wind_down();
+    theirs.write_all(KNOWN).await.unwrap();
+    assert_eq!(read(&mut ours).await, KNOWN, "each answer is to say that it is the last");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_heads_that_come_together_none_is_answered_out_of_turn() {
+    let (mut theirs, mut ours) = strict();
+    let together = [KNOWN, GET, KNOWN].concat();
+    theirs.write_all(&together).await.unwrap();
+    assert_eq!(read(&mut ours).await, together);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_read_before_the_caller_has_taken_what_was_answered() {
+    let (mut theirs, mut ours) = strict_over(KNOWN.len());
+    theirs.write_all(KNOWN).await.unwrap();
+    assert_eq!(read(&mut ours).await, b"");
+    theirs.write_all(GET).await.unwrap();
+    assert_eq!(read(&mut ours).await, b"", "the answer is longer than what there is room for");
+    assert!(ours.course.is_answering());
+    let mut answer = [0; ANSWER.len()];
+    let (taken, passed) = tokio::join!(theirs.read_exact(&mut answer), read(&mut ours));
+    taken.unwrap();
+    assert_eq!(answer, *ANSWER);
+    assert_eq!(passed, GET);
 }

@@ -1,0 +1,209 @@
+//! A read that is asked again in the same bytes.
+//!
+//! A client writes its requests always alike, so that most reads are, byte for byte, one that was answered before. What
+//! a head means here depends on its bytes, on who is at the other end, and on rules that stay as they are; so it need be
+//! understood only once, and its answer be written only once. What may change from one time to the next is looked at
+//! each time: the tokens of callers, the credential at Zoho, the entry, what made it untrue, how old it is. If it is not
+//! simply served, the request goes the long way, as if nothing were known of it.
+
+use std::cell::RefCell;
+use std::hash::BuildHasher;
+use std::sync::{Arc, OnceLock};
+
+use foldhash::quality::RandomState;
+use http::header::{HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::{HeaderMap, Method, Request, Version};
+
+use super::answer::{self, Asked, CacheStatus};
+use super::call::{Plan, Reading};
+use super::kinds::Kinds;
+use super::request_id;
+use super::written::{Anew, Written};
+use super::{Arrival, Proxy};
+use crate::cache::decision::{Decision, decide};
+use crate::cache::wishes::Wishes;
+use crate::callers::Identity;
+use crate::net::headers::{REQUEST_ID, copy_if};
+use crate::net::peer::Peer;
+use crate::routes::RouteNumber;
+use crate::server::{HeadBytes, Repeat};
+
+/// How many heads a worker knows, at most.
+const PLACES: usize = 64;
+
+thread_local! {
+    static MEMORY: RefCell<Memory> = RefCell::default();
+}
+
+/// The heads that a worker knows.
+#[derive(Default)]
+struct Memory {
+    hasher: RandomState,
+    places: Vec<Place>,
+}
+
+#[derive(Default)]
+struct Place {
+    known: Option<Box<Known>>,
+    /// Which other head came since the known one did, and how often.
+    other: u64,
+    times: u32,
+}
+
+/// A head, and for whom it means what.
+struct Known {
+    hash: u64,
+    head: Box<[u8]>,
+    peer: Arc<Peer>,
+    /// Tells the proxies of one thread apart.
+    proxy: u64,
+    /// Which tokens of callers were in force.
+    tokens: u64,
+    meaning: Meaning,
+    written: Option<Written>,
+}
+
+struct Meaning {
+    caller: Identity,
+    tenant: usize,
+    /// That of the tenant's credential.
+    identity: u64,
+    route: RouteNumber,
+    key: Box<[u8]>,
+    path_and_query: Box<str>,
+    path_bytes: usize,
+    wishes: Wishes,
+    /// The headers that put a condition on the answer.
+    conditions: HeaderMap,
+    /// The caller's own id for the request.
+    own_id: Option<HeaderValue>,
+}
+
+impl Memory {
+    fn place_of(&mut self, head: &[u8], peer: &Peer) -> (u64, &mut Place) {
+        self.places.resize_with(PLACES, Place::default);
+        let hash = self.hasher.hash_one((head, peer));
+        (hash, &mut self.places[usize::try_from(hash % PLACES as u64).expect("less than 64")])
+    }
+}
+
+impl Place {
+    /// Notes that a head came which is not known: worth learning if it comes again, but not each time, since what is not
+    /// answered by an entry cannot be learned.
+    fn note(&mut self, hash: u64) -> Repeat {
+        self.times = if self.other == hash { self.times.saturating_add(1) } else { 1 };
+        self.other = hash;
+        if self.times > 1 && self.times.is_power_of_two() { Repeat::Learn } else { Repeat::Unknown }
+    }
+}
+
+impl Proxy {
+    /// Answers a request whose head is known.
+    pub(super) fn repeat(&self, head: &[u8], answer: &mut Vec<u8>) -> Repeat {
+        MEMORY.with_borrow_mut(|memory| {
+            let (hash, place) = memory.place_of(head, &self.peer);
+            match &mut place.known {
+                Some(known) if known.hash == hash && self.knows(known, head) => {
+                    (place.other, place.times) = (0, 0);
+                    self.answer_known(known, answer).map_or(Repeat::Unknown, |()| Repeat::Done)
+                }
+                _ => place.note(hash),
+            }
+        })
+    }
+
+    fn knows(&self, known: &Known, head: &[u8]) -> bool {
+        *known.head == *head
+            && known.proxy == self.shared.number
+            && *known.peer == *self.peer
+            && known.tokens == self.shared.rules.callers.tokens().generation()
+    }
+
+    /// Answers from the entry, if nothing but that is to be done.
+    fn answer_known(&self, known: &mut Known, answer: &mut Vec<u8>) -> Option<()> {
+        let (shared, meaning) = (&*self.shared, &known.meaning);
+        if shared.tokens[meaning.tenant].identity() != meaning.identity {
+            return None;
+        }
+        let now = shared.clock.now();
+        let rule = &shared.rules.routes.route(meaning.route).rule;
+        let epoch = shared.epoch(meaning.tenant, rule, &meaning.path_and_query);
+        let found = shared.cache.lookup(&meaning.key, rule, epoch, now);
+        let is_set_back = || shared.cache.is_set_back(&meaning.key, now);
+        let Decision::Serve(entry, served) = decide(found, rule, &meaning.wishes, is_set_back, now) else {
+            return None;
+        };
+        let (status, age) = (CacheStatus::Served(served), entry.age(now).as_secs());
+        let request_id = meaning.own_id.clone().unwrap_or_else(request_id::new);
+        if !known.written.as_ref().is_some_and(|written| written.is_of(&entry)) {
+            let asked = Asked { method: &Method::GET, headers: &meaning.conditions };
+            let response = answer::from_entry(&entry, status, asked, request_id.clone(), now);
+            known.written = Written::new(entry, response);
+        }
+        let written = known.written.as_ref()?;
+        let anew = Anew { age, cache_status: &status.header(), request_id: &request_id };
+        written.append(&anew, answer);
+
+        let arrival = Arrival { at: now, request_id, kinds: Kinds::NONE, would_refuse: OnceLock::new() };
+        let facts = Self::facts(&Method::GET, &meaning.reading(), &arrival);
+        self.account_for(written.status(), status, facts, written.bytes());
+        Some(())
+    }
+
+    /// Learns what a head means that is answered from an entry, if the server has shown it for that.
+    pub(super) fn learn<B>(
+        &self,
+        request: &Request<B>,
+        reading: &Reading<'_>,
+        key: &[u8],
+        identity: u64,
+        wishes: Wishes,
+        arrival: &Arrival,
+    ) {
+        let (Some(HeadBytes(head)), Plan::Cached(route)) = (request.extensions().get(), reading.plan) else {
+            return;
+        };
+        let (rules, headers) = (&*self.shared.rules, request.headers());
+        // Taken before the caller is identified once more: tokens that change in between make this one worthless.
+        let tokens = rules.callers.tokens().generation();
+        if request.method() != Method::GET
+            || request.version() != Version::HTTP_11
+            || arrival.kinds.have(Kinds::INSPECTED)
+            || arrival.would_refuse.get().is_some()
+            || rules.routes.route(route).rule.obeys_origin
+            || rules.callers.identify(&self.peer, headers) != reading.caller
+        {
+            return;
+        }
+        let meaning = Meaning {
+            caller: reading.caller,
+            tenant: reading.tenant,
+            identity,
+            route,
+            key: key.into(),
+            path_and_query: reading.path_and_query.into(),
+            path_bytes: reading.path.len(),
+            wishes,
+            conditions: copy_if(headers, 0, |name| [IF_NONE_MATCH, IF_MODIFIED_SINCE].contains(name)),
+            own_id: headers.get(REQUEST_ID).filter(|own| **own == arrival.request_id).cloned(),
+        };
+        MEMORY.with_borrow_mut(|memory| {
+            let (hash, place) = memory.place_of(head, &self.peer);
+            let (head, peer, proxy) = (head.to_vec().into(), self.peer.clone(), self.shared.number);
+            let known = Known { hash, head, peer, proxy, tokens, meaning, written: None };
+            *place = Place { known: Some(Box::new(known)), other: 0, times: 0 };
+        });
+    }
+}
+
+impl Meaning {
+    fn reading(&self) -> Reading<'_> {
+        Reading {
+            caller: self.caller,
+            tenant: self.tenant,
+            path_and_query: &self.path_and_query,
+            path: &self.path_and_query[..self.path_bytes],
+            plan: Plan::Cached(self.route),
+        }
+    }
+}

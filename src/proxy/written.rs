@@ -1,0 +1,96 @@
+//! An answer from an entry, as HTTP/1.1 writes it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
+use http::{HeaderValue, Response, StatusCode};
+
+use crate::cache::entry::{Entry, SAID_BY_EACH_ANSWER};
+use crate::net::body::Body;
+
+/// A longer body is not copied: hyper sends it as it lies there.
+const MOST_BYTES: usize = 8 * 1024;
+
+/// All of an answer that is the same each time it is given, and the entry that gives it.
+pub(super) struct Written {
+    entry: Arc<Entry>,
+    status: StatusCode,
+    /// The status line and the headers before those that each answer says anew.
+    head: Vec<u8>,
+    /// What ends the head.
+    end: Vec<u8>,
+    body: Bytes,
+}
+
+/// What each answer says anew.
+pub(super) struct Anew<'a> {
+    pub(super) age: u64,
+    pub(super) cache_status: &'a HeaderValue,
+    pub(super) request_id: &'a HeaderValue,
+}
+
+impl Written {
+    /// Writes an answer from this entry. `None` if there is more to it than is written here: a date to add, a
+    /// connection to end.
+    pub(super) fn new(entry: Arc<Entry>, answer: Response<Body>) -> Option<Self> {
+        let (parts, body) = answer.into_parts();
+        let Body::Full(body) = body else { return None };
+        let body = body.unwrap_or_default();
+        let is_hypers = |name| parts.headers.contains_key(name);
+        if body.len() > MOST_BYTES
+            || !is_hypers(DATE)
+            || [CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH].into_iter().any(is_hypers)
+        {
+            return None;
+        }
+        let has_body = match parts.status {
+            StatusCode::NOT_MODIFIED => false,
+            // Of others it depends on the status whether there is a length.
+            status if status == StatusCode::OK => true,
+            _ => return None,
+        };
+        let mut head = format!("HTTP/1.1 {}\r\n", parts.status).into_bytes();
+        for (name, value) in parts.headers.iter().filter(|(name, _)| !SAID_BY_EACH_ANSWER.contains(name)) {
+            write_line(&mut head, name.as_str(), value);
+        }
+        let mut end = Vec::new();
+        if has_body {
+            write_line(&mut end, CONTENT_LENGTH.as_str(), &HeaderValue::from(body.len()));
+        }
+        end.extend_from_slice(b"\r\n");
+        Some(Self { entry, status: parts.status, head, end, body })
+    }
+
+    /// Whether it is the answer that this entry gives.
+    pub(super) fn is_of(&self, entry: &Arc<Entry>) -> bool {
+        Arc::ptr_eq(&self.entry, entry)
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// How long its body is.
+    pub(super) fn bytes(&self) -> u64 {
+        self.body.len() as u64
+    }
+
+    /// Appends the answer, in the order in which hyper would write it.
+    pub(super) fn append(&self, anew: &Anew<'_>, to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.head);
+        to.extend_from_slice(b"age: ");
+        to.extend_from_slice(itoa::Buffer::new().format(anew.age).as_bytes());
+        to.extend_from_slice(b"\r\n");
+        write_line(to, "cache-status", anew.cache_status);
+        write_line(to, "x-request-id", anew.request_id);
+        to.extend_from_slice(&self.end);
+        to.extend_from_slice(&self.body);
+    }
+}
+
+fn write_line(to: &mut Vec<u8>, name: &str, value: &HeaderValue) {
+    for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+        to.extend_from_slice(part);
+    }
+}

@@ -1,0 +1,194 @@
+//! Reads that are asked again in the same bytes: what is known of a head saves work, and changes no answer.
+
+use std::time::Duration;
+
+use zoho_sidecar::net::peer::Peer;
+use zoho_sidecar::server::{Handler, Repeat, serve_connection};
+
+use crate::wire;
+use crate::world::{ASSOCIATED_USERS_COUNT, World, join_overseas};
+
+/// Enough for a head to be known.
+const OFTEN: usize = 5;
+
+fn head(headers: &[&str]) -> String {
+    let start = format!("GET {ASSOCIATED_USERS_COUNT} HTTP/1.1\r\nhost: sidecar:8080");
+    [&[start.as_str()], headers, &["", ""]].concat().join("\r\n")
+}
+
+fn is_known(world: &World, head: &str) -> bool {
+    world.handler().repeat(head.as_bytes(), &mut Vec::new()) == Repeat::Done
+}
+
+/// Asks, and gives the whole answer with the sidecar's own request ids blanked.
+async fn ask(caller: &mut wire::Peer, head: &str) -> String {
+    assert!(caller.say(head).await);
+    let answer = caller.whole_answer().await.expect("the connection is open");
+    let blanked = answer.lines().map(|line| match line.strip_prefix("x-request-id: ") {
+        Some(id) if id.len() == 16 => "x-request-id: (new)",
+        _ => line,
+    });
+    blanked.collect::<Vec<_>>().join("\n")
+}
+
+/// Asks over one connection until the head should be known, and gives the last answer.
+async fn ask_often(world: &World, head: &str) -> String {
+    let mut caller = world.connect();
+    for _ in 1..OFTEN {
+        ask(&mut caller, head).await;
+    }
+    ask(&mut caller, head).await
+}
+
+fn cache_status(answer: &str) -> &str {
+    answer.lines().find_map(|line| line.strip_prefix("cache-status: ")).unwrap_or_default()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_known_head_is_answered_as_any_other_to_the_byte() {
+    let world = World::shipped().await;
+    let etag = world.get(ASSOCIATED_USERS_COUNT).await.header("etag").to_owned();
+    world.passes(Duration::from_secs(7)).await;
+    let unchanged = format!("if-none-match: {etag}");
+    for (headers, status) in [
+        (vec![], 200),
+        (
+            vec![
+                "connection: keep-alive",
+                "user-agent: made-up/1.0",
+                "authorization: Zoho-oauthtoken made-up",
+            ],
+            200,
+        ),
+        (vec!["accept-encoding: gzip"], 200),
+        (vec!["x-request-id: made-up-id-1"], 200),
+        (vec!["x-request-id: not \"sane\""], 200),
+        (vec![unchanged.as_str()], 304),
+        (vec!["if-none-match: \"another\""], 200),
+        (vec!["cache-control: max-age=60"], 200),
+    ] {
+        let known = head(&headers);
+        let answer = ask_often(&world, &known).await;
+        assert!(is_known(&world, &known), "{headers:?}");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{headers:?}: {answer}");
+        assert!(cache_status(&answer).starts_with("zoho-sidecar; hit; ttl="), "{headers:?}: {answer}");
+
+        let mut caller = world.connect();
+        let new = head(&[&headers[..], &["x-nobody-knows: 1"]].concat());
+        assert_eq!(answer, ask(&mut caller, &new).await, "{headers:?}");
+        assert_eq!(answer, ask(&mut caller, &known).await, "{headers:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_answer_has_its_own_id_its_own_age_a_count_and_a_line() {
+    let world = World::shipped().await;
+    let head = head(&[]);
+    ask_often(&world, &head).await;
+    let series = r#"zoho_sidecar_requests_total{tenant="acme",route="associated-users-count",status="2xx",cache="hit"}"#;
+    let before = world.metric(series).unwrap();
+
+    let mut caller = world.connect();
+    let mut ids = Vec::new();
+    for second in 1..=3 {
+        world.passes(Duration::from_secs(1)).await;
+        caller.say(&head).await;
+        let answer = caller.whole_answer().await.unwrap();
+        assert!(answer.contains(&format!("\r\nage: {second}\r\n")), "{answer}");
+        assert!(answer.contains(&format!("; hit; ttl={}\r\n", 300 - second)), "{answer}");
+        ids.extend(answer.lines().find_map(|line| line.strip_prefix("x-request-id: ")).map(str::to_owned));
+    }
+
+    assert_eq!(world.metric(series), Some(before + 3.0));
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 3);
+    drop(caller);
+    world.settles().await;
+    let log = world.log();
+    assert_eq!(log.lines().count(), OFTEN + 3);
+    for id in ids {
+        let line = log.lines().find(|line| line.contains(&id)).expect("each has a line");
+        for said in [r#""cache":"hit""#, r#""status":200"#, ASSOCIATED_USERS_COUNT] {
+            assert!(line.contains(said), "{line}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_becomes_untrue_is_not_said_again() {
+    let world = World::shipped().await;
+    let head = head(&[]);
+    let old = ask_often(&world, &head).await;
+    let mut caller = world.connect();
+
+    world.send(join_overseas(&world)).await.assert_status(200);
+    let new = ask(&mut caller, &head).await;
+    assert_eq!(cache_status(&new), "zoho-sidecar; fwd=uri-miss; stored", "after a write");
+    assert_ne!(old.lines().last(), new.lines().last());
+    assert!(is_known(&world, &head), "its meaning is the same as before");
+    assert_eq!(ask(&mut caller, &head).await.lines().last(), new.lines().last());
+
+    assert_eq!(world.purge(r#"{"all":true}"#).status, 200);
+    assert_eq!(cache_status(&ask(&mut caller, &head).await), "zoho-sidecar; fwd=uri-miss; stored", "purged");
+
+    world.passes(Duration::from_secs(301)).await;
+    let mut caller = world.connect();
+    assert!(!cache_status(&ask(&mut caller, &head).await).contains("; hit; ttl=3"), "grown old");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_known_from_one_says_nothing_of_who_else_sends_it() {
+    let world = World::with(
+        "[callers.web]\nuid = 1000\n[callers.others]\nanybody = true\npaths = [\"/crm/{version}/org\"]\n",
+    )
+    .await;
+    let head = head(&[]);
+    let connect = |uid| {
+        let (caller, ours) = tokio::io::duplex(64 * 1024);
+        let handler = world.handler().for_peer(Peer { uid: Some(uid), ..Peer::default() });
+        let settings = world.server().clone();
+        tokio::spawn(async move { serve_connection(ours, handler, &settings).await });
+        wire::Peer(caller)
+    };
+    let (mut web, mut other) = (connect(1000), connect(1001));
+    for _ in 0..OFTEN {
+        assert!(ask(&mut web, &head).await.starts_with("HTTP/1.1 200"));
+        assert!(ask(&mut other, &head).await.starts_with("HTTP/1.1 403"));
+    }
+    let known_by = |uid| world.handler().for_peer(Peer { uid: Some(uid), ..Peer::default() });
+    assert_eq!(known_by(1000).repeat(head.as_bytes(), &mut Vec::new()), Repeat::Done);
+    assert_ne!(known_by(1001).repeat(head.as_bytes(), &mut Vec::new()), Repeat::Done);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_more_than_a_plain_read_is_never_known() {
+    let world = World::shipped().await;
+    world.get(ASSOCIATED_USERS_COUNT).await.assert_status(200);
+    let plain = head(&[]);
+    for odd in [
+        plain.replace("GET", "HEAD"),
+        plain.replace("HTTP/1.1", "HTTP/1.0"),
+        head(&["connection: close"]),
+        head(&["cache-control: no-cache"]),
+        plain.replace(ASSOCIATED_USERS_COUNT, "/crm/v8/org"),
+        plain.replace("/crm/v8", "/crm//v8"),
+    ] {
+        for _ in 0..OFTEN {
+            // Some of them are the last of their connection.
+            let mut caller = world.connect();
+            caller.say(&odd).await;
+            assert!(caller.head().await.unwrap().starts_with("HTTP/1."));
+        }
+        assert!(!is_known(&world, &odd), "{odd}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_sidecars_in_one_thread_know_nothing_of_each_other() {
+    let (one, other) = (World::shipped().await, World::shipped().await);
+    let head = head(&[]);
+    ask_often(&one, &head).await;
+    assert!(is_known(&one, &head) && !is_known(&other, &head));
+    assert_eq!(cache_status(&ask(&mut other.connect(), &head).await), "zoho-sidecar; fwd=uri-miss; stored");
+}
