@@ -53,13 +53,14 @@ impl Scene {
     pub(crate) fn profile(self, kind: &Kind, requests: u64) -> Profile {
         let mut caller = Caller::connect(&self.address);
         let tag = caller.warm_up(kind);
-        let request = match kind.headers {
+        let request = |number| match kind.headers {
             Headers::Usual => request(kind, ""),
+            Headers::Id => request(kind, &format!("x-request-id: made-up-{number:010}\r\n")),
             Headers::Tag => request(kind, &format!("if-none-match: {tag}\r\n")),
             Headers::Token => authorized(kind),
         };
-        for _ in 0..requests {
-            let head = caller.ask(&request);
+        for number in 0..requests {
+            let head = caller.ask(&request(number));
             assert!(kind.says.iter().all(|said| head.contains(said)), "{}: {head}", kind.name);
         }
         drop(caller);
@@ -115,7 +116,7 @@ impl Caller {
     fn warm_up(&mut self, kind: &Kind) -> String {
         let request = match kind.headers {
             Headers::Token => authorized(kind),
-            Headers::Usual | Headers::Tag => request(kind, ""),
+            Headers::Usual | Headers::Id | Headers::Tag => request(kind, ""),
         };
         for _ in 0..UNTIL_WARM {
             let head = self.ask(&request);

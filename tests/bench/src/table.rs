@@ -43,6 +43,8 @@ pub(crate) enum Answers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Manner {
     Plain,
+    /// Each head with an id of its own, so that none is like another.
+    Anew,
     Logged,
     Http2,
 }

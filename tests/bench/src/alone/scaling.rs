@@ -67,9 +67,9 @@ pub(crate) fn scaling(options: &Options) -> Result<()> {
 fn measure(scene: &Scene, options: &Options, want: &Want, two_workers: bool) -> Result<Figures> {
     let running = scene.run("64MiB", &Wish { two_workers, ..Wish::default() })?;
     let mut closed = Closed::open(running.address, options.connections)?;
-    closed.for_as_long_as(WARM_UP, want)?;
+    closed.for_as_long_as(WARM_UP, std::slice::from_ref(want))?;
     let before = running.cpu()?;
-    let tally = closed.for_as_long_as(options.span, want)?;
+    let tally = closed.for_as_long_as(options.span, std::slice::from_ref(want))?;
     let (ran, took) = (running.ran_since(before)?, tally.took.as_secs_f64());
     let answers = tally.answers as f64;
     Ok(Figures { cpu_micros: ran * 1e6 / answers, rate: answers / took, cores: ran / took })

@@ -61,10 +61,11 @@ impl Closed {
         Ok(Tally { answers, took: start.elapsed() })
     }
 
-    /// Asks for the same all the time.
-    pub(crate) fn for_as_long_as(&mut self, span: Duration, want: &Want) -> Result<Tally> {
+    /// Asks for all of these in turn, again and again.
+    pub(crate) fn for_as_long_as(&mut self, span: Duration, wants: &[Want]) -> Result<Tally> {
         let end = Instant::now() + span;
-        self.run(std::slice::from_ref(want), || (Instant::now() < end).then_some(0))
+        let mut turns = (0..wants.len()).cycle();
+        self.run(wants, || if Instant::now() < end { turns.next() } else { None })
     }
 
     fn ask(&mut self, at: usize, wants: &[Want], what: Option<usize>) -> Result<bool> {

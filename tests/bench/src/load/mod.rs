@@ -61,6 +61,14 @@ impl Want {
         Self::get(LEAD).long(origin::RECORD.len())
     }
 
+    /// The same, asked under this id.
+    pub(crate) fn under(&self, id: usize) -> Self {
+        let end = self.request.len() - b"\r\n".len();
+        let mut request = self.request[..end].to_vec();
+        request.extend_from_slice(format!("x-request-id: made-up-{id:010}\r\n\r\n").as_bytes());
+        Self { request, ..self.clone() }
+    }
+
     /// The answer is as long as that.
     pub(crate) fn long(self, length: usize) -> Self {
         Self { length: Some(length), ..self }

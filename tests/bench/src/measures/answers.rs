@@ -12,14 +12,17 @@ use crate::machine;
 use crate::peers::{Running, Skill, Wish};
 use crate::table::{Answers, Figure, Manner};
 
+/// How many ids there are where each request has its own: so many that nobody remembers one until it comes again.
+const IDS: usize = 10_000;
+
 /// Before anything counts, so that connections are made and caches warm.
 const WARM_UP: Duration = Duration::from_millis(300);
 
 impl Bench {
     pub(super) fn answers(&mut self, peer: usize, answers: Answers) -> Result<()> {
-        for manner in [Manner::Plain, Manner::Logged, Manner::Http2] {
+        for manner in [Manner::Plain, Manner::Anew, Manner::Logged, Manner::Http2] {
             let needed = match manner {
-                Manner::Plain => None,
+                Manner::Plain | Manner::Anew => None,
                 Manner::Logged => Some(Skill::Log),
                 Manner::Http2 => Some(Skill::Http2),
             };
@@ -39,11 +42,13 @@ impl Bench {
             Answers::Passed => (Want::record(), None),
         };
         let mut load = Load::open(&running, manner, self.options.connections)?;
-        load.run(&want, WARM_UP)?;
+        load.run(std::slice::from_ref(&want), WARM_UP)?;
         let want = want.says(hit);
+        let wants =
+            if manner == Manner::Anew { (0..IDS).map(|id| want.under(id)).collect() } else { vec![want] };
         let busy = machine::busy(machine::PEERS);
         let (calls, cpu) = (self.origin.calls.load(Relaxed), running.cpu()?);
-        let tally = load.run(&want, self.options.span)?;
+        let tally = load.run(&wants, self.options.span)?;
         let (ran, calls) = (running.ran_since(cpu)?, self.origin.calls.load(Relaxed) - calls);
         let expected = if answers == Answers::Kept { 0 } else { tally.answers };
         ensure!(
@@ -72,16 +77,16 @@ impl<'a> Load<'a> {
     pub(super) fn open(running: &'a Running, manner: Manner, connections: usize) -> Result<Self> {
         Ok(match manner {
             Manner::Http2 => Self::Http2(running, connections),
-            Manner::Plain | Manner::Logged => {
+            Manner::Plain | Manner::Anew | Manner::Logged => {
                 Self::Http1(Box::new(Closed::open(running.address, connections)?))
             }
         })
     }
 
-    pub(super) fn run(&mut self, want: &Want, span: Duration) -> Result<Tally> {
+    pub(super) fn run(&mut self, wants: &[Want], span: Duration) -> Result<Tally> {
         match self {
-            Self::Http1(closed) => closed.for_as_long_as(span, want),
-            Self::Http2(running, streams) => http2::run(running.address, *streams, want, span),
+            Self::Http1(closed) => closed.for_as_long_as(span, wants),
+            Self::Http2(running, streams) => http2::run(running.address, *streams, &wants[0], span),
         }
     }
 }

@@ -151,6 +151,7 @@ const fn column(title: &'static str, figure: Figure, shown: Shown) -> Column {
 fn answer_columns(answers: Answers) -> Vec<Column> {
     let titles = [
         (Manner::Plain, ["CPU µs", "x nginx", "a second"]),
+        (Manner::Anew, ["own ids: CPU µs", "x nginx", "a second"]),
         (Manner::Logged, ["logged: CPU µs", "x nginx", "a second"]),
         (Manner::Http2, ["HTTP/2: CPU µs", "x nginx", "a second"]),
     ];
