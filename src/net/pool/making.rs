@@ -26,10 +26,10 @@ use crate::net::transport::BoxFuture;
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 
 /// How much of an answer is read ahead at most on a connection of HTTP/1.1. hyper begins with 8 KiB and doubles as long
-/// as reads fill them, up to some 400 KiB if it may. What is read ahead lies there twice or thrice for each answer that
-/// nobody reads; each read less is CPU saved on long bodies: 64, 256 and 400 KiB cost 0.74, 0.58 and 0.46 of nginx's CPU
-/// per byte, and 270, 730 and 870 KiB per unread answer.
-const READ_BUFFER: usize = 256 * 1024;
+/// as reads fill them. What is read ahead lies there twice or thrice for each answer that nobody reads; each read less
+/// is CPU saved on long bodies: 64, 256 and 400 KiB cost 0.74, 0.58 and 0.46 of nginx's CPU per byte, and 270, 730 and
+/// 870 KiB per unread answer. From there on memory is what grows.
+const READ_BUFFER: usize = 400 * 1024;
 
 /// How long the head of an answer may be.
 const LONGEST_HEAD: usize = 64 * 1024;
