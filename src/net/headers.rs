@@ -72,6 +72,21 @@ pub fn copy_if(from: &HeaderMap, extra: usize, keep: impl Fn(&HeaderName) -> boo
     to
 }
 
+/// Keeps every header that `keep` admits, with order and repetitions, in a new map: taking others out of the old one
+/// would move the last into their places. Nothing is cloned but the names of repeated headers.
+pub fn keep_if(from: HeaderMap, extra: usize, keep: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+    let mut to = HeaderMap::with_capacity(from.len() + extra);
+    let mut is_kept = false;
+    for (name, value) in from {
+        // A repeated header comes with its name the first time only.
+        is_kept = name.as_ref().map_or(is_kept, &keep);
+        if is_kept && let Some(name) = name.or_else(|| to.keys().last().cloned()) {
+            let _ = to.try_append(name, value);
+        }
+    }
+    to
+}
+
 /// A header value from text that is known to be one; control characters are replaced.
 pub fn visible(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| {
@@ -106,6 +121,25 @@ mod tests {
         let copy = copy_if(&headers, 0, |name| !is_hop_by_hop(name));
         assert_eq!(copy.get_all("x-a").iter().collect::<Vec<_>>(), ["1", "2"]);
         assert!(!copy.contains_key("te"));
+    }
+
+    #[test]
+    fn what_is_kept_is_what_would_have_been_copied() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in
+            [("x-a", "1"), ("te", "a"), ("te", "b"), ("x-b", "2"), ("x-a", "3"), ("x-a", "4"), ("te", "c")]
+        {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        for keep in [
+            |name: &HeaderName| !is_hop_by_hop(name),
+            |name: &HeaderName| name != "x-a",
+            |_: &HeaderName| true,
+        ] {
+            let copy = copy_if(&headers, 0, keep);
+            let kept = keep_if(headers.clone(), 0, keep);
+            assert_eq!(kept.iter().collect::<Vec<_>>(), copy.iter().collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Proxy {
         let Reply { head, body, timing, .. } = reply;
         let is_head = call.method == Method::HEAD;
         let has_no_body = is_head || head.status == StatusCode::NOT_MODIFIED;
-        let mut headers = answer::headers_for_callers(&head.headers, has_no_body);
+        let mut headers = answer::headers_for_callers(head.headers, has_no_body);
         answer::label(&mut headers, status, Some(&timing), call.request_id.clone());
 
         self.shared.counters.of(Some(call.tenant), call.label).count(head.status, status.outcome());

@@ -98,7 +98,7 @@ impl Proxy {
             }
             Err(error) => return Landed::Refused(Arc::new(Refusal::of_answer_body(&error))),
         };
-        let headers = headers_for_callers(&head.headers, false);
+        let headers = headers_for_callers(head.headers.clone(), false);
         // What Zoho says is unchanged has the stored bytes, and the stored headers with the news.
         let (status, headers, bytes) = match &validated {
             Some(entry) => {
