@@ -10,7 +10,7 @@ use http_body::Body as HttpBody;
 
 use super::via;
 use crate::net::body::Body;
-use crate::net::headers::{ConnectionNamed, copy_if, is_hop_by_hop};
+use crate::net::headers::{ConnectionNamed, REQUEST_ID, is_hop_by_hop};
 use crate::net::origin::Origin;
 use crate::zoho::composite::is_method_override;
 
@@ -20,8 +20,13 @@ pub struct Outbound {
     method: Method,
     origin: Origin,
     path_and_query: PathAndQuery,
-    headers: HeaderMap,
+    /// A list, since nothing is looked up in it: each attempt makes a map of its own from it.
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
+
+/// So many headers Zoho's answers have, and a few more. hyper reads the answer's into the map of the request's, which
+/// would have to grow for them.
+const ANSWERS_HEADERS: usize = 24;
 
 /// What a caller sent that decides what goes out.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +63,7 @@ impl Outbound {
         vary_by: &[HeaderName],
     ) -> Self {
         let named = ConnectionNamed::of(callers.headers);
-        let mut headers = copy_if(callers.headers, 3, |name| {
+        let goes_out = |name: &HeaderName| {
             let is_anothers = match audience {
                 Audience::Caller => false,
                 Audience::AlikeByVary => is_condition(name) || is_doubtful(name),
@@ -67,32 +72,43 @@ impl Outbound {
                 }
             };
             !(is_never_forwarded(name) || named.contains(name) || is_anothers)
-        });
+        };
+        let mut headers = Vec::with_capacity(callers.headers.len() + 3);
+        for (name, value) in callers.headers {
+            if goes_out(name) {
+                headers.push((name.clone(), value.clone()));
+            }
+        }
         match audience {
             Audience::Caller | Audience::AlikeByVary => {}
-            Audience::AllWithGzip => drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))),
-            Audience::AllPlain => drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
+            Audience::AllWithGzip => set(&mut headers, ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
+            Audience::AllPlain => set(&mut headers, ACCEPT_ENCODING, HeaderValue::from_static("identity")),
         }
         if method == Method::OPTIONS {
             count_down(&mut headers);
         }
-        headers.insert(VIA, via::extended(callers.headers, callers.version));
-        headers.insert("x-request-id", request_id.clone());
+        // Neither is among them: a caller's own is never forwarded.
+        headers.push((VIA, via::extended(callers.headers, callers.version)));
+        headers.push((REQUEST_ID, request_id.clone()));
         Self { method, origin, path_and_query, headers }
     }
 
     /// The request with a token and a body; can be made again with another token.
     pub fn request(&self, authorization: &HeaderValue, body: Body) -> Request<Body> {
+        let mut headers = HeaderMap::with_capacity(ANSWERS_HEADERS.max(self.headers.len() + 3));
+        for (name, value) in &self.headers {
+            // `try_append` because the count comes from outside; `append` would panic at 32,768 names.
+            let _ = headers.try_append(name.clone(), value.clone());
+        }
+        if body.is_end_stream() && matches!(self.method, Method::POST | Method::PUT | Method::PATCH) {
+            // RFC 9110 section 8.6; hyper says nothing of a body that is not there.
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        headers.insert(AUTHORIZATION, authorization.clone());
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.origin.uri(self.path_and_query.clone());
-        *request.headers_mut() = self.headers.clone();
-        let is_empty = request.body().is_end_stream();
-        if is_empty && matches!(self.method, Method::POST | Method::PUT | Method::PATCH) {
-            // RFC 9110 section 8.6; hyper says nothing of a body that is not there.
-            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        *request.headers_mut() = headers;
         request
     }
 
@@ -103,7 +119,7 @@ impl Outbound {
         let mut outbound = self.clone();
         for (validator, condition) in [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)] {
             if let Some(value) = head.get(validator) {
-                outbound.headers.insert(condition, value.clone());
+                set(&mut outbound.headers, condition, value.clone());
             }
         }
         outbound
@@ -158,11 +174,18 @@ fn is_never_forwarded(name: &HeaderName) -> bool {
     }
 }
 
+/// Puts a header in the place of those that have its name.
+fn set(headers: &mut Vec<(HeaderName, HeaderValue)>, name: HeaderName, value: HeaderValue) {
+    headers.retain(|(other, _)| *other != name);
+    headers.push((name, value));
+}
+
 /// One hop fewer is left (RFC 9110 section 7.6.2); other methods are free to ignore it.
-fn count_down(headers: &mut HeaderMap) {
-    let left = headers.get(MAX_FORWARDS).and_then(|left| left.to_str().ok()?.parse::<u32>().ok());
+fn count_down(headers: &mut Vec<(HeaderName, HeaderValue)>) {
+    let first = headers.iter().find(|(name, _)| *name == MAX_FORWARDS);
+    let left = first.and_then(|(_, left)| left.to_str().ok()?.parse::<u32>().ok());
     if let Some(left) = left {
-        headers.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
+        set(headers, MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
     }
 }
 
