@@ -3,6 +3,9 @@
 //! Everything else receives `now` or sleeps on tokio's time. Under a paused test clock both kinds of time
 //! move together with tokio's, so that an hour passes in no time and nothing depends on the machine.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use tokio::time::Instant;
@@ -35,6 +38,18 @@ impl Clock {
     /// Monotonic time: for ages, deadlines and everything else that must not jump.
     pub fn now(&self) -> Instant {
         now()
+    }
+
+    /// What a future brings, and how long that was waited for: where it is there at once, for no time, which takes no look
+    /// at the clock.
+    pub async fn timed<F: Future>(&self, future: F) -> (F::Output, Duration) {
+        let mut future = pin!(future);
+        if let Poll::Ready(output) = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
+            return (output, Duration::ZERO);
+        }
+        let start = self.now();
+        let output = future.await;
+        (output, self.now() - start)
     }
 
     /// Wall time: for what outlives the process or is read by people.
@@ -71,5 +86,12 @@ mod tests {
 
         assert_eq!(clock.now() - instant, Duration::from_hours(1));
         assert_eq!(clock.wall().duration_since(wall).unwrap(), Duration::from_hours(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_waited_for_is_timed() {
+        let (clock, second) = (Clock::system(), Duration::from_secs(1));
+        assert_eq!(clock.timed(async { 1 }).await, (1, Duration::ZERO));
+        assert_eq!(clock.timed(tokio::time::sleep(second)).await, ((), second));
     }
 }

@@ -94,12 +94,16 @@ impl<G> Paced<G> {
     /// Notes a piece that came. One that comes after its time, with more to follow, is one too many: a body that
     /// flows and never ends is bounded too.
     fn note(&mut self, data: &Bytes) -> Result<(), BrokenOff> {
+        self.came += data.len() as u64;
+        let (wait, is_last) = (self.wait.take(), self.body.is_end_stream());
+        if wait.is_none() && is_last {
+            return Ok(()); // the time would change nothing
+        }
         let now = self.clock.now();
-        if let Some(wait) = self.wait.take() {
+        if let Some(wait) = wait {
             self.waited += now.saturating_duration_since(wait.since);
         }
-        self.came += data.len() as u64;
-        if now >= self.pace.deadline && !self.body.is_end_stream() {
+        if now >= self.pace.deadline && !is_last {
             return Err(BrokenOff::Total(self.pace.total));
         }
         Ok(())

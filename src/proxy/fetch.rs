@@ -67,13 +67,12 @@ impl Proxy {
         let deadline = self.upstream.deadline();
         let mut body = self.keep_if_short(body, deadline).await?;
 
-        let asked = clock.now();
-        let permit = Arc::new(self.shared.admission.enter(call.tenant).await?);
-        let admitted = clock.now();
+        let (permit, queue) = clock.timed(self.shared.admission.enter(call.tenant)).await;
+        let permit = Arc::new(permit?);
         let tokens = &self.shared.tokens[call.tenant];
-        let token = tokens.current().await?;
-        let mut timing =
-            Timing { queue: admitted - asked, token: clock.now() - admitted, upstream: Duration::ZERO };
+        let (token, waited) = clock.timed(tokens.current()).await;
+        let token = token?;
+        let mut timing = Timing { queue, token: waited, upstream: Duration::ZERO };
 
         let answer = self.attempt(call, &token, &mut body, deadline, &mut timing, noted).await?;
         let reply = self.reply(answer, &token, &permit, timing, deadline);
@@ -86,9 +85,9 @@ impl Proxy {
         // of many callers renew it; the others find the new one.
         drop(reply);
         noted(Fate::DidNotHappen);
-        let waiting = clock.now();
-        let token = tokens.replace(&token).await?;
-        timing.token += clock.now() - waiting;
+        let (token, waited) = clock.timed(tokens.replace(&token)).await;
+        let token = token?;
+        timing.token += waited;
         if !body.can_be_sent_again() {
             return Err(Refusal::SendAgain);
         }
