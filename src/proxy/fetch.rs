@@ -119,7 +119,8 @@ impl Proxy {
         }
         if call.outbound.method() == Method::HEAD {
             // It has no body that could say why; the same question by GET has one.
-            let asked = self.upstream.send(call.outbound.as_get(token.header()), deadline).await;
+            let asked = call.outbound.as_get(token.header());
+            let asked = self.upstream.send(asked, self.shared.clock.now(), deadline).await;
             let answer = asked.map_err(|error| Refusal::from(&error))?;
             let why = self.reply(answer, token, &Arc::default(), Timing::default(), deadline);
             let fault = if why.head.status == StatusCode::UNAUTHORIZED {
@@ -166,7 +167,8 @@ impl Proxy {
             let Some(outgoing) = body.next() else { return Err(Refusal::SendAgain) };
             noted(Fate::Unknown);
             let sent = clock.now();
-            let answer = self.upstream.send(call.outbound.request(token.header(), outgoing), deadline).await;
+            let request = call.outbound.request(token.header(), outgoing);
+            let answer = self.upstream.send(request, sent, deadline).await;
             let took = clock.now() - sent;
             timing.upstream += took;
             let error = match answer {

@@ -82,9 +82,11 @@ impl CallError {
     }
 }
 
-/// Makes calls.
+/// Makes calls. Cheap to clone.
 #[derive(Clone)]
-pub struct Upstream {
+pub struct Upstream(Arc<Calls>);
+
+struct Calls {
     transport: Arc<dyn Transport>,
     settings: Settings,
     clock: Clock,
@@ -93,53 +95,58 @@ pub struct Upstream {
 impl Upstream {
     /// Calls over a transport.
     pub fn new(transport: Arc<dyn Transport>, settings: Settings, clock: Clock) -> Self {
-        Self { transport, settings, clock }
+        Self(Arc::new(Calls { transport, settings, clock }))
     }
 
     /// The limits.
     pub fn settings(&self) -> &Settings {
-        &self.settings
+        &self.0.settings
     }
 
     /// When what is only thrown away must have ended.
     pub fn short_deadline(&self) -> Instant {
-        self.clock.now() + self.settings.idle_timeout
+        self.0.clock.now() + self.0.settings.idle_timeout
     }
 
     /// When a call that begins now must have ended.
     pub fn deadline(&self) -> Instant {
-        self.clock.now() + self.settings.total_timeout
+        self.0.clock.now() + self.0.settings.total_timeout
     }
 
     /// Holds an answer's body to the limits of a call that must end by `deadline`; `guard` is dropped with it.
     pub fn paced(&self, body: Body, deadline: Instant, guard: impl Unpin + Send + 'static) -> Body {
-        Body::stream(Paced::new(body, self.pace(deadline, 0), self.clock.clone(), guard))
+        Body::stream(Paced::new(body, self.pace(deadline, 0), self.0.clock.clone(), guard))
     }
 
     /// Holds a request's body to the limits of a call that must end by `deadline`. A caller holds a call, of which
     /// an organisation has few, for as long as it sends, and so must send at some rate.
     pub fn paced_request(&self, body: Body, deadline: Instant) -> Body {
-        let pace = self.pace(deadline, self.settings.min_body_rate);
-        Body::stream(Paced::new(body, pace, self.clock.clone(), ()))
+        let pace = self.pace(deadline, self.0.settings.min_body_rate);
+        Body::stream(Paced::new(body, pace, self.0.clock.clone(), ()))
     }
 
     fn pace(&self, deadline: Instant, least_rate: u64) -> Pace {
-        let Settings { idle_timeout: idle, total_timeout: total, .. } = self.settings;
+        let Settings { idle_timeout: idle, total_timeout: total, .. } = self.0.settings;
         Pace { idle, least_rate, total, deadline }
     }
 
-    /// Sends a request and waits for the head of its answer, until `deadline` at the latest.
-    pub async fn send(&self, request: Request<Body>, deadline: Instant) -> Result<Response<Body>, CallError> {
-        let progress = Progress::new(self.clock.now());
-        let request = request.map(|body| progress.watch(body, &self.clock));
-        let sending = self.transport.send(request);
+    /// Sends a request, which it is `now` time for, and waits for the head of its answer, until `deadline` at the
+    /// latest.
+    pub async fn send(
+        &self,
+        mut request: Request<Body>,
+        now: Instant,
+        deadline: Instant,
+    ) -> Result<Response<Body>, CallError> {
+        let progress = Progress::of(request.body_mut(), now, &self.0.clock);
+        let sending = self.0.transport.send(request);
         tokio::pin!(sending);
         loop {
             // Time for the answer runs from the last byte sent, so that a long upload is no slow answer.
             let patience = if progress.has_ended() {
-                self.settings.first_byte_timeout
+                self.0.settings.first_byte_timeout
             } else {
-                self.settings.idle_timeout.max(self.settings.first_byte_timeout)
+                self.0.settings.idle_timeout.max(self.0.settings.first_byte_timeout)
             };
             let until = (progress.last() + patience).min(deadline);
             tokio::select! {
@@ -147,9 +154,9 @@ impl Upstream {
                 answer = &mut sending => return answer.map_err(|error| blame(error, &progress)),
                 () = tokio::time::sleep_until(until) => {}
             }
-            let now = self.clock.now();
+            let now = self.0.clock.now();
             if now >= deadline {
-                return Err(CallError::TotalTimeout(self.settings.total_timeout));
+                return Err(CallError::TotalTimeout(self.0.settings.total_timeout));
             }
             if progress.last() + patience <= now {
                 return Err(if progress.awaits_caller() {

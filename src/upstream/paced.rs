@@ -15,8 +15,11 @@ use crate::net::http1::Fault;
 use crate::net::paced::BrokenOff;
 
 /// How far a request's body has got.
-#[derive(Clone)]
-pub(super) struct Progress(Arc<Marks>);
+pub(super) struct Progress {
+    start: Instant,
+    /// None for a body in memory, which has as good as ended.
+    marks: Option<Arc<Marks>>,
+}
 
 struct Marks {
     start: Instant,
@@ -38,62 +41,63 @@ pub(super) enum BrokenBy {
 }
 
 impl Progress {
-    pub(super) fn new(now: Instant) -> Self {
-        Self(Arc::new(Marks {
+    /// That of a body, which is watched from here on.
+    pub(super) fn of(body: &mut Body, now: Instant, clock: &Clock) -> Self {
+        if matches!(body, Body::Full(_)) {
+            return Self { start: now, marks: None };
+        }
+        let marks = Arc::new(Marks {
             start: now,
             last_ms: AtomicU64::new(0),
-            ended: AtomicBool::new(true),
+            ended: AtomicBool::new(false),
             awaits_caller: AtomicBool::new(false),
             broken: OnceLock::new(),
-        }))
-    }
-
-    /// Watches a body that is still to come; one in memory has as good as ended.
-    pub(super) fn watch(&self, body: Body, clock: &Clock) -> Body {
-        if matches!(body, Body::Full(_)) {
-            return body;
-        }
-        self.0.ended.store(false, Ordering::Relaxed);
-        Body::stream(Watched { body, progress: self.clone(), clock: clock.clone() })
+        });
+        let watched = Watched { body: std::mem::take(body), marks: marks.clone(), clock: clock.clone() };
+        *body = Body::stream(watched);
+        Self { start: now, marks: Some(marks) }
     }
 
     /// When the last piece passed.
     pub(super) fn last(&self) -> Instant {
-        self.0.start + Duration::from_millis(self.0.last_ms.load(Ordering::Relaxed))
+        let last_ms = self.marks.as_ref().map_or(0, |marks| marks.last_ms.load(Ordering::Relaxed));
+        self.start + Duration::from_millis(last_ms)
     }
 
     /// Whether all has been sent.
     pub(super) fn has_ended(&self) -> bool {
-        self.0.ended.load(Ordering::Relaxed)
+        self.marks.as_ref().is_none_or(|marks| marks.ended.load(Ordering::Relaxed))
     }
 
     /// Whether the next piece is to come from the caller; if not, it is Zoho that takes no more.
     pub(super) fn awaits_caller(&self) -> bool {
-        self.0.awaits_caller.load(Ordering::Relaxed)
+        self.marks.as_ref().is_some_and(|marks| marks.awaits_caller.load(Ordering::Relaxed))
     }
 
     /// Why it broke off, if it did.
     pub(super) fn broken(&self) -> Option<BrokenBy> {
-        self.0.broken.get().copied()
+        self.marks.as_ref()?.broken.get().copied()
     }
+}
 
+impl Marks {
     fn note(&self, error: &BoxError) {
         let by = match error.downcast_ref::<BrokenOff>() {
             Some(why) => BrokenBy::Stalling(*why),
             None => Fault::behind(&**error).map_or(BrokenBy::Error, BrokenBy::Fault),
         };
-        let _ = self.0.broken.set(by);
+        let _ = self.broken.set(by);
     }
 
     fn mark(&self, now: Instant) {
-        let since = now.saturating_duration_since(self.0.start).as_millis();
-        self.0.last_ms.store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let since = now.saturating_duration_since(self.start).as_millis();
+        self.last_ms.store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
 struct Watched {
     body: Body,
-    progress: Progress,
+    marks: Arc<Marks>,
     clock: Clock,
 }
 
@@ -106,14 +110,14 @@ impl HttpBody for Watched {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        self.progress.0.awaits_caller.store(polled.is_pending(), Ordering::Relaxed);
+        self.marks.awaits_caller.store(polled.is_pending(), Ordering::Relaxed);
         if polled.is_ready() {
-            self.progress.mark(self.clock.now());
+            self.marks.mark(self.clock.now());
             if let Poll::Ready(Some(Err(error))) = &polled {
-                self.progress.note(error);
+                self.marks.note(error);
             }
             if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
-                self.progress.0.ended.store(true, Ordering::Relaxed);
+                self.marks.ended.store(true, Ordering::Relaxed);
             }
         }
         polled
@@ -131,6 +135,6 @@ impl HttpBody for Watched {
 impl Drop for Watched {
     /// hyper drops a body of known length after its last byte without asking for the end.
     fn drop(&mut self) {
-        self.progress.0.ended.store(true, Ordering::Relaxed);
+        self.marks.ended.store(true, Ordering::Relaxed);
     }
 }
