@@ -1,9 +1,9 @@
 //! An answer on its way to a caller, and what it says about where it came from.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{
     AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, DATE, ETAG, EXPIRES, HeaderName, HeaderValue,
     LAST_MODIFIED, SET_COOKIE, VARY,
@@ -183,38 +183,29 @@ pub struct Timing {
 
 impl Timing {
     fn header(&self) -> HeaderValue {
-        let mut text = String::with_capacity(64);
-        for (name, time) in [("queue", self.queue), (", token", self.token), (", upstream", self.upstream)] {
-            text.push_str(name);
-            text.push_str(";dur=");
-            push_milliseconds(&mut text, time);
+        thread_local! {
+            static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
         }
-        HeaderValue::from_maybe_shared(Bytes::from(text)).expect("words and numbers are a header's value")
+        TEXT.with_borrow_mut(|text| {
+            text.clear();
+            for (name, time) in
+                [("queue", self.queue), (", token", self.token), (", upstream", self.upstream)]
+            {
+                text.push_str(name);
+                text.push_str(";dur=");
+                push_milliseconds(text, time);
+            }
+            HeaderValue::from_str(text).expect("words and numbers are a header's value")
+        })
     }
 }
 
 /// Milliseconds with one decimal, without the way over floats: every passed-on answer has three of them.
 fn push_milliseconds(text: &mut String, time: Duration) {
     let tenths = time.as_secs().saturating_mul(10_000) + u64::from((time.subsec_micros() + 50) / 100);
-    let mut rest = tenths / 10;
-    let mut digits = [0; 20]; // of the longest number
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = digit(rest);
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    text.push_str(std::str::from_utf8(&digits[at..]).expect("digits are text"));
+    text.push_str(itoa::Buffer::new().format(tenths / 10));
     text.push('.');
-    text.push(char::from(digit(tenths)));
-}
-
-/// The last digit of a number.
-fn digit(number: u64) -> u8 {
-    b'0' + u8::try_from(number % 10).expect("less than ten")
+    text.push(char::from(b'0' + u8::try_from(tenths % 10).expect("less than ten")));
 }
 
 /// The answer from an entry; 304 where the caller has the same bytes already.
