@@ -76,7 +76,11 @@ impl Proxy {
 
         let answer = self.attempt(call, &token, &mut body, deadline, &mut timing, noted).await?;
         let reply = self.reply(answer, &token, &permit, timing, deadline);
-        let (reply, fault) = self.recognise(call, &token, reply, deadline).await?;
+        if reply.head.status != StatusCode::UNAUTHORIZED {
+            return Ok(reply.in_favour_of(&token));
+        }
+        // What is rare lies in a box, so that others need not be as long.
+        let (reply, fault) = Box::pin(self.recognise(call, &token, reply, deadline)).await?;
         if fault != Fault::InvalidToken {
             return Ok(reply);
         }
@@ -93,7 +97,10 @@ impl Proxy {
         }
         let answer = self.attempt(call, &token, &mut body, deadline, &mut timing, noted).await?;
         let reply = self.reply(answer, &token, &permit, timing, deadline);
-        let (reply, fault) = self.recognise(call, &token, reply, deadline).await?;
+        if reply.head.status != StatusCode::UNAUTHORIZED {
+            return Ok(reply.in_favour_of(&token));
+        }
+        let (reply, fault) = Box::pin(self.recognise(call, &token, reply, deadline)).await?;
         if fault == Fault::InvalidToken {
             noted(Fate::DidNotHappen);
             tokens.reject(&token);
@@ -111,12 +118,6 @@ impl Proxy {
         reply: Reply,
         deadline: Instant,
     ) -> Result<(Reply, Fault), Refusal> {
-        if reply.head.status != StatusCode::UNAUTHORIZED {
-            if !reply.head.status.is_server_error() {
-                token.prove();
-            }
-            return Ok((reply, Fault::Other));
-        }
         if call.outbound.method() == Method::HEAD {
             // It has no body that could say why; the same question by GET has one.
             let asked = call.outbound.as_get(token.header());
@@ -212,6 +213,14 @@ impl Proxy {
 }
 
 impl Reply {
+    /// Takes it for a proof that the token which brought it is good, unless Zoho failed altogether.
+    fn in_favour_of(self, token: &Token) -> Self {
+        if !self.head.status.is_server_error() {
+            token.prove();
+        }
+        self
+    }
+
     /// Reads the code of an error answer, and leaves the answer as it was.
     async fn read_fault(self) -> Result<(Self, Fault), Refusal> {
         let Self { head, body, timing, identity } = self;

@@ -177,12 +177,14 @@ impl Proxy {
         };
         let (proxy, (head, body)) = (self.clone(), request.into_parts());
         let (body, rest) = self.keep_hold_of(whole(head.version, body.into()));
+        let headers = head.headers;
         Handling::Later(Box::pin(async move {
             let facts = Self::facts_of(&call, &arrival);
             let unanswered = Unanswered::new(&proxy, &facts);
             let answered = match found {
                 Found::Fetch(slot, why, fallback) => {
-                    proxy.fill(&call, slot, why, fallback, &head.headers, &arrival).await
+                    // In a box, so that who is passed on need not be as long.
+                    Box::pin(proxy.fill(&call, slot, why, fallback, &headers, &arrival)).await
                 }
                 Found::Pass(why) => proxy.relay(&call, body, why, &arrival).await,
                 Found::Answer(answer) | Found::AnswerAndRenew(answer, _) => Ok(answer),
@@ -190,7 +192,7 @@ impl Proxy {
             unanswered.answered();
             let answer = match answered {
                 Ok(answer) => answer,
-                Err(refusal) => proxy.refuse(&call, &head.headers, rest, &arrival, &refusal).await,
+                Err(refusal) => proxy.refuse(&call, &headers, rest, &arrival, &refusal).await,
             };
             drop(place);
             answer

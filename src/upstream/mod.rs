@@ -19,7 +19,7 @@ use crate::clock::{Clock, Instant};
 use crate::net::body::Body;
 use crate::net::http1::Fault;
 use crate::net::paced::{BrokenOff, Pace, Paced};
-use crate::net::transport::{Transport, TransportError};
+use crate::net::transport::{BoxFuture, Transport, TransportError};
 use paced::{BrokenBy, Progress};
 
 /// The limits of a call.
@@ -130,17 +130,25 @@ impl Upstream {
         Pace { idle, least_rate, total, deadline }
     }
 
-    /// Sends a request, which it is `now` time for, and waits for the head of its answer, until `deadline` at the
-    /// latest.
-    pub async fn send(
+    /// Sends a request, which it is `now` time for; what comes back waits for the head of its answer, until `deadline`
+    /// at the latest. The request is not held by that future, nor by those that hold it.
+    pub fn send(
         &self,
         mut request: Request<Body>,
         now: Instant,
         deadline: Instant,
-    ) -> Result<Response<Body>, CallError> {
+    ) -> impl Future<Output = Result<Response<Body>, CallError>> + Send {
         let progress = Progress::of(request.body_mut(), now, &self.0.clock);
         let sending = self.0.transport.send(request);
-        tokio::pin!(sending);
+        self.wait(sending, progress, deadline)
+    }
+
+    async fn wait(
+        &self,
+        mut sending: BoxFuture<Result<Response<Body>, TransportError>>,
+        progress: Progress,
+        deadline: Instant,
+    ) -> Result<Response<Body>, CallError> {
         loop {
             // Time for the answer runs from the last byte sent, so that a long upload is no slow answer.
             let patience = if progress.has_ended() {

@@ -72,7 +72,9 @@ impl Line {
         let Self { mut sender, link } = self;
         to_origin_form(&mut request);
         request.headers_mut().entry(HOST).or_insert_with(|| link.name.clone());
-        let sending = sender.try_send_request(request);
+        // hyper's future has room for the request, in case that it cannot be sent. Futures that hold others by value
+        // grow to twice their size each.
+        let sending = Box::pin(sender.try_send_request(request));
         async move {
             let answer = sending.await.map_err(|mut failed| {
                 let unsent = failed.take_message().map(|request| to_absolute_form(request, &link));
