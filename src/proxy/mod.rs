@@ -2,7 +2,8 @@
 //!
 //! A request is read; a fresh entry answers it at once. Otherwise it becomes a [`call`]: one that a rule
 //! covers joins the fetch of its key, any other is relayed. Both fetch in the same way: leave to call, a
-//! token, Zoho's answer, and once more with a new token if Zoho withdrew the old one early.
+//! token, Zoho's answer, and once more with a new token if Zoho withdrew the old one early. A read that comes again in
+//! the same bytes need not be read again (`repeat`).
 //!
 //! - `accounts`: what is answered in the place of Zoho's accounts server
 //! - [`inspect`]: requests that are refused before they touch cache or credential
