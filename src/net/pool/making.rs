@@ -16,7 +16,7 @@ use tower_service::Service;
 
 use super::host::Shared;
 use super::line::{self, Line, Link};
-use super::stream::{Driving, Share};
+use super::stream::{Driving, FIRST_STREAMS, Share};
 use super::{NoConnection, Place, Pool};
 use crate::net::body::{Body, BoxError};
 use crate::net::patient::Patience;
@@ -79,6 +79,7 @@ where
 {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder.timer(TokioTimer::new()).keep_alive_interval(HTTP2_PING_INTERVAL).adaptive_window(true);
+    builder.initial_max_send_streams(FIRST_STREAMS);
     let (sender, connection) = builder.handshake(io).await?;
     let share = Arc::new(Share::new());
     let driving = Box::pin(Driving { connection, share: share.clone() });

@@ -15,11 +15,15 @@ use super::exchange::Failed;
 use crate::net::body::Body;
 use crate::net::whole::whole_with;
 
+/// How many exchanges a connection may have before its server has said how many it allows. RFC 9113 section 6.5.2
+/// recommends that none allow fewer; more would be refused, or wait where no other connection can serve them.
+pub(super) const FIRST_STREAMS: usize = 100;
+
 /// What is known of a connection.
 pub(super) struct Share {
     /// How many exchanges are under way.
     pub(super) streams: AtomicUsize,
-    /// How many the server allows.
+    /// How many the server allows, or [`FIRST_STREAMS`] as long as it has not said.
     pub(super) most: AtomicUsize,
     /// Whether it has carried an answer.
     pub(super) is_proven: AtomicBool,
@@ -27,7 +31,7 @@ pub(super) struct Share {
 
 impl Share {
     pub(super) fn new() -> Self {
-        let most = AtomicUsize::new(usize::MAX);
+        let most = AtomicUsize::new(FIRST_STREAMS);
         Self { streams: AtomicUsize::new(0), most, is_proven: AtomicBool::new(false) }
     }
 

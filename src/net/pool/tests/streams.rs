@@ -137,6 +137,15 @@ async fn more_requests_than_the_server_allows_at_once_have_another_connection_ma
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_burst_on_a_fresh_connection_is_no_more_than_any_server_should_allow() {
+    let mut street = Street::speaking(LIMITS, true);
+    let _asking: Vec<_> = (0..150).map(|_| street.ask(TLS_HOST)).collect();
+    let _silent = street.connection().await;
+    let _other = street.knock().await;
+    assert_eq!(street.counts(), (2, 50));
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_waits_for_room_gets_it_when_an_exchange_ends() {
     let mut street = Street::speaking(Limits { most_per_host: 1, ..LIMITS }, true);
     let first = street.ask(TLS_HOST);
