@@ -3,6 +3,7 @@
 mod cancelling;
 mod lines;
 mod places;
+mod server;
 mod streams;
 
 use std::io;
