@@ -161,12 +161,12 @@ impl Host {
     }
 
     /// Those who wait for a connection that could not be made are told so: all of them where all waited for that
-    /// one, else who waits the longest, unless one is being made for it all the same.
+    /// one, else who waits the longest, unless one is being made for it all the same. Where it was broken off it is all
+    /// too: that is the end of a runtime, on which any other would be broken off at once, one within the other.
     pub(super) fn fail(&mut self, why: &NoConnection) {
-        let count = match self.protocol {
-            Protocol::Http1 => self.waiting.len().saturating_sub(self.making).min(1),
-            Protocol::Unknown | Protocol::Http2 => self.waiting.len(),
-        };
+        let is_for_all = self.protocol != Protocol::Http1 || matches!(why, NoConnection::BrokenOff);
+        let all = self.waiting.len();
+        let count = if is_for_all { all } else { all.saturating_sub(self.making).min(1) };
         for (_, answer) in self.waiting.drain(..count) {
             // Who has left needs no answer.
             let _ = answer.send(Err(why.clone()));

@@ -86,19 +86,57 @@ where
     Ok(Made::Http2(sender, share, driving))
 }
 
-/// Makes a connection, hands it over, and drives it to its end. One deadline is over name look-up, TCP, `CONNECT` and
-/// TLS together: none of the parts has one for the whole.
-pub(super) async fn make(pool: Arc<Pool>, host: usize, place: Place) {
-    let uri = pool.lock().host(host).uri();
-    let made = timeout(pool.connect_timeout, (pool.connect)(uri, place)).await;
-    match made {
-        Ok(Ok(made)) => drive(pool, host, made).await,
-        Ok(Err(error)) => pool.with(|places| places.fail(host, &NoConnection::Failed(error.into()))),
-        Err(_) => pool.with(|places| places.fail(host, &NoConnection::TooLate)),
+/// A connection that is being made. However that ends, the pool is told: who waits for it would wait in vain, and no
+/// other would be made in its place.
+pub(super) struct Making {
+    pool: Arc<Pool>,
+    host: usize,
+    /// Until the connection has it.
+    place: Option<Place>,
+    is_over: bool,
+}
+
+impl Making {
+    /// Of what [`super::places::Places`] wants to have made.
+    pub(super) fn of(pool: Arc<Pool>, host: usize) -> Self {
+        let place = Some(Place { pool: Arc::downgrade(&pool), host });
+        Self { pool, host, place, is_over: false }
+    }
+
+    /// Makes it, hands it over, and drives it to its end. One deadline is over name look-up, TCP, `CONNECT` and TLS
+    /// together: none of the parts has one for the whole.
+    pub(super) async fn make(mut self) {
+        let host = self.host;
+        let uri = self.pool.lock().host(host).uri();
+        let place = self.place.take().expect("one connection is made");
+        let made = timeout(self.pool.connect_timeout, (self.pool.connect)(uri, place)).await;
+        match made {
+            Ok(Ok(made)) => drive(host, made, self.succeed()).await,
+            Ok(Err(error)) => self.fail(&NoConnection::Failed(error.into())),
+            Err(_) => self.fail(&NoConnection::TooLate),
+        }
+    }
+
+    fn fail(&mut self, why: &NoConnection) {
+        self.is_over = true;
+        self.pool.with(|places| places.fail(self.host, why));
+    }
+
+    fn succeed(mut self) -> Arc<Pool> {
+        self.is_over = true;
+        self.pool.clone()
     }
 }
 
-async fn drive(pool: Arc<Pool>, host: usize, made: Made) {
+impl Drop for Making {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.fail(&NoConnection::BrokenOff);
+        }
+    }
+}
+
+async fn drive(host: usize, made: Made, pool: Arc<Pool>) {
     let (now, weak) = (pool.clock.now(), Arc::downgrade(&pool));
     match made {
         Made::Http1(sender, driving) => {

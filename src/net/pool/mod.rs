@@ -42,7 +42,7 @@ use super::transport::TransportError;
 use crate::clock::Clock;
 use host::{Answer, Held};
 use line::Line;
-use making::{Connect, connecting};
+use making::{Connect, Making, connecting};
 use places::Places;
 
 /// Bounds for connections.
@@ -81,6 +81,9 @@ pub(super) enum NoConnection {
     /// None could be made.
     #[error(transparent)]
     Failed(Arc<dyn std::error::Error + Send + Sync>),
+    /// One was being made, and nobody goes on with it.
+    #[error("making it was broken off")]
+    BrokenOff,
     /// None was made in time.
     #[error("no connection in time")]
     TooLate,
@@ -97,7 +100,7 @@ struct NoHost;
 impl From<NoConnection> for TransportError {
     fn from(why: NoConnection) -> Self {
         match why {
-            NoConnection::Failed(_) => Self::Connect(why.into()),
+            NoConnection::Failed(_) | NoConnection::BrokenOff => Self::Connect(why.into()),
             NoConnection::TooLate => Self::ConnectTimeout,
             NoConnection::Crowded => Self::TooManyConnections,
         }
@@ -183,13 +186,14 @@ impl Pool {
 
     #[cold]
     fn start(self: &Arc<Self>, to_make: Vec<usize>) {
+        let all: Vec<_> = to_make.into_iter().map(|host| Making::of(self.clone(), host)).collect();
         // A runtime that ends drops connections, and wants no others.
         let Ok(runtime) = Handle::try_current() else { return };
         self.watched.call_once(|| {
             runtime.spawn(watch(Arc::downgrade(self), self.hurry.clone(), self.clock.clone()));
         });
-        for host in to_make {
-            runtime.spawn(making::make(self.clone(), host, Place { pool: Arc::downgrade(self), host }));
+        for making in all {
+            runtime.spawn(making.make());
         }
     }
 

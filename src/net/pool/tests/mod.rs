@@ -2,6 +2,7 @@
 
 mod cancelling;
 mod lines;
+mod making;
 mod places;
 mod server;
 mod streams;
