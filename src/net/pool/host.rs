@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::Uri;
 use http::header::HeaderValue;
@@ -55,6 +55,24 @@ pub(super) struct Host {
     pub(super) open: usize,
     /// How many are being made.
     pub(super) making: usize,
+    /// How many were let go and have not ended yet.
+    pub(super) leaving: usize,
+}
+
+/// What is known of a connection's place, to whoever holds the pool's.
+#[derive(Default)]
+pub(super) struct Stay {
+    is_leaving: AtomicBool,
+    has_ended: AtomicBool,
+}
+
+impl Stay {
+    /// The connection is let go: its place will be free.
+    fn leave(&self, leaving: &mut usize) {
+        let is_news =
+            !self.has_ended.load(Ordering::Relaxed) && !self.is_leaving.swap(true, Ordering::Relaxed);
+        *leaving += usize::from(is_news);
+    }
 }
 
 /// A connection of HTTP/2.
@@ -98,6 +116,7 @@ impl Host {
             waiting: VecDeque::new(),
             open: 0,
             making: 0,
+            leaving: 0,
         })
     }
 
@@ -124,6 +143,30 @@ impl Host {
             }
         }
         None
+    }
+
+    /// Lets a line go.
+    pub(super) fn end(&mut self, line: &Line) {
+        line.link.stay.leave(&mut self.leaving);
+    }
+
+    /// A connection has ended.
+    pub(super) fn vacate(&mut self, stay: &Stay) {
+        self.open -= 1;
+        self.leaving -= usize::from(stay.is_leaving.load(Ordering::Relaxed));
+        stay.has_ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Forgets lines that have ended; since when the one rests that has rested longest.
+    pub(super) fn longest_rest(&mut self) -> Option<Instant> {
+        self.resting.retain(|(line, _)| !line.sender.is_closed());
+        self.resting.first().map(|(_, since)| *since)
+    }
+
+    /// Lets go what has rested longest.
+    pub(super) fn end_longest_rest(&mut self) {
+        let (line, _) = self.resting.remove(0);
+        self.end(&line);
     }
 
     /// The line that rested last, or room on a connection that is shared.
@@ -184,8 +227,14 @@ impl Host {
 
     /// Ends what has rested for too long or is too old; when to look again, if anything is left.
     pub(super) fn end_old(&mut self, limits: &Limits, now: Instant) -> Option<Instant> {
+        let leaving = &mut self.leaving;
         self.resting.retain(|(line, since)| {
-            line.link.dies.min(*since + limits.idle_timeout) > now && !line.sender.is_closed()
+            let has_ended = line.sender.is_closed();
+            let is_old = line.link.dies.min(*since + limits.idle_timeout) <= now;
+            if is_old && !has_ended {
+                line.link.stay.leave(leaving);
+            }
+            !is_old && !has_ended
         });
         self.shared.retain(|shared| shared.expires(limits) > now && !shared.sender.is_closed());
         self.expires(limits)

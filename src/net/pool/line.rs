@@ -12,7 +12,7 @@ use hyper::client::conn::http1::SendRequest;
 
 use super::Pool;
 use super::exchange::Failed;
-use super::host::Host;
+use super::host::{Host, Stay};
 use crate::clock::Instant;
 use crate::net::body::Body;
 
@@ -27,6 +27,7 @@ pub(super) struct Link {
     scheme: Scheme,
     authority: Authority,
     name: HeaderValue,
+    pub(super) stay: Arc<Stay>,
     /// When it is too old for another request.
     pub(super) dies: Instant,
     /// Its answer has begun; free again as soon as hyper has seen the end of the exchange.
@@ -34,12 +35,13 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(host: &Host, dies: Instant) -> Self {
+    pub(super) fn new(host: &Host, stay: Arc<Stay>, dies: Instant) -> Self {
         let Host { scheme, authority, name, .. } = host;
         Self {
             scheme: scheme.clone(),
             authority: authority.clone(),
             name: name.clone(),
+            stay,
             dies,
             parked: Mutex::default(),
         }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tower::ServiceExt;
 use tower_service::Service;
 
-use super::host::Shared;
+use super::host::{Shared, Stay};
 use super::line::{self, Line, Link};
 use super::stream::{Driving, FIRST_STREAMS, Share};
 use super::{NoConnection, Place, Pool};
@@ -99,7 +99,7 @@ pub(super) struct Making {
 impl Making {
     /// Of what [`super::places::Places`] wants to have made.
     pub(super) fn of(pool: Arc<Pool>, host: usize) -> Self {
-        let place = Some(Place { pool: Arc::downgrade(&pool), host });
+        let place = Some(Place { pool: Arc::downgrade(&pool), host, stay: Arc::default() });
         Self { pool, host, place, is_over: false }
     }
 
@@ -109,9 +109,10 @@ impl Making {
         let host = self.host;
         let uri = self.pool.lock().host(host).uri();
         let place = self.place.take().expect("one connection is made");
+        let stay = place.stay.clone();
         let made = timeout(self.pool.connect_timeout, (self.pool.connect)(uri, place)).await;
         match made {
-            Ok(Ok(made)) => drive(host, made, self.succeed()).await,
+            Ok(Ok(made)) => drive(host, stay, made, self.succeed()).await,
             Ok(Err(error)) => self.fail(&NoConnection::Failed(error.into())),
             Err(_) => self.fail(&NoConnection::TooLate),
         }
@@ -136,13 +137,13 @@ impl Drop for Making {
     }
 }
 
-async fn drive(host: usize, made: Made, pool: Arc<Pool>) {
+async fn drive(host: usize, stay: Arc<Stay>, made: Made, pool: Arc<Pool>) {
     let (now, weak) = (pool.clock.now(), Arc::downgrade(&pool));
     match made {
         Made::Http1(sender, driving) => {
             let link = pool.with(|places| {
                 let dies = places.next_death(now);
-                let link = Arc::new(Link::new(places.host(host), dies));
+                let link = Arc::new(Link::new(places.host(host), stay, dies));
                 places.add_line(host, Line { sender, link: link.clone() }, now);
                 link
             });

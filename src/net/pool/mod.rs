@@ -40,7 +40,7 @@ use tower_service::Service;
 use super::body::BoxError;
 use super::transport::TransportError;
 use crate::clock::Clock;
-use host::{Answer, Held};
+use host::{Answer, Held, Stay};
 use line::Line;
 use making::{Connect, Making, connecting};
 use places::Places;
@@ -225,12 +225,13 @@ impl Drop for Waiting<'_> {
 struct Place {
     pool: Weak<Pool>,
     host: usize,
+    stay: Arc<Stay>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.upgrade() {
-            pool.with(|places| places.vacate(self.host));
+            pool.with(|places| places.vacate(self.host, &self.stay));
         }
     }
 }

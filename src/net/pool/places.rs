@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Uri;
 use tokio::sync::oneshot;
 
-use super::host::{Answer, Held, Host, Protocol, Shared};
+use super::host::{Answer, Held, Host, Protocol, Shared, Stay};
 use super::line::Line;
 use super::stream::Share;
 use super::{Limits, NoConnection};
@@ -94,6 +94,7 @@ impl Places {
     /// A line is free: for whoever waits, or to rest.
     pub(super) fn give_back(&mut self, number: usize, line: Line, now: Instant) {
         if now >= line.link.dies {
+            self.hosts[number].end(&line);
             return;
         }
         self.offer(number, Held::Line { line, is_kept: true }, now);
@@ -117,22 +118,23 @@ impl Places {
     }
 
     fn offer(&mut self, number: usize, held: Held, now: Instant) {
-        let makes_place = self.is_wanted_elsewhere();
+        let Some(Held::Line { line, .. }) = self.hosts[number].hand(held) else { return };
+        let makes_place = self.open >= self.limits.most && self.shortage() > 0;
         let host = &mut self.hosts[number];
-        if let Some(Held::Line { line, .. }) = host.hand(held)
-            && host.resting.len() < self.limits.max_idle
-            && !makes_place
-        {
+        if makes_place || host.resting.len() >= self.limits.max_idle {
+            host.end(&line);
+        } else {
             let expires = line.link.dies.min(now + self.limits.idle_timeout);
             host.resting.push((line, now));
             self.look_by(expires);
         }
     }
 
-    /// Whether somebody waits at a host for the place of a connection to another.
-    fn is_wanted_elsewhere(&self) -> bool {
-        let waits = |host: &Host| host.missing() > 0 && host.open < self.limits.most_per_host;
-        self.open >= self.limits.most && self.hosts.iter().any(waits)
+    /// How many connections those who wait could do with, beside the places that will be free as it is.
+    fn shortage(&self) -> usize {
+        let wanted = |host: &Host| host.missing().min(self.limits.most_per_host.saturating_sub(host.open));
+        let wanted: usize = self.hosts.iter().map(wanted).sum();
+        wanted.saturating_sub(self.hosts.iter().map(|host| host.leaving).sum())
     }
 
     fn made(&mut self, number: usize, protocol: Protocol) {
@@ -150,9 +152,9 @@ impl Places {
     }
 
     /// A connection has ended, or will never be.
-    pub(super) fn vacate(&mut self, number: usize) {
+    pub(super) fn vacate(&mut self, number: usize, stay: &Stay) {
         self.open -= 1;
-        self.hosts[number].open -= 1;
+        self.hosts[number].vacate(stay);
         // Who has waited longest first, at whatever host: else one that is busy would keep its places for itself.
         let first = |(number, host): (usize, &Host)| Some((host.waiting.front()?.0, number));
         let mut turns: Vec<_> = self.hosts.iter().enumerate().filter_map(first).collect();
@@ -183,17 +185,17 @@ impl Places {
         host.open += starts;
         self.open += starts;
         self.to_make.extend(std::iter::repeat_n(number, starts));
-        for _ in starts..missing {
-            self.end_longest_rested();
+        if starts < missing {
+            self.make_place();
         }
     }
 
-    /// Makes place for another host, which there will be once the connection has ended.
-    fn end_longest_rested(&mut self) {
-        let resting = |host: &&mut Host| host.resting.first().map(|(_, since)| *since);
-        let hosts = self.hosts.iter_mut().filter(|host| !host.resting.is_empty());
-        if let Some(host) = hosts.min_by_key(resting) {
-            host.resting.remove(0);
+    /// Lets go what has rested longest, as far as others want its place. They get it once the connection has ended.
+    fn make_place(&mut self) {
+        for _ in 0..self.shortage() {
+            let rests = self.hosts.iter_mut().filter_map(|host| Some((host.longest_rest()?, host)));
+            let Some((_, host)) = rests.min_by_key(|(since, _)| *since) else { return };
+            host.end_longest_rest();
         }
     }
 
@@ -224,6 +226,7 @@ impl Places {
     #[cfg(test)]
     pub(super) fn open(&self) -> usize {
         assert_eq!(self.open, self.hosts.iter().map(|host| host.open).sum::<usize>());
+        assert!(self.hosts.iter().all(|host| host.leaving + host.making <= host.open));
         self.open
     }
 

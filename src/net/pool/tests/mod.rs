@@ -4,6 +4,7 @@ mod cancelling;
 mod lines;
 mod making;
 mod places;
+mod scarcity;
 mod server;
 mod streams;
 
