@@ -79,6 +79,7 @@ impl Stay {
 pub(super) struct Shared {
     pub(super) sender: http2::SendRequest<Body>,
     pub(super) share: Arc<Share>,
+    pub(super) stay: Arc<Stay>,
     /// Since when it carries nothing, if it does.
     pub(super) since: Instant,
     pub(super) dies: Instant,
@@ -88,6 +89,13 @@ impl Shared {
     /// When it has rested for too long or is too old, as things stand.
     fn expires(&self, limits: &Limits) -> Instant {
         if self.is_unused() { self.dies.min(self.since + limits.idle_timeout) } else { self.dies }
+    }
+
+    /// Its place will be free soon, if it carries nothing.
+    fn leave(&self, leaving: &mut usize) {
+        if self.is_unused() && !self.sender.is_closed() {
+            self.stay.leave(leaving);
+        }
     }
 
     fn is_unused(&self) -> bool {
@@ -157,16 +165,46 @@ impl Host {
         stay.has_ended.store(true, Ordering::Relaxed);
     }
 
-    /// Forgets lines that have ended; since when the one rests that has rested longest.
+    /// Forgets what has ended; since when the connection rests that has rested longest.
     pub(super) fn longest_rest(&mut self) -> Option<Instant> {
         self.resting.retain(|(line, _)| !line.sender.is_closed());
-        self.resting.first().map(|(_, since)| *since)
+        self.shared.retain(|shared| !shared.sender.is_closed());
+        let line = self.resting.first().map(|(_, since)| *since);
+        line.into_iter().chain(self.unused().map(|(_, since)| since)).min()
     }
 
     /// Lets go what has rested longest.
     pub(super) fn end_longest_rest(&mut self) {
-        let (line, _) = self.resting.remove(0);
-        self.end(&line);
+        let line = self.resting.first().map(|(_, since)| *since);
+        match self.unused().min_by_key(|(_, since)| *since) {
+            Some((at, since)) if line.is_none_or(|line| since < line) => self.end_shared(at),
+            _ => {
+                let (line, _) = self.resting.remove(0);
+                self.end(&line);
+            }
+        }
+    }
+
+    /// The connections of HTTP/2 that carry nothing, and since when.
+    fn unused(&self) -> impl Iterator<Item = (usize, Instant)> {
+        let all = self.shared.iter().enumerate();
+        all.filter(|(_, shared)| shared.is_unused()).map(|(at, shared)| (at, shared.since))
+    }
+
+    /// Lets a connection of HTTP/2 go, which ends what it carries.
+    fn end_shared(&mut self, at: usize) {
+        let shared = self.shared.swap_remove(at);
+        shared.leave(&mut self.leaving);
+    }
+
+    /// Lets a connection of HTTP/2 go if it has come to rest, and may not or `makes_place`.
+    pub(super) fn rest(&mut self, share: &Arc<Share>, makes_place: bool, max_idle: usize) {
+        let is_it = |shared: &Shared| Arc::ptr_eq(&shared.share, share) && shared.is_unused();
+        if let Some(at) = self.shared.iter().position(is_it)
+            && (makes_place || self.unused().count() + self.resting.len() > max_idle)
+        {
+            self.end_shared(at);
+        }
     }
 
     /// The line that rested last, or room on a connection that is shared.
@@ -236,7 +274,13 @@ impl Host {
             }
             !is_old && !has_ended
         });
-        self.shared.retain(|shared| shared.expires(limits) > now && !shared.sender.is_closed());
+        self.shared.retain(|shared| {
+            let is_old = shared.expires(limits) <= now;
+            if is_old {
+                shared.leave(leaving);
+            }
+            !is_old && !shared.sender.is_closed()
+        });
         self.expires(limits)
     }
 
@@ -247,13 +291,12 @@ impl Host {
     }
 
     /// An exchange on a shared connection has ended.
-    pub(super) fn end_stream(&mut self, share: &Arc<Share>, limits: &Limits, now: Instant) {
+    pub(super) fn end_stream(&mut self, share: &Arc<Share>, now: Instant) {
         share.streams.fetch_sub(1, Ordering::Relaxed);
         if let Some(at) = self.shared.iter().position(|shared| Arc::ptr_eq(&shared.share, share)) {
-            let shared = &mut self.shared[at];
-            shared.since = now;
-            if now >= shared.dies || limits.max_idle == 0 && shared.is_unused() && self.waiting.is_empty() {
-                self.shared.swap_remove(at);
+            self.shared[at].since = now;
+            if now >= self.shared[at].dies {
+                self.end_shared(at);
             }
         }
         self.serve();

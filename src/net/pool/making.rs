@@ -153,7 +153,7 @@ async fn drive(host: usize, stay: Arc<Stay>, made: Made, pool: Arc<Pool>) {
         Made::Http2(sender, share, driving) => {
             pool.with(|places| {
                 let dies = places.next_death(now);
-                places.add_shared(host, Shared { sender, share, since: now, dies });
+                places.add_shared(host, Shared { sender, share, stay, since: now, dies });
             });
             drop(pool);
             if let Err(error) = driving.await {

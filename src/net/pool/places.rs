@@ -110,16 +110,17 @@ impl Places {
     /// A connection was made that many can share.
     pub(super) fn add_shared(&mut self, number: usize, shared: Shared) {
         self.made(number, Protocol::Http2);
+        let share = shared.share.clone();
         let host = &mut self.hosts[number];
         host.shared.push(shared);
         host.serve();
-        self.look_at(number);
+        self.rest(number, &share);
         self.fill(number);
     }
 
     fn offer(&mut self, number: usize, held: Held, now: Instant) {
         let Some(Held::Line { line, .. }) = self.hosts[number].hand(held) else { return };
-        let makes_place = self.open >= self.limits.most && self.shortage() > 0;
+        let makes_place = self.makes_place();
         let host = &mut self.hosts[number];
         if makes_place || host.resting.len() >= self.limits.max_idle {
             host.end(&line);
@@ -128,6 +129,18 @@ impl Places {
             host.resting.push((line, now));
             self.look_by(expires);
         }
+    }
+
+    /// A shared connection carries nothing, or goes on.
+    fn rest(&mut self, number: usize, share: &Arc<Share>) {
+        let makes_place = self.makes_place();
+        self.hosts[number].rest(share, makes_place, self.limits.max_idle);
+        self.look_at(number);
+    }
+
+    /// Whether what comes to rest is let go for those who wait at other hosts.
+    fn makes_place(&self) -> bool {
+        self.open >= self.limits.most && self.shortage() > 0
     }
 
     /// How many connections those who wait could do with, beside the places that will be free as it is.
@@ -166,8 +179,8 @@ impl Places {
 
     /// An exchange on a shared connection has ended.
     pub(super) fn end_stream(&mut self, number: usize, share: &Arc<Share>, now: Instant) {
-        self.hosts[number].end_stream(share, &self.limits, now);
-        self.look_at(number);
+        self.hosts[number].end_stream(share, now);
+        self.rest(number, share);
     }
 
     /// Shared connections may have ended.

@@ -15,6 +15,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::uri::Scheme;
 use http::{Request, Response, Uri};
 use http_body_util::BodyExt;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -221,8 +222,8 @@ impl Service<Uri> for Doors {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let (opens, opened) = oneshot::channel();
+        let is_http2 = self.is_http2 && uri.scheme() == Some(&Scheme::HTTPS);
         self.knocks.send(Knock { uri, opens }).unwrap();
-        let is_http2 = self.is_http2;
         Box::pin(async move {
             let stream = opened.await.map_err(|_| io::ErrorKind::ConnectionRefused)?;
             Ok(Io(TokioIo::new(stream), is_http2))
