@@ -5,14 +5,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::client::conn::http2::{Connection, SendRequest};
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioExecutor;
 
 use super::Pool;
 use super::exchange::Failed;
-use crate::net::body::Body;
+use crate::net::body::{Body, BoxError};
 use crate::net::whole::whole_with;
 
 /// How many exchanges a connection may have before its server has said how many it allows. RFC 9113 section 6.5.2
@@ -43,19 +45,28 @@ impl Share {
     }
 }
 
-/// An exchange that is under way.
+/// An exchange that is under way, until both its directions have ended.
 struct Counted {
     share: Arc<Share>,
     pool: Weak<Pool>,
     host: usize,
+    has_ended: AtomicBool,
+}
+
+impl Counted {
+    fn end(&self) {
+        if !self.has_ended.swap(true, Ordering::Relaxed)
+            && let Some(pool) = self.pool.upgrade()
+        {
+            let now = pool.clock.now();
+            pool.with(|places| places.end_stream(self.host, &self.share, now));
+        }
+    }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if let Some(pool) = self.pool.upgrade() {
-            let now = pool.clock.now();
-            pool.with(|places| places.end_stream(self.host, &self.share, now));
-        }
+        self.end();
     }
 }
 
@@ -67,14 +78,52 @@ pub(super) async fn send(
     pool: &Arc<Pool>,
     host: usize,
 ) -> Result<Response<Body>, Failed> {
-    let counted = Counted { share, pool: Arc::downgrade(pool), host };
+    let counted = Counted { share, pool: Arc::downgrade(pool), host, has_ended: AtomicBool::new(false) };
+    let counted = Arc::new(counted);
+    // The answer may come, and end, before the request has.
+    let request = request.map(|body| Sending::counted(body, &counted));
     let answer = sender.try_send_request(request).await.map_err(|mut failed| {
         let unsent = failed.take_message();
+        if unsent.is_some() {
+            counted.end();
+        }
         Failed { error: failed.into_error(), unsent }
     })?;
     counted.share.is_proven.store(true, Ordering::Relaxed);
     let version = answer.version();
     Ok(answer.map(|body| whole_with(version, body.into(), counted)))
+}
+
+/// The body of a request, which is dropped once all of it is sent or the rest is not wanted.
+struct Sending {
+    body: Body,
+    _counted: Arc<Counted>,
+}
+
+impl Sending {
+    fn counted(body: Body, counted: &Arc<Counted>) -> Body {
+        if body.is_end_stream() { body } else { Body::stream(Self { body, _counted: counted.clone() }) }
+    }
+}
+
+impl HttpBody for Sending {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// Drives a connection to its end, and notes how many exchanges the server allows.

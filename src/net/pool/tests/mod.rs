@@ -7,6 +7,7 @@ mod places;
 mod scarcity;
 mod server;
 mod streams;
+mod uploads;
 
 use std::io;
 use std::pin::Pin;

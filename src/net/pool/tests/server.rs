@@ -9,7 +9,7 @@ pub(super) type Asked = (Request<RecvStream>, SendResponse<Bytes>);
 
 /// A server's side of a connection, driven by a task; what it is asked comes out here.
 pub(super) struct Server {
-    asked: UnboundedReceiver<Asked>,
+    pub(super) asked: UnboundedReceiver<Asked>,
     goes: Option<oneshot::Sender<()>>,
     pub(super) driving: JoinHandle<()>,
 }
