@@ -7,9 +7,8 @@ use std::sync::atomic::Ordering;
 use http::header::TRANSFER_ENCODING;
 use http::{Request, Response, StatusCode};
 
-use super::Pool;
 use super::host::Held;
-use super::stream;
+use super::{NoConnection, Pool, stream};
 use crate::net::body::Body;
 use crate::net::transport::{BoxFuture, TransportError};
 
@@ -49,19 +48,21 @@ async fn on_any(pool: Arc<Pool>, mut request: Request<Body>) -> Result<Response<
     let mut may_try_again = true;
     loop {
         let (host, held) = pool.take(request.uri()).await?;
-        let (answer, is_kept) = match held {
+        let (answer, is_kept, is_shut) = match held {
             Held::Line { line, is_kept } => {
                 let answer = line.send(request, pool.clone(), host).await;
-                (answer.map(|answer| answer.map(Body::from)), is_kept)
+                (answer.map(|answer| answer.map(Body::from)), is_kept, false)
             }
             Held::Stream { sender, share } => {
                 let is_kept = share.is_proven.load(Ordering::Relaxed);
-                (stream::send(sender, share, request, &pool, host).await, is_kept)
+                let answer = stream::send(sender, share.clone(), request, &pool, host).await;
+                (answer, is_kept, share.is_shut())
             }
         };
         request = match answer {
             Ok(answer) => return check(answer),
             Err(Failed { unsent: Some(unsent), .. }) if is_kept || may_try_again => unsent,
+            Err(Failed { unsent: Some(_), .. }) if is_shut => return Err(NoConnection::Shut.into()),
             Err(Failed { error, .. }) => return Err(sort(error, is_kept)),
         };
         may_try_again &= is_kept;

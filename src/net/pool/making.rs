@@ -9,21 +9,17 @@ use http::Uri;
 use hyper::client::conn::{http1, http2};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::Connection;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 use tower::ServiceExt;
 use tower_service::Service;
 
 use super::host::{Shared, Stay};
 use super::line::{self, Line, Link};
-use super::stream::{Driving, FIRST_STREAMS, Share};
-use super::{NoConnection, Place, Pool};
+use super::stream::Share;
+use super::{NoConnection, Place, Pool, driving};
 use crate::net::body::{Body, BoxError};
 use crate::net::patient::Patience;
 use crate::net::transport::BoxFuture;
-
-/// How often HTTP/2 asks a silent server whether it is still there.
-const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 
 /// How much of an answer is read ahead at most on a connection of HTTP/1.1. hyper begins with 8 KiB and doubles as long
 /// as reads fill them. What is read ahead lies there twice or thrice for each answer that nobody reads; each read less
@@ -57,8 +53,13 @@ where
         Box::pin(async move {
             let io = connector.oneshot(uri).await.map_err(Into::into)?;
             let is_http2 = io.connected().is_negotiated_h2();
+            let (pool, host) = (place.pool.clone(), place.host);
             let io = Placed { io, patience: Patience::new(write_timeout), _place: place };
-            Ok(if is_http2 { speak_http2(io).await? } else { speak_http1(io).await? })
+            if !is_http2 {
+                return Ok(speak_http1(io).await?);
+            }
+            let (sender, share, driving) = driving::speak(io, pool, host).await?;
+            Ok(Made::Http2(sender, share, Box::pin(driving)))
         })
     })
 }
@@ -71,19 +72,6 @@ where
     builder.max_buf_size(READ_BUFFER).max_header_size(LONGEST_HEAD);
     let (sender, connection) = builder.handshake(io).await?;
     Ok(Made::Http1(sender, Box::pin(connection)))
-}
-
-async fn speak_http2<T>(io: T) -> hyper::Result<Made>
-where
-    T: Read + Write + Unpin + Send + 'static,
-{
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder.timer(TokioTimer::new()).keep_alive_interval(HTTP2_PING_INTERVAL).adaptive_window(true);
-    builder.initial_max_send_streams(FIRST_STREAMS);
-    let (sender, connection) = builder.handshake(io).await?;
-    let share = Arc::new(Share::new());
-    let driving = Box::pin(Driving { connection, share: share.clone() });
-    Ok(Made::Http2(sender, share, driving))
 }
 
 /// A connection that is being made. However that ends, the pool is told: who waits for it would wait in vain, and no
@@ -158,9 +146,6 @@ async fn drive(host: usize, stay: Arc<Stay>, made: Made, pool: Arc<Pool>) {
             drop(pool);
             if let Err(error) = driving.await {
                 tracing::debug!(error = &error as &dyn std::error::Error, "a connection of HTTP/2 broke");
-            }
-            if let Some(pool) = weak.upgrade() {
-                pool.with(|places| places.end_shared(host));
             }
         }
     }

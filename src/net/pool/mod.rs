@@ -2,6 +2,7 @@
 //!
 //! - `line`: a connection of HTTP/1, which carries one exchange after another
 //! - `stream`: a connection of HTTP/2, which carries many at once
+//! - `driving`: what drives such a connection
 //! - `host`: what there is of one origin
 //! - `places`: what there is of all, and who is served next; no input or output
 //! - `making`: how a connection is made
@@ -14,6 +15,7 @@
 //! No connection is opened ahead of a request: a server that closes what nobody uses would be called again and again
 //! for nothing.
 
+mod driving;
 mod exchange;
 mod host;
 mod line;
@@ -84,6 +86,9 @@ pub(super) enum NoConnection {
     /// One was being made, and nobody goes on with it.
     #[error("making it was broken off")]
     BrokenOff,
+    /// The server allows nothing on those that can be made.
+    #[error("the server allows no request on its connections")]
+    Shut,
     /// None was made in time.
     #[error("no connection in time")]
     TooLate,
@@ -100,7 +105,9 @@ struct NoHost;
 impl From<NoConnection> for TransportError {
     fn from(why: NoConnection) -> Self {
         match why {
-            NoConnection::Failed(_) | NoConnection::BrokenOff => Self::Connect(why.into()),
+            NoConnection::Failed(_) | NoConnection::BrokenOff | NoConnection::Shut => {
+                Self::Connect(why.into())
+            }
             NoConnection::TooLate => Self::ConnectTimeout,
             NoConnection::Crowded => Self::TooManyConnections,
         }

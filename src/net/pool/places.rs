@@ -183,9 +183,10 @@ impl Places {
         self.rest(number, share);
     }
 
-    /// Shared connections may have ended.
-    pub(super) fn end_shared(&mut self, number: usize) {
+    /// Shared connections have ended, or have room for another number of exchanges.
+    pub(super) fn look_at_shared(&mut self, number: usize) {
         self.hosts[number].shared.retain(|shared| !shared.sender.is_closed());
+        self.hosts[number].serve();
         self.fill(number);
     }
 

@@ -8,9 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::client::conn::http2::{Connection, SendRequest};
-use hyper::rt::{Read, Write};
-use hyper_util::rt::TokioExecutor;
+use hyper::client::conn::http2::SendRequest;
 
 use super::Pool;
 use super::exchange::Failed;
@@ -25,7 +23,7 @@ pub(super) const FIRST_STREAMS: usize = 100;
 pub(super) struct Share {
     /// How many exchanges are under way.
     pub(super) streams: AtomicUsize,
-    /// How many the server allows, or [`FIRST_STREAMS`] as long as it has not said.
+    /// How many the server allows: none on a connection that ends; or [`FIRST_STREAMS`] as long as it has not said.
     pub(super) most: AtomicUsize,
     /// Whether it has carried an answer.
     pub(super) is_proven: AtomicBool,
@@ -35,6 +33,11 @@ impl Share {
     pub(super) fn new() -> Self {
         let most = AtomicUsize::new(FIRST_STREAMS);
         Self { streams: AtomicUsize::new(0), most, is_proven: AtomicBool::new(false) }
+    }
+
+    /// Whether the server allows none any more.
+    pub(super) fn is_shut(&self) -> bool {
+        self.most.load(Ordering::Relaxed) == 0
     }
 
     /// Takes room for an exchange, if there is some.
@@ -123,29 +126,5 @@ impl HttpBody for Sending {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// Drives a connection to its end, and notes how many exchanges the server allows.
-pub(super) struct Driving<T>
-where
-    T: Read + Write + Unpin + Send + 'static,
-{
-    pub(super) connection: Connection<T, Body, TokioExecutor>,
-    pub(super) share: Arc<Share>,
-}
-
-impl<T> Future for Driving<T>
-where
-    T: Read + Write + Unpin + Send + 'static,
-{
-    type Output = hyper::Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
-        let polled = Pin::new(&mut self.connection).poll(cx);
-        // A server that allows none for now has its requests wait on this connection, and not for another one.
-        let most = self.connection.current_max_send_streams().max(1);
-        self.share.most.store(most, Ordering::Relaxed);
-        polled
     }
 }

@@ -1,6 +1,7 @@
 //! The pool over servers in memory that do what a test has them do; time is paused.
 
 mod cancelling;
+mod capacity;
 mod lines;
 mod making;
 mod places;
