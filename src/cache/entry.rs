@@ -71,7 +71,9 @@ impl Entry {
         // What arrives is a slice of the connection's buffer; kept as it is, a short answer would hold all of it.
         let body = if stores { Bytes::copy_from_slice(&body) } else { body };
         let mut head = copy_if(head, SLOTS, |name| {
-            !(is_never_kept(name) || replaces && is_replaced(name) || stores && *name == AGE)
+            !(is_never_kept(name)
+                || replaces && is_replaced(name)
+                || stores && SAID_BY_EACH_ANSWER.contains(name))
         });
         if stores {
             compact(&mut head);

@@ -84,6 +84,7 @@ use fill::Landed;
 use kinds::Kinds;
 use refusal::Refusal;
 use rest::Rest;
+use written::Written;
 
 /// Answers requests. Each worker has one, with connections of its own to Zoho; each of its connections has a copy
 /// that knows who is at the other end.
@@ -240,7 +241,9 @@ impl Proxy {
             let is_set_back = || shared.cache.is_set_back(key, arrival.at);
             match decide(found, rule, &wishes, is_set_back, arrival.at) {
                 Decision::Serve(entry, served) => {
-                    self.learn(request, reading, key, identity, wishes, arrival);
+                    if Written::can_hold(&entry) {
+                        self.learn(request, reading, key, identity, wishes, arrival);
+                    }
                     Found::Answer(answer(&entry, served))
                 }
                 Decision::ServeAndRenew(entry, served) => {

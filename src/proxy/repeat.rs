@@ -5,6 +5,9 @@
 //! understood only once, and its answer be written only once. What may change from one time to the next is looked at
 //! each time: the tokens of callers, the credential at Zoho, the entry, what made it untrue, how old it is. If it is not
 //! simply served, the request goes the long way, as if nothing were known of it.
+//!
+//! What is known holds heads as they came, with their callers' tokens, and the entry that was served last, until another
+//! head takes the place. None of it leaves the process.
 
 use std::cell::RefCell;
 use std::hash::BuildHasher;
@@ -117,14 +120,12 @@ impl Proxy {
             && known.proxy == self.shared.number
             && *known.peer == *self.peer
             && known.tokens == self.shared.rules.callers.tokens().generation()
+            && known.meaning.identity == self.shared.tokens[known.meaning.tenant].identity()
     }
 
     /// Answers from the entry, if nothing but that is to be done.
     fn answer_known(&self, known: &mut Known, answer: &mut Vec<u8>) -> Option<()> {
         let (shared, meaning) = (&*self.shared, &known.meaning);
-        if shared.tokens[meaning.tenant].identity() != meaning.identity {
-            return None;
-        }
         let now = shared.clock.now();
         let rule = &shared.rules.routes.route(meaning.route).rule;
         let epoch = shared.epoch(meaning.tenant, rule, &meaning.path_and_query);
@@ -150,7 +151,7 @@ impl Proxy {
         Some(())
     }
 
-    /// Learns what a head means that is answered from an entry, if the server has shown it for that.
+    /// Learns what a head means that is answered from this entry, if the server has shown it for that.
     pub(super) fn learn<B>(
         &self,
         request: &Request<B>,
@@ -184,8 +185,8 @@ impl Proxy {
             path_and_query: reading.path_and_query.into(),
             path_bytes: reading.path.len(),
             wishes,
-            conditions: copy_if(headers, 0, |name| [IF_NONE_MATCH, IF_MODIFIED_SINCE].contains(name)),
-            own_id: headers.get(REQUEST_ID).filter(|own| **own == arrival.request_id).cloned(),
+            conditions: conditions_in(headers),
+            own_id: headers.get(REQUEST_ID).filter(|own| **own == arrival.request_id).map(copied),
         };
         MEMORY.with_borrow_mut(|memory| {
             let (hash, place) = memory.place_of(head, &self.peer);
@@ -206,4 +207,15 @@ impl Meaning {
             plan: Plan::Cached(self.route),
         }
     }
+}
+
+fn conditions_in(headers: &HeaderMap) -> HeaderMap {
+    let mut conditions = copy_if(headers, 0, |name| [IF_NONE_MATCH, IF_MODIFIED_SINCE].contains(name));
+    conditions.values_mut().for_each(|value| *value = copied(value));
+    conditions
+}
+
+/// A value in memory of its own; the request's are parts of the buffer that it came in, and would keep all of that.
+fn copied(value: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(value.as_bytes()).expect("the bytes of a header value make one")
 }

@@ -31,6 +31,13 @@ pub(super) struct Anew<'a> {
 }
 
 impl Written {
+    /// Whether answers from an entry can be written here, as far as that is the entry's doing.
+    pub(super) fn can_hold(entry: &Entry) -> bool {
+        entry.status() == StatusCode::OK
+            && entry.body().len() <= MOST_BYTES
+            && entry.head().contains_key(DATE)
+    }
+
     /// Writes an answer from this entry. `None` if there is more to it than is written here: a date to add, a
     /// connection to end.
     pub(super) fn new(entry: Arc<Entry>, answer: Response<Body>) -> Option<Self> {
@@ -38,7 +45,7 @@ impl Written {
         let Body::Full(body) = body else { return None };
         let body = body.unwrap_or_default();
         let is_hypers = |name| parts.headers.contains_key(name);
-        if body.len() > MOST_BYTES
+        if !Self::can_hold(&entry)
             || !is_hypers(DATE)
             || [CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH].into_iter().any(is_hypers)
         {

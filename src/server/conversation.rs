@@ -1,5 +1,5 @@
 //! A connection from its first byte to its last: between requests little more than a socket, with hyper around it
-//! while there is something to answer.
+//! while there is something to answer that is not known yet.
 
 use std::future::poll_fn;
 use std::io;
@@ -54,7 +54,8 @@ pub(super) async fn serve<H: Handler>(
     }
 }
 
-/// Waits for a whole head, with nothing but the socket and what has come of it. `None` if there will be none.
+/// Waits for a whole head that is not known, with nothing but the socket and what has come of it. `None` if there will be
+/// none.
 async fn next_request<T: AsyncRead + AsyncWrite + Unpin, H: Handler>(
     io: &mut Strict<T, H>,
     orders: &mut Orders,
@@ -66,7 +67,7 @@ async fn next_request<T: AsyncRead + AsyncWrite + Unpin, H: Handler>(
                 return Poll::Ready(opened);
             }
             match ready!(orders.poll(cx)) {
-                Order::Rest => {}
+                Order::Rest => io.rest(),
                 Order::WindDown => course.wind_down(),
                 // Who has connected only to be ready made no error; nor has who was about to ask when the sidecar stops.
                 Order::TimeUp

@@ -14,7 +14,7 @@ use crate::net::http1::Fault;
 #[derive(Debug, Default)]
 pub(super) struct Course {
     begun: AtomicU64,
-    /// How many heads hyper was given.
+    /// How many heads have come whole.
     heads: AtomicU64,
     under_way: AtomicUsize,
     is_old: AtomicBool,
@@ -23,9 +23,11 @@ pub(super) struct Course {
     is_winding_down: AtomicBool,
     /// Which request is only the stand-in for one that must not pass, and why.
     fault: OnceLock<(u64, Fault)>,
-    /// The bytes of the next request's head, for a handler that wants to know them again.
+    /// The bytes of the next request's head, for a handler that wants to know them again; looked at only if they are
+    /// there, so that a request need not take the lock.
     shown: Mutex<Option<Bytes>>,
     is_shown: AtomicBool,
+    is_stirred: AtomicBool,
     stirred: Notify,
     severed: Severed,
 }
@@ -103,9 +105,16 @@ impl Course {
         self.is_full.store(is_full, Relaxed);
     }
 
-    /// A connection at rest has a request.
+    /// A connection has a request; whoever watches over one at rest is told.
     pub(super) fn stir(&self) {
-        self.stirred.notify_one();
+        if !self.is_stirred.swap(true, Relaxed) {
+            self.stirred.notify_one();
+        }
+    }
+
+    /// From here on the connection counts as at rest, until it is stirred.
+    pub(super) fn calm(&self) {
+        self.is_stirred.store(false, Relaxed);
     }
 
     /// Waits for [`Self::stir`].

@@ -186,7 +186,10 @@ impl Watch {
             return Some(Order::TimeUp);
         }
         let may_rest = self.since < now && !self.is_resting && self.course.is_at_rest();
-        self.is_resting |= may_rest;
+        if may_rest {
+            self.is_resting = true;
+            self.course.calm();
+        }
         self.look_at = if self.is_resting { end } else { end.min(now + self.look_after) };
         may_rest.then_some(Order::Rest)
     }

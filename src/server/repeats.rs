@@ -60,7 +60,7 @@ impl<H: Handler> Repeats<H> {
         })
     }
 
-    /// Whether an answer may not be with the caller's system yet.
+    /// Whether some of an answer has perhaps not been sent yet.
     pub(super) fn are_under_way(&self) -> bool {
         self.is_sending
     }

@@ -35,6 +35,8 @@ pub struct Inspector {
     /// The last head that passed and had no body after it. The same bytes are the same head: who asks the same again is
     /// not read again.
     known: Vec<u8>,
+    /// Whether what was looked at last began within a body, whose bytes may look like a head.
+    was_within_body: bool,
 }
 
 #[derive(Debug)]
@@ -65,11 +67,12 @@ pub enum Verdict {
 impl Inspector {
     /// An inspector for a new connection.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, heads: 0, state: State::Start, known: Vec::new() }
+        Self { limits, heads: 0, state: State::Start, known: Vec::new(), was_within_body: false }
     }
 
     /// Looks at what came next: how many bytes of it pass, and what about the rest.
     pub fn advance(&mut self, bytes: &[u8]) -> (usize, Verdict) {
+        self.was_within_body = self.is_within_body();
         let mut at = 0;
         while at < bytes.len() {
             match self.step(&bytes[at..]) {
@@ -86,9 +89,9 @@ impl Inspector {
         self.known = Vec::new();
     }
 
-    /// Whether these bytes are one whole head, the last that passed, and had no body after it.
-    pub fn is_last_head(&self, bytes: &[u8]) -> bool {
-        !bytes.is_empty() && *bytes == *self.known && self.is_between_requests()
+    /// Whether these bytes, the last that were looked at, are one whole head without a body.
+    pub fn is_one_head(&self, bytes: &[u8]) -> bool {
+        !self.was_within_body && !bytes.is_empty() && *bytes == *self.known && self.is_between_requests()
     }
 
     /// How many heads have passed.
@@ -249,5 +252,21 @@ mod tests {
     fn the_preface_of_http2_comes_first_or_not_at_all() {
         let late = [GET.as_bytes(), PREFACE].concat();
         assert_eq!(verdict(&late), (GET.len(), Verdict::Broken(Fault::Version)));
+    }
+
+    #[test]
+    fn a_body_that_looks_like_a_head_is_none() {
+        let mut inspector = Inspector::new(LIMITS);
+        let head = GET.as_bytes();
+        assert_eq!(inspector.advance(head), (head.len(), Verdict::Pass));
+        assert!(inspector.is_one_head(head));
+        let post = format!("POST /crm HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", head.len());
+        inspector.advance(post.as_bytes());
+        assert!(!inspector.is_one_head(post.as_bytes()));
+        assert_eq!(inspector.advance(head), (head.len(), Verdict::Pass));
+        assert!(inspector.is_between_requests() && !inspector.is_one_head(head));
+        inspector.advance(head);
+        assert!(inspector.is_one_head(head));
+        assert!(!inspector.is_one_head(&[GET, GET].concat().into_bytes()));
     }
 }

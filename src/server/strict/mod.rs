@@ -27,7 +27,7 @@ const LINGER: Duration = Duration::from_secs(5);
 /// Bytes that are read at once where hyper's own buffer cannot be used.
 const PIECE: usize = 4096;
 
-/// Passes on what is framed as RFC 9112 wants it, and nothing else.
+/// Passes on what is framed as RFC 9112 wants it, and nothing else; a head that is known is answered and does not pass.
 pub(super) struct Strict<T, H> {
     io: T,
     repeats: Repeats<H>,
@@ -166,7 +166,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Strict<T, H> {
     fn repeat(&mut self, came: &[u8], cx: &mut Context<'_>) -> io::Result<bool> {
         Ok(self.stage == Stage::Open
             && self.held.is_empty()
-            && self.inspector.is_last_head(came)
+            && self.inspector.is_one_head(came)
             && self.course.is_free_for(self.inspector.heads())
             && self.repeats.answer(came, &mut self.io, &self.course, cx)?)
     }
@@ -184,6 +184,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Strict<T, H> {
     /// Waits for what a connection opens with, and keeps it for who reads next; `None` if nothing more comes.
     pub(super) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Opening>>> {
         while self.ready.is_empty() {
+            if self.repeats.are_under_way() {
+                self.course.stir();
+            }
             ready!(self.poll_repeated(cx))?;
             if let Read::End = ready!(self.poll_held(cx))? {
                 return Poll::Ready(Ok(None));
@@ -285,6 +288,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> AsyncWrite for Strict<T, H> 
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes though it has written nothing; that is no sign that the caller takes what was written past it.
+        ready!(self.poll_repeated(cx))?;
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
         self.note_full(flushed.is_pending());
         flushed
