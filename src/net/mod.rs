@@ -3,6 +3,7 @@
 //! - [`body`]: our body type, and reading one within a limit
 //! - [`form`]: parameters in a form, a query, or a multipart body
 //! - [`multipart`]: taking apart a multipart body
+//! - [`guarded`]: bodies that hold on to something
 //! - [`headers`]: which headers belong to one hop only
 //! - [`http1`]: the framing of HTTP/1 requests, read strictly
 //! - [`origin`]: scheme, host and port of a server
@@ -21,6 +22,7 @@ pub mod body;
 pub mod client;
 pub mod connector;
 pub mod form;
+pub mod guarded;
 pub mod headers;
 pub mod http1;
 pub mod multipart;

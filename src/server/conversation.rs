@@ -22,9 +22,9 @@ use super::repeats::Repeats;
 use super::severable::Severed;
 use super::shell::{Answering, Shell};
 use super::strict::{Opening, Strict};
-use super::tracked::Tracked;
 use super::{Handler, HeadBytes, Phase};
 use crate::net::body::{Body, BoxError};
+use crate::net::guarded::Guarded;
 use crate::net::patient::Patient;
 
 /// Serves a connection to its end.
@@ -175,6 +175,9 @@ where
     .await
 }
 
+/// The body of an answer, which counts as under way for as long as hyper keeps it.
+type Tracked = Guarded<Option<UnderWay>>;
+
 /// Answers the requests of a connection.
 struct Service<H> {
     shell: Arc<Shell<H>>,
@@ -218,8 +221,8 @@ impl<H: Handler> Future for Serving<H> {
         }
         Poll::Ready(Ok(response.map(|body| match body {
             // It goes out with the head, as far as the caller takes it.
-            Body::Full(_) => Tracked::whole(body),
-            body => Tracked::going_on(body, under_way),
+            Body::Full(_) => Tracked::new(body, None),
+            body => Tracked::new(body, Some(under_way)),
         })))
     }
 }

@@ -11,7 +11,6 @@
 //! - [`severable`]: connections that can be severed
 //! - [`shell`]: what every request gets alike
 //! - [`strict`]: HTTP/1 framing looked at before hyper reads it
-//! - [`tracked`]: bodies on their way
 //! - [`tls`]: the certificate that is shown, and those that are asked for
 //!
 //! One single-threaded runtime per worker costs less per request than one runtime for all; new connections
@@ -28,7 +27,6 @@ mod severable;
 mod shell;
 mod strict;
 pub mod tls;
-mod tracked;
 mod worker;
 
 use std::io;

@@ -1,18 +1,16 @@
 //! A connection of HTTP/2, which carries many exchanges at once.
 
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Body as HttpBody;
 use hyper::client::conn::http2::SendRequest;
 
 use super::Pool;
 use super::exchange::Failed;
-use crate::net::body::{Body, BoxError};
+use crate::net::body::Body;
+use crate::net::guarded::Guarded;
 use crate::net::whole::whole_with;
 
 /// How many exchanges a connection may have before its server has said how many it allows. RFC 9113 section 6.5.2
@@ -84,7 +82,7 @@ pub(super) async fn send(
     let counted = Counted { share, pool: Arc::downgrade(pool), host, has_ended: AtomicBool::new(false) };
     let counted = Arc::new(counted);
     // The answer may come, and end, before the request has.
-    let request = request.map(|body| Sending::counted(body, &counted));
+    let request = request.map(|body| counted_body(body, &counted));
     let answer = sender.try_send_request(request).await.map_err(|mut failed| {
         let unsent = failed.take_message();
         if unsent.is_some() {
@@ -97,34 +95,7 @@ pub(super) async fn send(
     Ok(answer.map(|body| whole_with(version, body.into(), counted)))
 }
 
-/// The body of a request, which is dropped once all of it is sent or the rest is not wanted.
-struct Sending {
-    body: Body,
-    _counted: Arc<Counted>,
-}
-
-impl Sending {
-    fn counted(body: Body, counted: &Arc<Counted>) -> Body {
-        if body.is_end_stream() { body } else { Body::stream(Self { body, _counted: counted.clone() }) }
-    }
-}
-
-impl HttpBody for Sending {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+/// The body of a request, which counts until it is dropped: once all of it is sent, or the rest is not wanted.
+fn counted_body(body: Body, counted: &Arc<Counted>) -> Body {
+    if body.is_end_stream() { body } else { Body::stream(Guarded::new(body, counted.clone())) }
 }
