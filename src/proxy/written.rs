@@ -51,18 +51,13 @@ impl Written {
         {
             return None;
         }
-        let has_body = match parts.status {
-            StatusCode::NOT_MODIFIED => false,
-            // Of others it depends on the status whether there is a length.
-            status if status == StatusCode::OK => true,
-            _ => return None,
-        };
         let mut head = format!("HTTP/1.1 {}\r\n", parts.status).into_bytes();
         for (name, value) in parts.headers.iter().filter(|(name, _)| !SAID_BY_EACH_ANSWER.contains(name)) {
             write_line(&mut head, name.as_str(), value);
         }
         let mut end = Vec::new();
-        if has_body {
+        // The entry's own status is 200; otherwise it is a 304, which has no body.
+        if parts.status == StatusCode::OK {
             write_line(&mut end, CONTENT_LENGTH.as_str(), &HeaderValue::from(body.len()));
         }
         end.extend_from_slice(b"\r\n");
