@@ -46,7 +46,8 @@ pub(crate) fn spawn_on(cores: &[usize], command: &mut Command) -> Result<Child> 
     child.with_context(|| format!("cannot start {}", command.get_program().display()))
 }
 
-fn stay_on(cores: &[usize]) -> Result<()> {
+/// Has this thread stay on these cores.
+pub(crate) fn stay_on(cores: &[usize]) -> Result<()> {
     let mut set = CpuSet::new();
     for core in cores {
         set.set(*core);

@@ -7,6 +7,7 @@ mod machine;
 mod measures;
 mod options;
 mod origin;
+mod pace;
 mod peers;
 mod proc;
 mod table;

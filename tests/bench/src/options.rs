@@ -17,8 +17,8 @@ Without options: all measures for all peers, as tables of medians in Markdown. I
   --peers LIST      only these peers, of: sidecar nginx haproxy varnish pingora hyper raw
   --pingora         pingora too; its crates take minutes to compile
   --also FILE       another build of the sidecar beside this one; may be said again
-  --rounds N        rounds, in which all peers take turns (5)
-  --seconds N       how long one measurement takes (3)
+  --rounds N        rounds, in which all peers take turns (9)
+  --seconds N       how long one measurement takes (1)
   --connections N   kept-alive connections that ask at once (64)
   --rate N          requests a second for latency (half of what a bare hyper server can do)
   --quick           one round of one second: whether it works, rather than figures
@@ -71,8 +71,8 @@ impl Options {
             sidecar: PathBuf::new(),
             also: Vec::new(),
             pingora: None,
-            rounds: 5,
-            span: Duration::from_secs(3),
+            rounds: 9,
+            span: Duration::from_secs(1),
             connections: 64,
             rate: None,
         };

@@ -12,6 +12,7 @@ use crate::load::Want;
 use crate::load::closed::Closed;
 use crate::machine;
 use crate::options::Options;
+use crate::pace::Pace;
 use crate::peers::Wish;
 use crate::table::thousands;
 
@@ -27,14 +28,14 @@ struct Figures {
 
 /// Measures and prints a table.
 pub(crate) fn scaling(options: &Options) -> Result<()> {
-    let scene = Scene::set(options)?;
+    let (scene, mut pace) = (Scene::set(options)?, Pace::learn());
     println!("| | workers | CPU µs | x one worker | for a second of a core | a second | cores it had |");
     println!("|---|---:|---:|---:|---:|---:|---:|");
     for (name, want) in [("from memory", Want::count()), ("passed on", Want::record())] {
         let mut all = [Vec::new(), Vec::new()];
         for _ in 0..options.rounds {
             for (two_workers, figures) in [false, true].into_iter().zip(&mut all) {
-                figures.push(measure(&scene, options, &want, two_workers)?);
+                figures.push(measure(&scene, options, &mut pace, &want, two_workers)?);
             }
         }
         let [one, two] = all.map(median);
@@ -49,6 +50,7 @@ pub(crate) fn scaling(options: &Options) -> Result<()> {
             );
         }
     }
+    println!("\n{}", pace.told());
     let shared = machine::two_cores().contains(&machine::LOAD);
     println!(
         "\n{} connections; the load and the origin have core {}, the workers {:?}{}.",
@@ -64,13 +66,22 @@ pub(crate) fn scaling(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn measure(scene: &Scene, options: &Options, want: &Want, two_workers: bool) -> Result<Figures> {
+fn measure(
+    scene: &Scene,
+    options: &Options,
+    pace: &mut Pace,
+    want: &Want,
+    two_workers: bool,
+) -> Result<Figures> {
     let running = scene.run("64MiB", &Wish { two_workers, ..Wish::default() })?;
     let mut closed = Closed::open(running.address, options.connections)?;
     closed.for_as_long_as(WARM_UP, std::slice::from_ref(want))?;
-    let before = running.cpu()?;
-    let tally = closed.for_as_long_as(options.span, std::slice::from_ref(want))?;
-    let (ran, took) = (running.ran_since(before)?, tally.took.as_secs_f64());
+    let (tally, ran) = pace.undisturbed(|| {
+        let before = running.cpu()?;
+        let tally = closed.for_as_long_as(options.span, std::slice::from_ref(want))?;
+        Ok((tally, running.ran_since(before)?))
+    })?;
+    let took = tally.took.as_secs_f64();
     let answers = tally.answers as f64;
     Ok(Figures { cpu_micros: ran * 1e6 / answers, rate: answers / took, cores: ran / took })
 }

@@ -46,21 +46,24 @@ impl Bench {
         let want = want.says(hit);
         let wants =
             if manner == Manner::Anew { (0..IDS).map(|id| want.under(id)).collect() } else { vec![want] };
-        let busy = machine::busy(machine::PEERS);
-        let (calls, cpu) = (self.origin.calls.load(Relaxed), running.cpu()?);
-        let tally = load.run(&wants, self.options.span)?;
-        let (ran, calls) = (running.ran_since(cpu)?, self.origin.calls.load(Relaxed) - calls);
-        let expected = if answers == Answers::Kept { 0 } else { tally.answers };
-        ensure!(
-            calls == expected,
-            "{} answers cost {calls} calls at the origin, not {expected}",
-            tally.answers
-        );
+        let origin = &self.origin;
+        let (tally, ran, busy) = self.pace.undisturbed(|| {
+            let busy = machine::busy(machine::PEERS);
+            let (calls, cpu) = (origin.calls.load(Relaxed), running.cpu()?);
+            let tally = load.run(&wants, self.options.span)?;
+            let (ran, calls) = (running.ran_since(cpu)?, origin.calls.load(Relaxed) - calls);
+            let expected = if answers == Answers::Kept { 0 } else { tally.answers };
+            ensure!(
+                calls == expected,
+                "{} answers cost {calls} calls at the origin, not {expected}",
+                tally.answers
+            );
+            Ok((tally, ran, machine::busy(machine::PEERS) - busy))
+        })?;
 
         let took = tally.took.as_secs_f64();
         self.sheet.note(peer, Figure::Cpu(answers, manner), ran * 1e6 / tally.answers as f64);
         self.sheet.note(peer, Figure::Rate(answers, manner), tally.answers as f64 / took);
-        let busy = machine::busy(machine::PEERS) - busy;
         self.sheet.note(peer, Figure::Busy(answers, manner), busy / took);
         self.disturbed.push((busy - ran).max(0.0) / took);
         Ok(())

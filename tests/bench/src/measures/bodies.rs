@@ -19,9 +19,11 @@ impl Bench {
         let times = if self.options.span.as_secs() > 1 { 4 } else { 1 };
         let running = Running::start(&*self.peers[peer], &self.origin, &Wish::default())?;
         for (way, figure) in [(Way::Down, Figure::Down), (Way::Up, Figure::Up)] {
-            let before = running.cpu()?;
-            let bytes = bulk::run(running.address, way, MEBIBYTES, AT_ONCE, times)?;
-            let ran = running.ran_since(before)?;
+            let (ran, bytes) = self.pace.undisturbed(|| {
+                let before = running.cpu()?;
+                let bytes = bulk::run(running.address, way, MEBIBYTES, AT_ONCE, times)?;
+                Ok((running.ran_since(before)?, bytes))
+            })?;
             self.sheet.note(peer, figure, ran * f64::from(1 << 30) / bytes as f64);
         }
         Ok(())

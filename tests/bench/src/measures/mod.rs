@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result};
 use crate::machine;
 use crate::options::Options;
 use crate::origin::Origin;
+use crate::pace::Pace;
 use crate::peers::{Ceiling, Haproxy, Nginx, Peer, Pingora, Sidecar, Varnish};
 use crate::table::{Answers, Column, Figure, Manner, Sheet, Shown};
 
@@ -34,6 +35,7 @@ pub(crate) struct Bench {
     disturbed: Vec<f64>,
     /// Requests a second at which latency is measured, once it is known.
     rate: Option<f64>,
+    pace: Pace,
     /// Where the sidecar keeps its state from one start to the next.
     state: tempfile::TempDir,
 }
@@ -43,8 +45,8 @@ pub(crate) fn compare(options: Options) -> Result<()> {
     machine::raise_open_files();
     let origin = Origin::start()?;
     let (peers, rate, state) = (chosen(&options), options.rate, tempfile::tempdir()?);
-    let mut bench =
-        Bench { options, origin, peers, sheet: Sheet::default(), disturbed: Vec::new(), rate, state };
+    let (sheet, disturbed, pace) = (Sheet::default(), Vec::new(), Pace::learn());
+    let mut bench = Bench { options, origin, peers, sheet, disturbed, rate, pace, state };
     let versions: Vec<String> = bench
         .peers
         .iter()
@@ -133,6 +135,7 @@ impl Bench {
                 println!("{table}");
             }
         }
+        println!("{}", self.pace.told());
         let disturbed = self.disturbed.iter().sum::<f64>() / self.disturbed.len().max(1) as f64;
         if disturbed > BY_OTHERS {
             println!(
