@@ -1,5 +1,7 @@
-//! Two servers that know one answer: what HTTP costs at all, with hyper and without. They run as processes of
-//! their own, which is this program again.
+//! Two servers that know one answer, and a relay that knows none: what HTTP costs at all, with hyper and without. They
+//! run as processes of their own, which is this program again.
+
+mod relay;
 
 use std::convert::Infallible;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -18,13 +20,16 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use crate::load::poll::Poll;
 use crate::origin;
 
-/// Serves until it is killed: `hyper` or `raw`, over `1` or `2`, on a port.
+/// Serves until it is killed: `hyper`, `relay` or `raw`, over `1` or `2`, on a port, and with this origin.
 pub(crate) fn serve(arguments: &[String]) -> Result<()> {
-    let [kind, version, port] = arguments else { bail!("a ceiling is a kind, a version and a port") };
+    let [kind, version, port, origin] = arguments else {
+        bail!("a ceiling is a kind, a version, a port and the address of an origin")
+    };
     let listener =
         TcpListener::bind(("127.0.0.1", port.parse::<u16>()?)).context("a ceiling cannot listen")?;
     match kind.as_str() {
         "raw" => raw(&listener),
+        "relay" => relay::relay(listener, version == "2", origin),
         _ => bare_hyper(listener, version == "2"),
     }
 }

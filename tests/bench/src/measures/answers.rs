@@ -26,8 +26,8 @@ impl Bench {
                 Manner::Logged => Some(Skill::Log),
                 Manner::Http2 => Some(Skill::Http2),
             };
-            let proxy = (answers == Answers::Passed).then_some(Skill::Proxy);
-            if needed.into_iter().chain(proxy).all(|skill| self.peers[peer].can(skill)) {
+            let source = if answers == Answers::Kept { Skill::Memory } else { Skill::Proxy };
+            if needed.into_iter().chain([source]).all(|skill| self.peers[peer].can(skill)) {
                 self.answers_in(peer, answers, manner)?;
             }
         }

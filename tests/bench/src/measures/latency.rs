@@ -8,7 +8,7 @@ use super::Bench;
 use crate::load::closed::Closed;
 use crate::load::open::{self, Pace};
 use crate::load::{Want, plain};
-use crate::peers::{Ceiling, Running, Wish};
+use crate::peers::{Ceiling, Running, Skill, Wish};
 use crate::table::Figure;
 
 /// Connections among which the requests are spread: so many that none is lacking.
@@ -20,13 +20,17 @@ const HOPELESS: Duration = Duration::from_secs(2);
 
 impl Bench {
     pub(super) fn latency(&mut self, peer: usize) -> Result<()> {
+        if !self.peers[peer].can(Skill::Memory) {
+            return Ok(());
+        }
         let rate = self.rate()?;
         let running = Running::start(&*self.peers[peer], &self.origin, &Wish::default())?;
         plain::ask(running.address, &Want::count())?;
         let want = Want::count().says(self.peers[peer].hit());
         let pace = Pace { to: running.address, connections: CONNECTIONS, rate, hopeless: HOPELESS };
         let _ = open::run(Pace { rate: rate / 2.0, ..pace }, &want, self.options.span / 4)?;
-        let Some(latencies) = open::run(pace, &want, self.options.span)? else {
+        let span = self.options.span;
+        let Some(latencies) = self.pace.undisturbed(|| open::run(pace, &want, span))? else {
             eprintln!("  {} cannot keep up with {rate:.0} requests a second", self.peers[peer].name());
             return Ok(());
         };

@@ -71,7 +71,7 @@ fn chosen(options: &Options) -> Vec<Box<dyn Peer>> {
         ("haproxy", vec![Box::new(Haproxy)]),
         ("varnish", vec![Box::new(Varnish)]),
         ("pingora", options.pingora.iter().map(pingora).collect()),
-        ("hyper", vec![Box::new(Ceiling::Hyper)]),
+        ("hyper", vec![Box::new(Ceiling::Hyper), Box::new(Ceiling::Relay)]),
         ("raw", vec![Box::new(Ceiling::Raw)]),
     ];
     all.into_iter().filter(|(name, _)| options.compares(name)).flat_map(|(_, peers)| peers).collect()

@@ -15,7 +15,7 @@ const DELAY_MILLIS: u64 = 80;
 
 impl Bench {
     pub(super) fn storm(&mut self, peer: usize) -> Result<()> {
-        if !self.peers[peer].can(Skill::Proxy) {
+        if ![Skill::Memory, Skill::Proxy].into_iter().all(|skill| self.peers[peer].can(skill)) {
             return Ok(());
         }
         let running = Running::start(&*self.peers[peer], &self.origin, &Wish::default())?;

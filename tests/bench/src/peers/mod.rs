@@ -53,6 +53,8 @@ pub(crate) trait Peer {
 /// What not every peer can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Skill {
+    /// Answer without asking anybody.
+    Memory,
     /// Pass requests on. Who cannot has one answer to all.
     Proxy,
     /// Log requests.

@@ -31,6 +31,6 @@ impl Peer for Pingora {
     }
 
     fn can(&self, what: Skill) -> bool {
-        what == Skill::Proxy
+        matches!(what, Skill::Memory | Skill::Proxy)
     }
 }
