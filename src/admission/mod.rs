@@ -77,6 +77,11 @@ impl Admission {
         if let Ok(permit) = gate.permits.clone().try_acquire_owned() {
             return Ok(Permit(Some(permit)));
         }
+        // In a box, so that who need not wait carries no room for it.
+        Box::pin(self.wait_at(gate)).await
+    }
+
+    async fn wait_at(&self, gate: &Gate) -> Result<Permit, Crowded> {
         let _place = gate.queue(self.settings.queue)?;
         match tokio::time::timeout(self.settings.queue_timeout, gate.permits.clone().acquire_owned()).await {
             Ok(permit) => Ok(Permit(Some(permit.expect("the semaphore is never closed")))),

@@ -178,7 +178,8 @@ impl Tokens {
     pub async fn current(&self) -> Result<Arc<Token>, Unavailable> {
         match self.living() {
             Some(token) => Ok(token),
-            None => self.wait_for_token().await,
+            // In a box, so that who need not wait carries no room for it.
+            None => Box::pin(self.wait_for_token()).await,
         }
     }
 

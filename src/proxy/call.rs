@@ -100,7 +100,8 @@ pub(super) fn read<'a, B: HttpBody>(
 }
 
 fn without_query(path_and_query: &str) -> &str {
-    path_and_query.split_once('?').map_or(path_and_query, |(path, _)| path)
+    let end = path_and_query.bytes().position(|byte| byte == b'?');
+    &path_and_query[..end.unwrap_or(path_and_query.len())]
 }
 
 /// Chooses the tenant; where none is named, the only one that the caller may use. Who is unknown does not learn

@@ -265,17 +265,18 @@ impl Proxy {
 }
 
 /// A request that is being answered. If it is dropped before it is, its caller has left, and its line says so.
-pub(super) struct Unanswered<'a> {
+pub(super) struct Unanswered<'a, F: Fn() -> Facts<'a>> {
     proxy: &'a Proxy,
-    facts: &'a Facts<'a>,
+    facts: F,
     is_answered: bool,
 }
 
 /// What nginx logs for a caller that left; no answer ever carries it.
 const CALLER_LEFT: u16 = 499;
 
-impl<'a> Unanswered<'a> {
-    pub(super) fn new(proxy: &'a Proxy, facts: &'a Facts<'a>) -> Self {
+impl<'a, F: Fn() -> Facts<'a>> Unanswered<'a, F> {
+    /// The facts are asked for only if the caller leaves.
+    pub(super) fn new(proxy: &'a Proxy, facts: F) -> Self {
         Self { proxy, facts, is_answered: false }
     }
 
@@ -284,18 +285,17 @@ impl<'a> Unanswered<'a> {
     }
 }
 
-impl Drop for Unanswered<'_> {
+impl<'a, F: Fn() -> Facts<'a>> Drop for Unanswered<'a, F> {
     fn drop(&mut self) {
         if self.is_answered {
             return;
         }
-        let shared = &*self.proxy.shared;
+        let (shared, facts) = (&*self.proxy.shared, (self.facts)());
         let status = StatusCode::from_u16(CALLER_LEFT).expect("three digits are a status");
         let outcome = Outcome::Abandoned;
-        shared.counters.of(self.facts.tenant, self.facts.label).count(status, outcome);
+        shared.counters.of(facts.tenant, facts.label).count(status, outcome);
         if shared.books.log.is_on() {
-            let facts = Facts { status, outcome, ..self.facts.clone() };
-            account::write(&shared.books, &facts, 0, true);
+            account::write(&shared.books, &Facts { status, outcome, ..facts }, 0, true);
         }
     }
 }

@@ -151,25 +151,27 @@ impl Proxy {
         }
         let found = match reading.plan {
             Plan::Cached(route) => self.look_up(route, &reading, &request, &arrival),
-            Plan::Pass(why, _) => Found::Pass(why),
+            Plan::Pass(why, _) => Found::Nothing(Errand::Pass(why)),
         };
-        if let Found::Answer(answer) = found {
-            return Handling::now(answer);
-        }
-        let is_shared = !matches!(found, Found::Pass(_));
-        let request_id = arrival.request_id.clone();
-        let call = match Call::new(rules, &reading, &request, request_id, is_shared) {
-            Ok(call) => Arc::new(call),
+        let call = |is_shared| {
+            Call::new(rules, &reading, &request, arrival.request_id.clone(), is_shared).map(Arc::new)
+        };
+        let errand = match found {
+            Found::Answer(answer) => return Handling::now(answer),
+            Found::AnswerAndRenew(answer, slot) => {
+                // The fetch goes on in its own task; nobody has to wait for it.
+                drop(call(true).map(|call| self.begin_fetch(&call, slot)));
+                return Handling::now(answer);
+            }
+            Found::Nothing(errand) => errand,
+        };
+        let call = match call(matches!(errand, Errand::Fetch(_))) {
+            Ok(call) => call,
             Err(refusal) => {
                 let answer = self.refuse_read(&request, &reading, &arrival, &refusal);
                 return self.turn_away(request, answer, &refusal);
             }
         };
-        if let Found::AnswerAndRenew(answer, slot) = found {
-            // The fetch goes on in its own task; nobody has to wait for it.
-            drop(self.begin_fetch(&call, slot));
-            return Handling::now(answer);
-        }
         let place = match self.shared.admission.admit() {
             Ok(place) => place,
             // Whoever is one too many does not stay for the rest of its body either.
@@ -181,15 +183,11 @@ impl Proxy {
         let (body, rest) = self.keep_hold_of(whole(head.version, body.into()));
         let headers = head.headers;
         Handling::Later(Box::pin(async move {
-            let facts = Self::facts_of(&call, &arrival);
-            let unanswered = Unanswered::new(&proxy, &facts);
-            let answered = match found {
-                Found::Fetch(slot, why, fallback) => {
-                    // In a box, so that who is passed on need not be as long.
-                    Box::pin(proxy.fill(&call, slot, why, fallback, &headers, &arrival)).await
-                }
-                Found::Pass(why) => proxy.relay(&call, body, why, &arrival).await,
-                Found::Answer(answer) | Found::AnswerAndRenew(answer, _) => Ok(answer),
+            let unanswered = Unanswered::new(&proxy, || Self::facts_of(&call, &arrival));
+            let answered = match errand {
+                // In a box, so that who is passed on need not be as long.
+                Errand::Fetch(fetch) => Box::pin(proxy.fill(&call, *fetch, &headers, &arrival)).await,
+                Errand::Pass(why) => proxy.relay(&call, body, why, &arrival).await,
             };
             unanswered.answered();
             let answer = match answered {
@@ -250,13 +248,13 @@ impl Proxy {
                     Found::AnswerAndRenew(answer(&entry, served), slot(Some(arrival.at)))
                 }
                 Decision::Fetch(..) if shared.cache.is_uncacheable(key, arrival.at) => {
-                    Found::Pass(WhyPassed::Uncacheable)
+                    Found::Nothing(Errand::Pass(WhyPassed::Uncacheable))
                 }
-                Decision::Fetch(WhyFetch::Forced, fallback) => {
-                    Found::Fetch(slot(Some(arrival.at)), WhyFetch::Forced, fallback)
+                Decision::Fetch(why, fallback) => {
+                    let slot = slot((why == WhyFetch::Forced).then_some(arrival.at));
+                    Found::Nothing(Errand::Fetch(Box::new(Fetch { slot, why, fallback })))
                 }
-                Decision::Fetch(why, fallback) => Found::Fetch(slot(None), why, fallback),
-                Decision::PassUnstored => Found::Pass(WhyPassed::NoStore),
+                Decision::PassUnstored => Found::Nothing(Errand::Pass(WhyPassed::NoStore)),
                 Decision::NotCached => {
                     let facts = Self::facts(request.method(), reading, arrival);
                     Found::Answer(self.answer_refusal(facts, request.headers(), &Refusal::NotCached))
@@ -287,12 +285,11 @@ impl Proxy {
     async fn fill(
         &self,
         call: &Arc<Call>,
-        slot: CacheSlot,
-        why: WhyFetch,
-        fallback: Option<Fallback>,
+        fetch: Fetch,
         asked: &HeaderMap,
         arrival: &Arrival,
     ) -> Result<Response<Body>, Refusal> {
+        let Fetch { slot, why, fallback } = fetch;
         let (route, epoch) = (slot.route, slot.epoch);
         let asked = Received { headers: asked, version: call.version };
         let landed = self.share_fetch(call, slot).await;
@@ -375,6 +372,19 @@ impl Proxy {
 enum Found {
     Answer(Response<Body>),
     AnswerAndRenew(Response<Body>, CacheSlot),
-    Fetch(CacheSlot, WhyFetch, Option<Fallback>),
+    Nothing(Errand),
+}
+
+/// What has to be got from Zoho.
+enum Errand {
+    Fetch(Box<Fetch>),
     Pass(WhyPassed),
+}
+
+/// A read that a rule covers, and nothing kept answers.
+struct Fetch {
+    slot: CacheSlot,
+    why: WhyFetch,
+    /// What may be said if it fails.
+    fallback: Option<Fallback>,
 }

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::path::{decoded, is_version};
+use super::path::{decoded, is_version, segments};
 
 /// Whether a request only reads: GET, HEAD and OPTIONS, and the two questions that Zoho takes by POST because
 /// they have a body, `POST /crm/{version}/coql` and `POST /crm/{version}/{module}/actions/count`.
@@ -20,7 +20,7 @@ pub fn only_reads(method: &Method, path: &str) -> bool {
 }
 
 fn asks_by_post(path: &str) -> bool {
-    let mut segments = path.split('/').skip(1).map(decoded);
+    let mut segments = segments(path).map(decoded);
     let mut next = || segments.next();
     if next().as_deref() != Some("crm") || !next().is_some_and(|version| is_version(&version)) {
         return false;

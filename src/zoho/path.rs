@@ -16,7 +16,7 @@ pub enum Destination {
 
 /// Bulk-write uploads, `POST /crm/{version}/upload`, go to a host of their own; all else to the API host.
 pub fn destination(method: &Method, path: &str) -> Destination {
-    let mut segments = path.split('/').skip(1).map(decoded);
+    let mut segments = segments(path).map(decoded);
     let is_upload = method == Method::POST
         && segments.next().as_deref() == Some("crm")
         && segments.next().as_deref().is_some_and(is_version)
@@ -46,6 +46,19 @@ pub fn is_version(segment: &str) -> bool {
 /// users the member `error` of an answer, and nothing else.
 pub fn is_token_path(path: &str) -> bool {
     path.ends_with("/oauth/v2/token")
+}
+
+/// What is between the slashes of a path that begins with one. Byte by byte, since a search that is made for long texts
+/// costs more than a segment has.
+pub fn segments(path: &str) -> impl Iterator<Item = &str> {
+    let mut rest = path.strip_prefix('/');
+    std::iter::from_fn(move || {
+        let here = rest?;
+        let end = here.bytes().position(|byte| byte == b'/').unwrap_or(here.len());
+        let (segment, after) = here.split_at(end);
+        rest = after.strip_prefix('/');
+        Some(segment)
+    })
 }
 
 /// The text that a path or a segment of one stands for (RFC 3986 section 2.1); what is no valid encoding stays as it
@@ -102,7 +115,7 @@ impl Area {
 
     /// The area of a path.
     pub fn of(path: &str) -> Self {
-        let mut segments = path.split('/').skip(1).map(decoded);
+        let mut segments = segments(path).map(decoded);
         if segments.next().as_deref() != Some("crm") {
             return if is_of_accounts(path) { Self::Accounts } else { Self::Other };
         }

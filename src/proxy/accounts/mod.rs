@@ -108,7 +108,7 @@ impl Proxy {
         let body = whole(head.version, body.into());
         Handling::Later(Box::pin(async move {
             let facts = ask.facts.clone();
-            let unanswered = Unanswered::new(&proxy, &facts);
+            let unanswered = Unanswered::new(&proxy, || facts.clone());
             let said = proxy.say(&mut ask, &head.headers, body, &arrival).await;
             unanswered.answered();
             drop(place);
