@@ -3,6 +3,7 @@
 //! moka could drop entries when their time is up, but does so in one go, at a look-up, with all whose time is up by
 //! then: for 100,000 that came together some hit took most of a second.
 
+use std::hint::black_box;
 use std::time::Duration;
 
 use super::Cache;
@@ -33,6 +34,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             if looked_at < PIECE {
                 return count;
             }
+            tidy_up();
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -52,6 +54,22 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             .await;
         }
     }
+}
+
+/// Has the allocator sort what was freed lately.
+///
+/// glibc puts that off until somebody wants a larger piece from the same arena, and then does all of it at once, with the
+/// arena locked: that of the worker who made the entries, who has to wait. moka's list of a segment's keys is such a piece:
+/// it begins as a small one, which this thread has from an entry just freed, and grows where that came from. Without this
+/// each of its 64 lists took 12 ms for 100,000 entries; with it no worker waits for more than the entries of one piece.
+/// Other allocators lose nothing by it.
+fn tidy_up() {
+    const SMALL: usize = 32;
+    const LARGER: usize = 8 << 10;
+    let mut grows = Vec::<u8>::with_capacity(SMALL);
+    // The compiler could leave out what nobody looks at.
+    black_box(&mut grows).reserve_exact(LARGER);
+    black_box(grows);
 }
 
 #[cfg(test)]
