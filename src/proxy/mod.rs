@@ -20,6 +20,7 @@
 //! - `repeat`: a read that is asked again in the same bytes
 //! - `rest`: what is left of a body when its request is refused
 //! - [`settings`]: how requests are handled
+//! - `shape`: what heads have in common that differ only in an id
 //! - [`shared`]: what all workers share
 //! - [`fetch`]: the exchange with Zoho
 //! - [`fill`]: a fetch that many share
@@ -46,6 +47,7 @@ mod repeat;
 mod request_id;
 mod rest;
 mod settings;
+mod shape;
 mod shared;
 mod write;
 mod written;

@@ -1,7 +1,7 @@
 //! A read that is asked again in the same bytes.
 //!
-//! A client writes its requests always alike, so that most reads are, byte for byte, one that was answered before. What
-//! a head means here depends on its bytes, on who is at the other end, and on rules that stay as they are; so it need be
+//! A client writes its requests always alike, so that most reads are, byte for byte, one that was answered before, or
+//! would be but for an id or a place in a trace ([`super::shape`]). What a head means here depends on its bytes, on who is at the other end, and on rules that stay as they are; so it need be
 //! understood only once, and its answer be written only once. What may change from one time to the next is looked at
 //! each time: the tokens of callers, the credential at Zoho, the entry, what made it untrue, how old it is. If it is not
 //! simply served, the request goes the long way, as if nothing were known of it.
@@ -20,13 +20,12 @@ use http::{HeaderMap, Method, Request, Version};
 use super::answer::{self, Asked, CacheStatus};
 use super::call::{Plan, Reading};
 use super::kinds::Kinds;
-use super::request_id;
 use super::written::{Anew, Written};
-use super::{Arrival, Proxy};
+use super::{Arrival, Proxy, request_id, shape};
 use crate::cache::decision::{Decision, decide};
 use crate::cache::wishes::Wishes;
 use crate::callers::Identity;
-use crate::net::headers::{REQUEST_ID, copy_if};
+use crate::net::headers::copy_if;
 use crate::net::peer::Peer;
 use crate::routes::RouteNumber;
 use crate::server::{HeadBytes, Repeat};
@@ -36,6 +35,8 @@ const PLACES: usize = 64;
 
 thread_local! {
     static MEMORY: RefCell<Memory> = RefCell::default();
+    /// Where the shape of a head is written.
+    static SHAPE: RefCell<Vec<u8>> = RefCell::default();
 }
 
 /// The heads that a worker knows.
@@ -56,6 +57,7 @@ struct Place {
 /// A head, and for whom it means what.
 struct Known {
     hash: u64,
+    /// Its shape, if that is another one.
     head: Box<[u8]>,
     peer: Arc<Peer>,
     /// Tells the proxies of one thread apart.
@@ -78,15 +80,16 @@ struct Meaning {
     wishes: Wishes,
     /// The headers that put a condition on the answer.
     conditions: HeaderMap,
-    /// The caller's own id for the request.
-    own_id: Option<HeaderValue>,
 }
 
 impl Memory {
-    fn place_of(&mut self, head: &[u8], peer: &Peer) -> (u64, &mut Place) {
+    fn hash_of(&self, head: &[u8], peer: &Peer) -> u64 {
+        self.hasher.hash_one((head, peer))
+    }
+
+    fn place(&mut self, hash: u64) -> &mut Place {
         self.places.resize_with(PLACES, Place::default);
-        let hash = self.hasher.hash_one((head, peer));
-        (hash, &mut self.places[usize::try_from(hash % PLACES as u64).expect("less than 64")])
+        &mut self.places[usize::try_from(hash % PLACES as u64).expect("less than 64")]
     }
 }
 
@@ -101,16 +104,34 @@ impl Place {
 }
 
 impl Proxy {
-    /// Answers a request whose head is known.
+    /// Answers a request whose head is known, or the shape of its head.
     pub(super) fn repeat(&self, head: &[u8], answer: &mut Vec<u8>) -> Repeat {
+        let hash = match self.repeat_known(head, None, answer) {
+            Ok(repeat) => return repeat,
+            Err(hash) => hash,
+        };
+        let shaped = SHAPE.with_borrow_mut(|shape| {
+            let left_out = shape::write(head, shape)?;
+            Some(self.repeat_known(shape, left_out.request_id, answer))
+        });
+        match shaped.unwrap_or(Err(hash)) {
+            Ok(repeat) => repeat,
+            Err(hash) => MEMORY.with_borrow_mut(|memory| memory.place(hash).note(hash)),
+        }
+    }
+
+    /// Answers under the caller's own id for the request, or a new one. Where the head is not known, its hash comes back.
+    fn repeat_known(&self, head: &[u8], own_id: Option<&[u8]>, answer: &mut Vec<u8>) -> Result<Repeat, u64> {
         MEMORY.with_borrow_mut(|memory| {
-            let (hash, place) = memory.place_of(head, &self.peer);
+            let hash = memory.hash_of(head, &self.peer);
+            let place = memory.place(hash);
             match &mut place.known {
                 Some(known) if known.hash == hash && self.knows(known, head) => {
                     (place.other, place.times) = (0, 0);
-                    self.answer_known(known, answer).map_or(Repeat::Unknown, |()| Repeat::Done)
+                    let done = self.answer_known(known, own_id, answer);
+                    Ok(done.map_or(Repeat::Unknown, |()| Repeat::Done))
                 }
-                _ => place.note(hash),
+                _ => Err(hash),
             }
         })
     }
@@ -124,7 +145,7 @@ impl Proxy {
     }
 
     /// Answers from the entry, if nothing but that is to be done.
-    fn answer_known(&self, known: &mut Known, answer: &mut Vec<u8>) -> Option<()> {
+    fn answer_known(&self, known: &mut Known, own_id: Option<&[u8]>, answer: &mut Vec<u8>) -> Option<()> {
         let (shared, meaning) = (&*self.shared, &known.meaning);
         let now = shared.clock.now();
         let rule = &shared.rules.routes.route(meaning.route).rule;
@@ -135,7 +156,7 @@ impl Proxy {
             return None;
         };
         let (status, age) = (CacheStatus::Served(served), entry.age(now).as_secs());
-        let request_id = meaning.own_id.clone().unwrap_or_else(request_id::new);
+        let request_id = request_id::of_value(own_id);
         if !known.written.as_ref().is_some_and(|written| written.is_of(&entry)) {
             let asked = Asked { method: &Method::GET, headers: &meaning.conditions };
             let response = answer::from_entry(&entry, status, asked, request_id.clone(), now);
@@ -165,13 +186,15 @@ impl Proxy {
             return;
         };
         let (rules, headers) = (&*self.shared.rules, request.headers());
+        let rule = &rules.routes.route(route).rule;
         // Taken before the caller is identified once more: tokens that change in between make this one worthless.
         let tokens = rules.callers.tokens().generation();
         if request.method() != Method::GET
             || request.version() != Version::HTTP_11
             || arrival.kinds.have(Kinds::INSPECTED)
             || arrival.would_refuse.get().is_some()
-            || rules.routes.route(route).rule.obeys_origin
+            || rule.obeys_origin
+            || rule.vary_by.iter().any(shape::leaves_out)
             || rules.callers.identify(&self.peer, headers) != reading.caller
         {
             return;
@@ -186,13 +209,17 @@ impl Proxy {
             path_bytes: reading.path.len(),
             wishes,
             conditions: conditions_in(headers),
-            own_id: headers.get(REQUEST_ID).filter(|own| **own == arrival.request_id).map(copied),
+        };
+        let mut shape = Vec::new();
+        let head: Box<[u8]> = match shape::write(head, &mut shape) {
+            Some(_) => shape.into(),
+            None => head.to_vec().into(),
         };
         MEMORY.with_borrow_mut(|memory| {
-            let (hash, place) = memory.place_of(head, &self.peer);
-            let (head, peer, proxy) = (head.to_vec().into(), self.peer.clone(), self.shared.number);
+            let hash = memory.hash_of(&head, &self.peer);
+            let (peer, proxy) = (self.peer.clone(), self.shared.number);
             let known = Known { hash, head, peer, proxy, tokens, meaning, written: None };
-            *place = Place { known: Some(Box::new(known)), other: 0, times: 0 };
+            *memory.place(hash) = Place { known: Some(Box::new(known)), other: 0, times: 0 };
         });
     }
 }

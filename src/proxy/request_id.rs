@@ -27,6 +27,12 @@ pub(super) fn of(headers: &HeaderMap, kinds: Kinds) -> HeaderValue {
     }
 }
 
+/// The same from the value as it came, if one did.
+pub(super) fn of_value(own: Option<&[u8]>) -> HeaderValue {
+    let own = own.filter(|id| is_sane(id)).and_then(|id| HeaderValue::from_bytes(id).ok());
+    own.unwrap_or_else(new)
+}
+
 fn is_sane(id: &[u8]) -> bool {
     let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:/+=@".contains(b);
     !id.is_empty() && id.len() <= LONGEST && id.iter().all(is_plain)
@@ -70,7 +76,7 @@ fn hex(number: u64) -> [u8; DIGITS] {
 mod tests {
     use super::*;
 
-    fn of_value(value: &'static str) -> HeaderValue {
+    fn of_headers(value: &'static str) -> HeaderValue {
         let mut headers = HeaderMap::new();
         headers.insert("x-request-id", HeaderValue::from_static(value));
         of(&headers, Kinds::of(&headers))
@@ -78,10 +84,15 @@ mod tests {
 
     #[test]
     fn a_sane_id_is_kept_and_any_other_replaced() {
-        assert_eq!(of_value("4bf92f35-77b3_a:1"), "4bf92f35-77b3_a:1");
+        let sane = "4bf92f35-77b3_a:1";
+        assert_eq!(
+            (of_headers(sane), of_value(Some(sane.as_bytes()))),
+            (sane.parse().unwrap(), sane.parse().unwrap())
+        );
         for odd in ["", "a b", "<script>", "\"", "a\tb"] {
-            let id = of_value(odd);
-            assert_eq!(id.len(), 16, "{odd} became {id:?}");
+            for id in [of_headers(odd), of_value(Some(odd.as_bytes())), of_value(None)] {
+                assert_eq!(id.len(), 16, "{odd} became {id:?}");
+            }
         }
     }
 

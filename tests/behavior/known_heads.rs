@@ -73,6 +73,7 @@ async fn a_known_head_is_answered_as_any_other_to_the_byte() {
         (vec!["accept-encoding: gzip"], 200),
         (vec!["x-request-id: made-up-id-1"], 200),
         (vec!["x-request-id: not \"sane\""], 200),
+        (vec!["X-Request-Id: made-up-id-2", "traceparent: 00-1-2-01", "x-request-id: made-up-id-3"], 200),
         (vec![unchanged.as_str()], 304),
         (vec!["if-none-match: \"another\""], 200),
         (vec!["cache-control: max-age=60"], 200),
@@ -87,6 +88,52 @@ async fn a_known_head_is_answered_as_any_other_to_the_byte() {
         let new = head(&[&headers[..], &["x-nobody-knows: 1"]].concat());
         assert_eq!(answer, ask(&mut caller, &new).await, "{headers:?}");
         assert_eq!(answer, ask(&mut caller, &known).await, "{headers:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_is_known_whatever_id_and_trace_it_is_asked_under() {
+    let world = World::shipped().await;
+    let under = |id: &str, trace| {
+        let (id, trace) = (format!("x-request-id:{id}"), format!("traceparent: 00-{trace}-01"));
+        head(&["accept: */*", &id, &trace, "baggage: a=1"])
+    };
+    let mut caller = world.connect();
+    for (trace, id) in ["a", "b", "c"].into_iter().enumerate() {
+        ask(&mut caller, &under(id, trace)).await;
+    }
+    let answer = |id: &str| known_answer(&world, &under(id, 9)).unwrap();
+    for (id, told) in [(" made-up-id", "made-up-id"), ("x ", "x"), ("", "(new)"), (" not \"sane\"", "(new)")]
+    {
+        assert!(answer(id).contains(&format!("\r\nx-request-id: {told}\r\n")), "{id}");
+        let mut other = world.connect();
+        let new = under(id, 10).replace("accept: */*", "x-nobody-knows: 1");
+        assert_eq!(answer(id), ask(&mut other, &new).await, "{id}");
+        assert_eq!(answer(id), ask(&mut other, &under(id, 11)).await, "{id}");
+    }
+
+    assert!(!is_known(&world, &under("d", 1).replace("accept", "accept-language")), "another header");
+    assert!(!is_known(&world, &under("d", 1).replace("baggage: a=1", "x-b: 1")), "one header fewer");
+    caller.say(&under(" a\u{1}", 1)).await;
+    assert!(caller.head().await.unwrap().starts_with("HTTP/1.1 400"), "what would be refused is refused");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_rule_goes_by_a_trace_no_head_is_known() {
+    let world = World::with(
+        "[routes.associated-users-count]\nfresh_for = \"5m\"\nvary_by = [\"x-correlation-id\"]\n",
+    )
+    .await;
+    let mut caller = world.connect();
+    for id in ["one", "other"] {
+        let head = head(&[&format!("x-correlation-id: {id}")]);
+        assert_eq!(
+            cache_status(&ask(&mut caller, &head).await),
+            "zoho-sidecar; fwd=uri-miss; stored",
+            "{id}"
+        );
+        assert!(cache_status(&ask_often(&world, &head).await).contains("; hit"), "{id}");
+        assert!(!is_known(&world, &head), "{id}");
     }
 }
 

@@ -17,8 +17,10 @@ pub(crate) struct Kind {
 #[derive(Clone, Copy)]
 pub(crate) enum Headers {
     Usual,
-    /// An id of its own, so that no head is like another.
+    /// An id of its own.
     Id,
+    /// Something of its own, so that no head is like another.
+    Own,
     /// `If-None-Match` with the tag of an answer before.
     Tag,
     /// The token of the last of the callers.
@@ -32,9 +34,10 @@ const FROM_MEMORY: [&str; 2] = ["HTTP/1.1 200 ", "; hit"];
 const KINDS_HIT: Kind =
     Kind { name: HIT, path: COUNT, headers: Headers::Usual, more: String::new, says: FROM_MEMORY };
 
-pub(crate) const KINDS: [Kind; 7] = [
+pub(crate) const KINDS: [Kind; 8] = [
     KINDS_HIT,
     Kind { name: "hit, with an id of its own", headers: Headers::Id, ..KINDS_HIT },
+    Kind { name: "hit, with a head of its own", headers: Headers::Own, ..KINDS_HIT },
     Kind { name: "hit, with a line of log", more: || "[log]\nrequests = true\n".to_owned(), ..KINDS_HIT },
     Kind {
         name: "hit, answered by 304",

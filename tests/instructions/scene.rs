@@ -56,6 +56,7 @@ impl Scene {
         let request = |number| match kind.headers {
             Headers::Usual => request(kind, ""),
             Headers::Id => request(kind, &format!("x-request-id: made-up-{number:010}\r\n")),
+            Headers::Own => request(kind, &format!("x-made-up: {number:010}\r\n")),
             Headers::Tag => request(kind, &format!("if-none-match: {tag}\r\n")),
             Headers::Token => authorized(kind),
         };
@@ -116,7 +117,7 @@ impl Caller {
     fn warm_up(&mut self, kind: &Kind) -> String {
         let request = match kind.headers {
             Headers::Token => authorized(kind),
-            Headers::Usual | Headers::Id | Headers::Tag => request(kind, ""),
+            Headers::Usual | Headers::Id | Headers::Own | Headers::Tag => request(kind, ""),
         };
         for _ in 0..UNTIL_WARM {
             let head = self.ask(&request);
