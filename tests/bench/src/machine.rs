@@ -33,9 +33,9 @@ pub(crate) fn settle() -> Result<()> {
 }
 
 /// The cores of a peer with two workers: where there are just two cores, one is also that of the load.
-pub(crate) fn two_cores() -> Vec<usize> {
+pub(crate) fn two_cores() -> [usize; 2] {
     let third = LENT.get().is_some_and(|lent| lent.is_set(LOAD + 1));
-    vec![PEERS, if third { LOAD + 1 } else { LOAD }]
+    [PEERS, if third { LOAD + 1 } else { LOAD }]
 }
 
 /// Starts a process on these cores; it and all its children stay there.

@@ -29,10 +29,15 @@ pub(crate) struct Closed {
 
 impl Closed {
     pub(crate) fn open(to: SocketAddr, connections: usize) -> Result<Self> {
+        Self::open_to_each(&[to], connections)
+    }
+
+    /// The connections shared out among several.
+    pub(crate) fn open_to_each(to: &[SocketAddr], connections: usize) -> Result<Self> {
         let poll = Poll::new()?;
         let mut all = Vec::new();
         for number in 0..connections {
-            let connection = Connection::open(to)?;
+            let connection = Connection::open(to[number % to.len()])?;
             poll.add(&connection.stream, number as u64)?;
             all.push(connection);
         }

@@ -86,12 +86,24 @@ pub(crate) struct Wish {
     pub(crate) log: bool,
     /// HTTP/2, for those that have to be told.
     pub(crate) http2: bool,
-    /// For the sidecar: two workers, on two cores, instead of one.
-    pub(crate) two_workers: bool,
+    /// Where it runs.
+    pub(crate) on: Cores,
     /// For the sidecar: files stay here, its state among them.
     pub(crate) keep: Option<PathBuf>,
     /// For the sidecar: more configuration.
     pub(crate) more: String,
+}
+
+/// The cores that a peer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Cores {
+    /// That of the peers.
+    #[default]
+    First,
+    /// The one that a second worker would have.
+    Second,
+    /// For the sidecar: both, with a worker for each.
+    Both,
 }
 
 /// A peer that serves.
@@ -127,7 +139,12 @@ impl Running {
         let (connections, origin) = (machine::connections(), origin.address);
         let setup = Setup { directory: &place, port, second_port, connections, origin, wish };
         let mut commands = peer.commands(&setup)?;
-        let cores = if wish.two_workers { machine::two_cores() } else { vec![machine::PEERS] };
+        let both = machine::two_cores();
+        let cores = match wish.on {
+            Cores::First => &both[..1],
+            Cores::Second => &both[1..],
+            Cores::Both => &both[..],
+        };
         let said = place.join("said");
         let begin = Instant::now();
         let mut running =
@@ -135,7 +152,7 @@ impl Running {
         for command in &mut commands {
             let out = if wish.log { File::create(place.join("out.log"))?.into() } else { Stdio::null() };
             command.stdin(Stdio::null()).stdout(out).stderr(File::create(&said)?);
-            running.children.push(machine::spawn_on(&cores, command)?);
+            running.children.push(machine::spawn_on(cores, command)?);
         }
         let want = if peer.can(Skill::Proxy) { Want::record() } else { Want::count() };
         running

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{Peer, Setup, Skill, version_of};
+use super::{Cores, Peer, Setup, Skill, version_of};
 
 /// A build of the sidecar.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Peer for Sidecar {
 
 fn config(setup: &Setup<'_>) -> String {
     let Setup { port, connections, second_port, origin, wish, directory } = setup;
-    let workers = if wish.two_workers { 2 } else { 1 };
+    let workers = if wish.on == Cores::Both { 2 } else { 1 };
     // A state that is kept saves the mint of the next start.
     let state = wish.keep.as_ref().map_or("none".into(), |_| directory.join("state").display().to_string());
     format!(
