@@ -1,10 +1,11 @@
 //! A read that is asked again in the same bytes.
 //!
 //! A client writes its requests always alike, so that most reads are, byte for byte, one that was answered before, or
-//! would be but for an id or a place in a trace ([`super::shape`]). What a head means here depends on its bytes, on who is at the other end, and on rules that stay as they are; so it need be
-//! understood only once, and its answer be written only once. What may change from one time to the next is looked at
-//! each time: the tokens of callers, the credential at Zoho, the entry, what made it untrue, how old it is. If it is not
-//! simply served, the request goes the long way, as if nothing were known of it.
+//! would be but for an id or a place in a trace ([`super::shape`]). What a head means here depends on its bytes, on who is
+//! at the other end, and on rules that stay as they are; so it need be understood only once, and its answer be written only
+//! once. What may change from one time to the next is looked at each time: the tokens of callers, the credential at Zoho,
+//! the entry, what made it untrue, how old it is. If it is not simply served, the request goes the long way, as if nothing
+//! were known of it.
 //!
 //! What is known holds heads as they came, with their callers' tokens, and the entry that was served last, until another
 //! head takes the place. None of it leaves the process.
