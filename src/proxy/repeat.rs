@@ -7,7 +7,7 @@
 //! the entry, what made it untrue, how old it is. If it is not simply served, the request goes the long way, as if nothing
 //! were known of it.
 //!
-//! What is known holds heads as they came, with their callers' tokens, and the entry that was served last, until another
+//! What is known holds heads, or their shapes, with their callers' tokens, and the entry that was served last, until another
 //! head takes the place. None of it leaves the process.
 
 use std::cell::RefCell;

@@ -6,7 +6,7 @@ use http::Method;
 
 use super::RouteNumber;
 use super::template::{PathTemplate, Segment};
-use crate::zoho::path::{decoded, is_version};
+use crate::zoho::path::{self, decoded, is_version};
 
 /// What may follow a path that has been matched so far. The most specific is tried first, as the order of
 /// [`Segment::rank`] has it.
@@ -103,9 +103,7 @@ impl Tree {
 
 /// The first segment of a path as what it stands for, and the rest with its slash.
 fn first_segment(path: &str, is_encoded: bool) -> Option<(Cow<'_, str>, &str)> {
-    let below = path.strip_prefix('/')?;
-    let end = below.bytes().position(|byte| byte == b'/').unwrap_or(below.len());
-    let (segment, after) = below.split_at(end);
+    let (segment, after) = path::first_segment(path)?;
     Some((if is_encoded { decoded(segment) } else { Cow::Borrowed(segment) }, after))
 }
 

@@ -28,9 +28,7 @@ pub fn destination(method: &Method, path: &str) -> Destination {
 /// Whether a path belongs to the accounts server, in any case: requests to it hold clients' secrets, and no API
 /// host has such a path.
 pub fn is_of_accounts(path: &str) -> bool {
-    let Some(rest) = path.strip_prefix('/') else { return false };
-    let end = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
-    decoded(&rest[..end]).eq_ignore_ascii_case("oauth")
+    first_segment(path).is_some_and(|(segment, _)| decoded(segment).eq_ignore_ascii_case("oauth"))
 }
 
 /// Whether a path segment is an API version: `v2`, `v2.1`, `v8` …, as in Zoho's own pattern for composite
@@ -48,15 +46,19 @@ pub fn is_token_path(path: &str) -> bool {
     path.ends_with("/oauth/v2/token")
 }
 
-/// What is between the slashes of a path that begins with one. Byte by byte, since a search that is made for long texts
-/// costs more than a segment has.
+/// The first segment of a path that begins with a slash, and what follows it, with its slash. Byte by byte, since a search
+/// that is made for long texts costs more than a segment has.
+pub fn first_segment(path: &str) -> Option<(&str, &str)> {
+    let below = path.strip_prefix('/')?;
+    Some(below.split_at(below.bytes().position(|byte| byte == b'/').unwrap_or(below.len())))
+}
+
+/// What is between the slashes of a path that begins with one.
 pub fn segments(path: &str) -> impl Iterator<Item = &str> {
-    let mut rest = path.strip_prefix('/');
+    let mut rest = path;
     std::iter::from_fn(move || {
-        let here = rest?;
-        let end = here.bytes().position(|byte| byte == b'/').unwrap_or(here.len());
-        let (segment, after) = here.split_at(end);
-        rest = after.strip_prefix('/');
+        let (segment, after) = first_segment(rest)?;
+        rest = after;
         Some(segment)
     })
 }

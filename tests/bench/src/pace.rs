@@ -49,8 +49,7 @@ impl Pace {
     pub(crate) fn undisturbed<T>(&mut self, mut measure: impl FnMut() -> Result<T>) -> Result<T> {
         self.kept += 1;
         for _ in 1..TRIES {
-            let begins_well = self.share_now() >= ENOUGH;
-            if begins_well {
+            if self.share_now() >= ENOUGH {
                 let measured = measure()?;
                 if self.share_now() >= ENOUGH {
                     return Ok(measured);

@@ -1,5 +1,5 @@
 //! The least that a relay of hyper's two halves can be: a server that hands each request to one of its client connections,
-//! and the answer back. No credential, no route, no limit, no name that is not for the other side, no retry.
+//! and the answer back. No credential, no route, no limit, no header taken out, no retry.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
