@@ -29,6 +29,7 @@ mod random;
 mod replies;
 mod scenario;
 mod script;
+mod span;
 mod world;
 
 #[cfg(test)]

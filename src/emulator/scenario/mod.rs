@@ -6,7 +6,6 @@
 mod error;
 mod seed;
 mod shipped;
-pub(crate) mod span;
 
 use std::fmt;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::script::Rule;
+use super::span;
 use crate::zoho::data_center::Environment;
 use crate::zoho::edition::Edition;
 pub use error::ScenarioError;

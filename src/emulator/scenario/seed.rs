@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::span;
+use crate::emulator::span;
 use crate::zoho::data_center;
 use crate::zoho::data_center::Environment;
 use crate::zoho::edition::Edition;
