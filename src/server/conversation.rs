@@ -15,8 +15,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
-use super::connection::Limits;
 use super::course::{Course, UnderWay};
+use super::limits::Limits;
 use super::orders::{Order, Orders, Watch};
 use super::repeats::Repeats;
 use super::severable::Severed;

@@ -2,11 +2,12 @@
 //!
 //! - [`address`]: where to listen
 //! - [`worker`]: threads that serve connections, each with a runtime of its own
-//! - [`connection`]: one connection and its limits
+//! - [`connection`]: one connection
 //! - [`conversation`]: a connection from its first byte to its last
 //! - [`course`]: what a connection tells of itself
 //! - [`orders`]: what a connection is told
 //! - [`descriptors`]: how many connections the system admits
+//! - [`limits`]: the limits of a connection
 //! - [`repeats`]: answers to heads that are known
 //! - [`severable`]: connections that can be severed
 //! - [`shell`]: what every request gets alike
@@ -21,6 +22,7 @@ mod connection;
 mod conversation;
 mod course;
 mod descriptors;
+mod limits;
 mod orders;
 mod repeats;
 mod severable;
@@ -45,7 +47,7 @@ use tokio::task::JoinSet;
 use crate::net::body::{Body, BoxError};
 use crate::net::peer::Peer;
 use address::{Address, BindError, Listener, Stream, is_of_the_caller};
-use connection::Limits;
+use limits::Limits;
 use severable::Severed;
 use tls::{Tls, TlsError};
 use worker::{Accepted, Workers};

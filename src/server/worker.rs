@@ -9,7 +9,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::address::Stream;
-use super::connection::{Limits, serve_stream};
+use super::connection::serve_stream;
+use super::limits::Limits;
 use super::tls::Tls;
 use super::{Counts, Greet, Phase, Settings};
 
