@@ -7,17 +7,11 @@ use std::sync::atomic::Ordering;
 use http::header::TRANSFER_ENCODING;
 use http::{Request, Response, StatusCode};
 
+use super::failed::Failed;
 use super::host::Held;
 use super::{NoConnection, Pool, stream};
 use crate::net::body::Body;
 use crate::net::transport::{BoxFuture, TransportError};
-
-/// How an exchange failed.
-pub(super) struct Failed {
-    pub(super) error: hyper::Error,
-    /// The request, if nothing of it was sent.
-    pub(super) unsent: Option<Request<Body>>,
-}
 
 /// Sends a request and waits for the head of its answer. Where a line rests, the request goes out at once, and only
 /// the wait for the answer is left as a future: a request is long, and is not moved into one in vain.

@@ -2,15 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
-use http::Uri;
-use http::header::HeaderValue;
-use http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::client::conn::http2;
 use tokio::sync::oneshot;
 
 use super::line::Line;
+use super::site::Site;
+use super::stay::Stay;
 use super::stream::Share;
 use super::{Limits, NoConnection};
 use crate::clock::Instant;
@@ -40,10 +39,7 @@ pub(super) enum Protocol {
 
 /// An origin, and its connections that carry nothing or have room.
 pub(super) struct Host {
-    pub(super) scheme: Scheme,
-    pub(super) authority: Authority,
-    /// How requests of HTTP/1 call it.
-    pub(super) name: HeaderValue,
+    pub(super) site: Site,
     pub(super) protocol: Protocol,
     /// Those of HTTP/1 that carry nothing, with the time since when; the last came last.
     pub(super) resting: Vec<(Line, Instant)>,
@@ -57,22 +53,6 @@ pub(super) struct Host {
     pub(super) making: usize,
     /// How many were let go and have not ended yet.
     pub(super) leaving: usize,
-}
-
-/// What is known of a connection's place, to whoever holds the pool's.
-#[derive(Default)]
-pub(super) struct Stay {
-    is_leaving: AtomicBool,
-    has_ended: AtomicBool,
-}
-
-impl Stay {
-    /// The connection is let go: its place will be free.
-    fn leave(&self, leaving: &mut usize) {
-        let is_news =
-            !self.has_ended.load(Ordering::Relaxed) && !self.is_leaving.swap(true, Ordering::Relaxed);
-        *leaving += usize::from(is_news);
-    }
 }
 
 /// A connection of HTTP/2.
@@ -104,20 +84,11 @@ impl Shared {
 }
 
 impl Host {
-    pub(super) fn new(uri: &Uri) -> Option<Self> {
-        let (scheme, authority) = (uri.scheme()?.clone(), uri.authority()?.clone());
-        // A server's own port goes without saying (RFC 9110 section 7.2).
-        let is_default = uri.port_u16() == Some(if scheme == Scheme::HTTPS { 443 } else { 80 });
-        let name = match uri.port() {
-            Some(port) if !is_default => format!("{}:{port}", authority.host()),
-            _ => authority.host().to_owned(),
-        };
+    pub(super) fn new(site: Site) -> Self {
         // The protocol is agreed on in the handshake of TLS; where there is none, it is the old one.
-        let protocol = if scheme == Scheme::HTTPS { Protocol::Unknown } else { Protocol::Http1 };
-        Some(Self {
-            name: HeaderValue::from_str(&name).ok()?,
-            scheme,
-            authority,
+        let protocol = if site.is_https() { Protocol::Unknown } else { Protocol::Http1 };
+        Self {
+            site,
             protocol,
             resting: Vec::new(),
             shared: Vec::new(),
@@ -125,22 +96,7 @@ impl Host {
             open: 0,
             making: 0,
             leaving: 0,
-        })
-    }
-
-    /// Its root.
-    pub(super) fn uri(&self) -> Uri {
-        let mut parts = http::uri::Parts::default();
-        (parts.scheme, parts.authority) = (Some(self.scheme.clone()), Some(self.authority.clone()));
-        parts.path_and_query = Some(PathAndQuery::from_static("/"));
-        Uri::from_parts(parts).expect("scheme, authority and path make a URI")
-    }
-
-    pub(super) fn is(&self, uri: &Uri) -> bool {
-        let is_same = |authority: &Authority| {
-            authority.as_str() == self.authority.as_str() || *authority == self.authority
-        };
-        uri.scheme() == Some(&self.scheme) && uri.authority().is_some_and(is_same)
+        }
     }
 
     /// The line that rested last and has not ended meanwhile.
@@ -161,8 +117,7 @@ impl Host {
     /// A connection has ended.
     pub(super) fn vacate(&mut self, stay: &Stay) {
         self.open -= 1;
-        self.leaving -= usize::from(stay.is_leaving.load(Ordering::Relaxed));
-        stay.has_ended.store(true, Ordering::Relaxed);
+        stay.end(&mut self.leaving);
     }
 
     /// Forgets what has ended; since when the connection rests that has rested longest.

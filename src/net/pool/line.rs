@@ -4,15 +4,16 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use http::header::{HOST, HeaderValue};
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::header::HOST;
+use http::uri::PathAndQuery;
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 
 use super::Pool;
-use super::exchange::Failed;
-use super::host::{Host, Stay};
+use super::failed::Failed;
+use super::site::Site;
+use super::stay::Stay;
 use crate::clock::Instant;
 use crate::net::body::Body;
 
@@ -24,9 +25,7 @@ pub(super) struct Line {
 
 /// What the task that drives a connection shares with the request on it.
 pub(super) struct Link {
-    scheme: Scheme,
-    authority: Authority,
-    name: HeaderValue,
+    site: Site,
     pub(super) stay: Arc<Stay>,
     /// When it is too old for another request.
     pub(super) dies: Instant,
@@ -35,16 +34,8 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(host: &Host, stay: Arc<Stay>, dies: Instant) -> Self {
-        let Host { scheme, authority, name, .. } = host;
-        Self {
-            scheme: scheme.clone(),
-            authority: authority.clone(),
-            name: name.clone(),
-            stay,
-            dies,
-            parked: Mutex::default(),
-        }
+    pub(super) fn new(site: Site, stay: Arc<Stay>, dies: Instant) -> Self {
+        Self { site, stay, dies, parked: Mutex::default() }
     }
 
     /// Leaves the sender until the exchange has ended, or gives it back if it has.
@@ -73,7 +64,7 @@ impl Line {
     ) -> impl Future<Output = Result<Response<Incoming>, Failed>> + Send + use<> {
         let Self { mut sender, link } = self;
         to_origin_form(&mut request);
-        request.headers_mut().entry(HOST).or_insert_with(|| link.name.clone());
+        request.headers_mut().entry(HOST).or_insert_with(|| link.site.name.clone());
         // hyper's future has room for the request, in case that it cannot be sent. Futures that hold others by value
         // grow to twice their size each.
         let sending = Box::pin(sender.try_send_request(request));
@@ -98,9 +89,7 @@ fn to_origin_form(request: &mut Request<Body>) {
 
 /// Makes of a request that was not sent after all what it was before.
 fn to_absolute_form(mut request: Request<Body>, link: &Link) -> Request<Body> {
-    let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    (parts.scheme, parts.authority) = (Some(link.scheme.clone()), Some(link.authority.clone()));
-    *request.uri_mut() = Uri::from_parts(parts).expect("scheme, authority and path make a URI");
+    *request.uri_mut() = link.site.uri(request.uri().path_and_query().cloned());
     request.headers_mut().remove(HOST);
     request
 }

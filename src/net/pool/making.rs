@@ -13,8 +13,9 @@ use tokio::time::timeout;
 use tower::ServiceExt;
 use tower_service::Service;
 
-use super::host::{Shared, Stay};
+use super::host::Shared;
 use super::line::{self, Line, Link};
+use super::stay::Stay;
 use super::stream::Share;
 use super::{NoConnection, Place, Pool, driving};
 use crate::net::body::{Body, BoxError};
@@ -95,7 +96,7 @@ impl Making {
     /// together: none of the parts has one for the whole.
     pub(super) async fn make(mut self) {
         let host = self.host;
-        let uri = self.pool.lock().host(host).uri();
+        let uri = self.pool.lock().host(host).site.uri(None);
         let place = self.place.take().expect("one connection is made");
         let stay = place.stay.clone();
         let made = timeout(self.pool.connect_timeout, (self.pool.connect)(uri, place)).await;
@@ -131,7 +132,7 @@ async fn drive(host: usize, stay: Arc<Stay>, made: Made, pool: Arc<Pool>) {
         Made::Http1(sender, driving) => {
             let link = pool.with(|places| {
                 let dies = places.next_death(now);
-                let link = Arc::new(Link::new(places.host(host), stay, dies));
+                let link = Arc::new(Link::new(places.host(host).site.clone(), stay, dies));
                 places.add_line(host, Line { sender, link: link.clone() }, now);
                 link
             });

@@ -7,6 +7,9 @@
 //! - `places`: what there is of all, and who is served next; no input or output
 //! - `making`: how a connection is made
 //! - `exchange`: a request on a connection, and its answer
+//! - `failed`: how that fails
+//! - `site`: where connections lead
+//! - `stay`: whether one stays
 //!
 //! A request takes the connection that rested last. If there is none it waits, and gets what comes first: one that
 //! is free again, or the one that is being made. What is made for a request that is gone is kept for the next. One
@@ -17,10 +20,13 @@
 
 mod driving;
 mod exchange;
+mod failed;
 mod host;
 mod line;
 mod making;
 mod places;
+mod site;
+mod stay;
 mod stream;
 
 #[cfg(test)]
@@ -42,10 +48,11 @@ use tower_service::Service;
 use super::body::BoxError;
 use super::transport::TransportError;
 use crate::clock::Clock;
-use host::{Answer, Held, Stay};
+use host::{Answer, Held};
 use line::Line;
 use making::{Connect, Making, connecting};
 use places::Places;
+use stay::Stay;
 
 /// Bounds for connections.
 #[derive(Debug, Clone, Copy)]

@@ -6,8 +6,10 @@ use std::time::Duration;
 use http::Uri;
 use tokio::sync::oneshot;
 
-use super::host::{Answer, Held, Host, Protocol, Shared, Stay};
+use super::host::{Answer, Held, Host, Protocol, Shared};
 use super::line::Line;
+use super::site::Site;
+use super::stay::Stay;
 use super::stream::Share;
 use super::{Limits, NoConnection};
 use crate::clock::Instant;
@@ -46,10 +48,10 @@ impl Places {
 
     /// The number of a URI's origin, if it has one.
     pub(super) fn find(&mut self, uri: &Uri) -> Option<usize> {
-        if let Some(known) = self.hosts.iter().position(|host| host.is(uri)) {
+        if let Some(known) = self.hosts.iter().position(|host| host.site.is_of(uri)) {
             return Some(known);
         }
-        self.hosts.push(Host::new(uri)?);
+        self.hosts.push(Host::new(Site::of(uri)?));
         Some(self.hosts.len() - 1)
     }
 

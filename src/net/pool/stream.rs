@@ -8,7 +8,7 @@ use http_body::Body as HttpBody;
 use hyper::client::conn::http2::SendRequest;
 
 use super::Pool;
-use super::exchange::Failed;
+use super::failed::Failed;
 use crate::net::body::Body;
 use crate::net::guarded::Guarded;
 use crate::net::whole::whole_with;
