@@ -6,6 +6,8 @@
 #[path = "architecture/reading.rs"]
 mod reading;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use reading::{Import, Source, house};
 
 /// The floors, from top to bottom. A room may import rooms of lower floors only; rooms on one floor do not
@@ -39,6 +41,11 @@ const UNFINISHED: [&str; 4] = ["todo!", "unimplemented!", "dbg!", ".unwrap()"];
 #[test]
 fn imports_point_down_the_floors() {
     expect_none(&upward_imports(&house()));
+}
+
+#[test]
+fn no_imports_go_in_a_circle() {
+    expect_none(&circles(&house()));
 }
 
 #[test]
@@ -78,6 +85,41 @@ fn upward_imports(house: &[Source]) -> Vec<String> {
                     source.path
                 ));
             }
+        }
+    }
+    complaints
+}
+
+/// Modules of one folder that import each other, by whatever way round. What a door shows of its folder's modules is
+/// not looked at.
+fn circles(house: &[Source]) -> Vec<String> {
+    let is_module = |path: &str| {
+        house.iter().any(|source| {
+            source.path.strip_prefix(path).is_some_and(|rest| rest == ".rs" || rest == "/mod.rs")
+        })
+    };
+    let mut folders: BTreeMap<String, BTreeSet<(String, String)>> = BTreeMap::new();
+    for (folder, from, to) in without_tests(house).flat_map(Source::neighbours) {
+        if from != to && is_module(&format!("{folder}/{to}")) {
+            folders.entry(folder).or_default().insert((from, to));
+        }
+    }
+    let mut complaints = Vec::new();
+    for (folder, mut imports) in folders {
+        // Whoever imports nobody, or is imported by nobody, is in no circle; nor is who is left so by them.
+        loop {
+            let before = imports.clone();
+            imports.retain(|(from, to)| {
+                before.iter().any(|(other, _)| other == to) && before.iter().any(|(_, other)| other == from)
+            });
+            if imports.len() == before.len() {
+                break;
+            }
+        }
+        let names: BTreeSet<String> = imports.into_iter().map(|(from, _)| from).collect();
+        if !names.is_empty() {
+            let names = Vec::from_iter(names).join(", ");
+            complaints.push(format!("in src/{folder} imports go in a circle among {names}"));
         }
     }
     complaints
@@ -247,6 +289,20 @@ fn what_follows_a_test_module_is_still_read() {
     let house =
         sources([("net/body.rs", "#[cfg(test)]\nmod tests { fn f() { '{'; } }\nuse crate::proxy::Proxy;\n")]);
     assert_eq!(upward_imports(&house), ["src/net/body.rs:3 imports `proxy`, which is not below `net`"]);
+}
+
+#[test]
+fn a_circle_is_found_and_who_only_leads_to_it_is_not_named() {
+    let house = sources([
+        ("cache/mod.rs", "mod a; mod b; mod c; use a::A;"),
+        ("cache/a.rs", "use super::b::B;"),
+        ("cache/b.rs", "use super::{Cache, c::C};"),
+        ("cache/c/mod.rs", "mod deep;"),
+        ("cache/c/deep.rs", "use crate::cache::d::D;"),
+        ("cache/d.rs", "use super::b::B; use super::e::E;"),
+        ("cache/e.rs", "#[cfg(test)]\nmod tests { use super::super::b::B; use super::d::D; }"),
+    ]);
+    assert_eq!(circles(&house), ["in src/cache imports go in a circle among b, c, d"]);
 }
 
 #[test]

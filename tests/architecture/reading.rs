@@ -90,6 +90,22 @@ impl Source {
         imports
     }
 
+    /// The modules of its own folder, and of those above it below the root, that its code names: the folder, the module
+    /// in it to which this file belongs, and the name.
+    pub(crate) fn neighbours(&self) -> Vec<(String, String, String)> {
+        let code = self.code();
+        let parts: Vec<&str> = self.names().filter(|name| *name != "mod").collect();
+        let mut found = Vec::new();
+        for depth in 1..parts.len() {
+            let folder = parts[..depth].join("/");
+            let ways =
+                ["super::".repeat(parts.len() - depth), format!("crate::{}::", parts[..depth].join("::"))];
+            let named = ways.iter().flat_map(|way| named_after(&code, way));
+            found.extend(named.map(|import| (folder.clone(), parts[depth].to_owned(), import.room)));
+        }
+        found
+    }
+
     /// How many steps up from its module the crate's root is.
     fn depth(&self) -> usize {
         self.names().filter(|name| *name != "mod").count()
