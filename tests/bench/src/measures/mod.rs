@@ -16,7 +16,7 @@ use crate::machine;
 use crate::options::Options;
 use crate::origin::Origin;
 use crate::pace::Pace;
-use crate::peers::{Ceiling, Haproxy, Nginx, Peer, Pingora, Sidecar, Varnish};
+use crate::peers::{Ceiling, Envoy, Haproxy, Nginx, Peer, Pingora, Sidecar, Varnish};
 use crate::table::{Answers, Column, Figure, Manner, Sheet, Shown};
 
 /// Less than this share of a core is what an idle system needs.
@@ -62,7 +62,8 @@ pub(crate) fn compare(options: Options) -> Result<()> {
 fn chosen(options: &Options) -> Vec<Box<dyn Peer>> {
     let others = options.also.iter().map(|file| Box::new(Sidecar::other(file)) as Box<dyn Peer>);
     let pingora = |binary: &PathBuf| Box::new(Pingora(binary.clone())) as Box<dyn Peer>;
-    let all: [(&str, Vec<Box<dyn Peer>>); 7] = [
+    let envoy = |binary: &PathBuf| Box::new(Envoy(binary.clone())) as Box<dyn Peer>;
+    let all: [(&str, Vec<Box<dyn Peer>>); 8] = [
         (
             "sidecar",
             [Box::new(Sidecar::this(&options.sidecar)) as Box<dyn Peer>].into_iter().chain(others).collect(),
@@ -71,6 +72,7 @@ fn chosen(options: &Options) -> Vec<Box<dyn Peer>> {
         ("haproxy", vec![Box::new(Haproxy)]),
         ("varnish", vec![Box::new(Varnish)]),
         ("pingora", options.pingora.iter().map(pingora).collect()),
+        ("envoy", options.envoy.iter().map(envoy).collect()),
         ("hyper", vec![Box::new(Ceiling::Hyper), Box::new(Ceiling::Relay)]),
         ("raw", vec![Box::new(Ceiling::Raw)]),
     ];

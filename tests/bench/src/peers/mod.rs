@@ -1,6 +1,7 @@
 //! Whoever is measured: how each is set up to do the same, started on a core of its own, and stopped.
 
 mod ceiling;
+mod envoy;
 mod haproxy;
 mod nginx;
 mod pingora;
@@ -24,6 +25,7 @@ use crate::origin::Origin;
 use crate::{machine, proc};
 
 pub(crate) use ceiling::Ceiling;
+pub(crate) use envoy::Envoy;
 pub(crate) use haproxy::Haproxy;
 pub(crate) use nginx::Nginx;
 pub(crate) use pingora::Pingora;
