@@ -64,7 +64,7 @@ impl Entry {
     pub fn new(rule: &Rule, route: usize, fetched: Fetched<'_>) -> Self {
         // Zoho forbids caching by `no-store` on every answer; the rule overrides that on purpose. To callers
         // the sidecar is the cache: their own would not learn of the writes it sees.
-        const SLOTS: usize = 6;
+        const SLOTS: usize = 7;
         let Fetched { status, head, body, at, epoch, terms } = fetched;
         let stores = rule.may_store(status, terms.as_ref());
         let replaces = stores && !rule.obeys_origin;
@@ -76,6 +76,10 @@ impl Entry {
                 || stores && SAID_BY_EACH_ANSWER.contains(name))
         });
         if stores {
+            if status != StatusCode::NO_CONTENT {
+                // Whoever sends the answer would add it otherwise, each time, to a map that has no room for it.
+                head.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+            }
             compact(&mut head);
             if let Some(groups) = &rule.cache_groups {
                 head.insert("cache-groups", groups.clone());
@@ -153,7 +157,7 @@ impl Entry {
 
     /// What Zoho said of it.
     pub fn zohos_head(&self) -> HeaderMap {
-        copy_if(&self.head, 0, |name| !SAID_BY_EACH_ANSWER.contains(name))
+        copy_if(&self.head, 0, |name| !SAID_BY_EACH_ANSWER.contains(name) && *name != CONTENT_LENGTH)
     }
 
     /// Its bytes.
@@ -233,7 +237,7 @@ fn spread() -> u8 {
     byte[0]
 }
 
-/// Cookies are nobody else's; the length is the body's own.
+/// Cookies are nobody else's; the length is that of the bytes that came.
 fn is_never_kept(name: &HeaderName) -> bool {
     [SET_COOKIE, CONTENT_LENGTH].contains(name)
 }
@@ -269,6 +273,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_answer_that_cannot_have_a_body_has_no_length() {
+        let (rule, now) = (Rule::lasting(Duration::from_secs(1)), Clock::system().now());
+        let length = |status, body| {
+            let entry = Entry::new(&rule, 0, Fetched::plain(status, body, now, 0));
+            entry.head().get(CONTENT_LENGTH).cloned()
+        };
+        assert_eq!(length(StatusCode::OK, "").unwrap(), "0");
+        // RFC 9110 section 8.6.
+        assert_eq!(length(StatusCode::NO_CONTENT, ""), None);
+    }
+
+    #[tokio::test]
     async fn cookies_are_never_kept_and_freshness_headers_are_ours() {
         let mut head = HeaderMap::new();
         for (name, value) in [
@@ -291,6 +307,7 @@ mod tests {
             kept,
             [
                 ("content-type", &b"application/json;charset=UTF-8"[..]),
+                ("content-length", b"2"),
                 ("cache-control", b"private, no-cache"),
                 ("etag", strong_tag(b"{}").as_bytes()),
                 ("age", b""),

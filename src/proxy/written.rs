@@ -18,8 +18,6 @@ pub(super) struct Written {
     status: StatusCode,
     /// The status line and the headers before those that each answer says anew.
     head: Vec<u8>,
-    /// What ends the head.
-    end: Vec<u8>,
     body: Bytes,
 }
 
@@ -44,10 +42,13 @@ impl Written {
         let (parts, body) = answer.into_parts();
         let Body::Full(body) = body else { return None };
         let body = body.unwrap_or_default();
-        let is_hypers = |name| parts.headers.contains_key(name);
+        let has = |name| parts.headers.contains_key(name);
+        // The entry's own status is 200; otherwise it is a 304, which has no body.
+        let has_body = parts.status == StatusCode::OK;
         if !Self::can_hold(&entry)
-            || !is_hypers(DATE)
-            || [CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH].into_iter().any(is_hypers)
+            || !has(DATE)
+            || has(CONTENT_LENGTH) != has_body
+            || [CONNECTION, TRANSFER_ENCODING].into_iter().any(has)
         {
             return None;
         }
@@ -55,13 +56,7 @@ impl Written {
         for (name, value) in parts.headers.iter().filter(|(name, _)| !SAID_BY_EACH_ANSWER.contains(name)) {
             write_line(&mut head, name.as_str(), value);
         }
-        let mut end = Vec::new();
-        // The entry's own status is 200; otherwise it is a 304, which has no body.
-        if parts.status == StatusCode::OK {
-            write_line(&mut end, CONTENT_LENGTH.as_str(), &HeaderValue::from(body.len()));
-        }
-        end.extend_from_slice(b"\r\n");
-        Some(Self { entry, status: parts.status, head, end, body })
+        Some(Self { entry, status: parts.status, head, body })
     }
 
     /// Whether it is the answer that this entry gives.
@@ -86,7 +81,7 @@ impl Written {
         to.extend_from_slice(b"\r\n");
         write_line(to, "cache-status", anew.cache_status);
         write_line(to, "x-request-id", anew.request_id);
-        to.extend_from_slice(&self.end);
+        to.extend_from_slice(b"\r\n");
         to.extend_from_slice(&self.body);
     }
 }
