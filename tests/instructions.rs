@@ -6,13 +6,16 @@
 //! `CONTRIBUTING.md` says how to run this, and how to record a new baseline.
 //!
 //! - [`kinds`]: the requests, and how the sidecar is configured for each
-//! - [`scene`]: the two processes, and the one who asks
+//! - [`scene`]: the two processes, and what is asked
+//! - [`caller`]: who asks
 //! - [`profile`]: what callgrind wrote
 //! - [`locked`]: which of the instructions lock
 //! - [`table`]: the baseline, and the comparison with it
 
 #![expect(clippy::unwrap_used, reason = "a test that meets a surprise fails")]
 
+#[path = "instructions/caller.rs"]
+mod caller;
 #[path = "instructions/kinds.rs"]
 mod kinds;
 #[path = "instructions/locked.rs"]

@@ -2,10 +2,13 @@
 
 use std::fmt::Write as _;
 
+use http::Version;
+
 /// A kind of request.
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
     pub(crate) path: &'static str,
+    pub(crate) version: Version,
     pub(crate) headers: Headers,
     /// Configuration over the usual.
     pub(crate) more: fn() -> String,
@@ -31,10 +34,16 @@ pub(crate) const HIT: &str = "hit";
 const COUNT: &str = "/crm/v8/settings/territories/actions/associated_users_count";
 const FROM_MEMORY: [&str; 2] = ["HTTP/1.1 200 ", "; hit"];
 
-const KINDS_HIT: Kind =
-    Kind { name: HIT, path: COUNT, headers: Headers::Usual, more: String::new, says: FROM_MEMORY };
+const KINDS_HIT: Kind = Kind {
+    name: HIT,
+    path: COUNT,
+    version: Version::HTTP_11,
+    headers: Headers::Usual,
+    more: String::new,
+    says: FROM_MEMORY,
+};
 
-pub(crate) const KINDS: [Kind; 8] = [
+pub(crate) const KINDS: [Kind; 9] = [
     KINDS_HIT,
     Kind { name: "hit, with an id of its own", headers: Headers::Id, ..KINDS_HIT },
     Kind { name: "hit, with a head of its own", headers: Headers::Own, ..KINDS_HIT },
@@ -49,6 +58,12 @@ pub(crate) const KINDS: [Kind; 8] = [
         name: "hit, by one of twelve callers",
         headers: Headers::Token,
         more: twelve_callers,
+        ..KINDS_HIT
+    },
+    Kind {
+        name: "hit, over HTTP/2",
+        version: Version::HTTP_2,
+        says: ["HTTP/2.0 200 ", "; hit"],
         ..KINDS_HIT
     },
     Kind { name: "hit, with the preset", more: || "presets = [\"crm-metadata\"]\n".to_owned(), ..KINDS_HIT },

@@ -1,7 +1,6 @@
-//! The two processes, and the one who asks: over one kept-alive connection, one request after the other.
+//! The two processes, and what is asked: over one kept-alive connection, one request after the other.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -9,11 +8,12 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::caller::{Caller, header};
 use crate::kinds::{Headers, Kind, last_token};
 use crate::profile::Profile;
 
 /// Longer than anything takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// More requests than it takes for an answer to come from memory.
 const UNTIL_WARM: usize = 1000;
 
@@ -51,23 +51,38 @@ impl Scene {
 
     /// What was run for so many requests, with the start and the end.
     pub(crate) fn profile(self, kind: &Kind, requests: u64) -> Profile {
-        let mut caller = Caller::connect(&self.address);
-        let tag = caller.warm_up(kind);
-        let request = |number| match kind.headers {
-            Headers::Usual => request(kind, ""),
-            Headers::Id => request(kind, &format!("x-request-id: made-up-{number:010}\r\n")),
-            Headers::Own => request(kind, &format!("x-made-up: {number:010}\r\n")),
-            Headers::Tag => request(kind, &format!("if-none-match: {tag}\r\n")),
-            Headers::Token => authorized(kind),
-        };
+        let mut caller = Caller::connect(kind.version, &self.address);
+        let tag = warm_up(&mut caller, kind);
         for number in 0..requests {
-            let head = caller.ask(&request(number));
+            let more = match kind.headers {
+                Headers::Usual => None,
+                Headers::Id => Some(("x-request-id", format!("made-up-{number:010}"))),
+                Headers::Own => Some(("x-made-up", format!("{number:010}"))),
+                Headers::Tag => Some(("if-none-match", tag.clone())),
+                Headers::Token => Some(token()),
+            };
+            let head = caller.ask(kind.path, more.as_ref());
             assert!(kind.says.iter().all(|said| head.contains(said)), "{}: {head}", kind.name);
         }
         drop(caller);
         self.sidecar.stop();
         Profile::parse(&std::fs::read_to_string(self.files.path().join("profile")).unwrap())
     }
+}
+
+/// Asks until the answer comes from where it is to come from, and gives its tag.
+fn warm_up(caller: &mut Caller, kind: &Kind) -> String {
+    for _ in 0..UNTIL_WARM {
+        let head = caller.ask(kind.path, matches!(kind.headers, Headers::Token).then(token).as_ref());
+        if head.contains(" 200 ") && head.contains(kind.says[1]) {
+            return header(&head, "etag").unwrap_or_default().to_owned();
+        }
+    }
+    panic!("{}: no answer says {}", kind.name, kind.says[1]);
+}
+
+fn token() -> (&'static str, String) {
+    ("authorization", format!("Bearer {}", last_token()))
 }
 
 /// One worker that does nothing beside what is counted.
@@ -88,72 +103,6 @@ client_secret = "emulated-secret-acme"
 refresh_token = "1000.emulated-refresh-acme.00000000"
 "#
     )
-}
-
-fn request(kind: &Kind, more: &str) -> String {
-    format!(
-        "GET {} HTTP/1.1\r\nhost: localhost\r\nuser-agent: python-requests/2.32\r\naccept: application/json\r\n\
-         accept-encoding: gzip, deflate\r\n{more}\r\n",
-        kind.path
-    )
-}
-
-fn authorized(kind: &Kind) -> String {
-    request(kind, &format!("authorization: Bearer {}\r\n", last_token()))
-}
-
-/// A connection of HTTP/1.1.
-struct Caller(TcpStream);
-
-impl Caller {
-    fn connect(address: &str) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self(stream)
-    }
-
-    /// Asks until the answer comes from where it is to come from, and gives its tag.
-    fn warm_up(&mut self, kind: &Kind) -> String {
-        let request = match kind.headers {
-            Headers::Token => authorized(kind),
-            Headers::Usual | Headers::Id | Headers::Own | Headers::Tag => request(kind, ""),
-        };
-        for _ in 0..UNTIL_WARM {
-            let head = self.ask(&request);
-            if head.starts_with("HTTP/1.1 200 ") && head.contains(kind.says[1]) {
-                return header(&head, "etag").unwrap_or_default().to_owned();
-            }
-        }
-        panic!("{}: no answer says {}", kind.name, kind.says[1]);
-    }
-
-    /// The head of the answer; its body is read to the end.
-    fn ask(&mut self, request: &str) -> String {
-        self.0.write_all(request.as_bytes()).unwrap();
-        let (mut read, mut piece) = (Vec::new(), [0; 16 * 1024]);
-        loop {
-            let length = self.0.read(&mut piece).unwrap();
-            assert!(length > 0, "the connection was closed");
-            read.extend_from_slice(&piece[..length]);
-            if let Some(end) = memchr::memmem::find(&read, b"\r\n\r\n") {
-                let head = String::from_utf8_lossy(&read[..end + 4]).into_owned();
-                let body: usize = match header(&head, "content-length") {
-                    Some(length) if !head.starts_with("HTTP/1.1 304 ") => length.parse().unwrap(),
-                    _ => 0,
-                };
-                if read.len() >= head.len() + body {
-                    return head;
-                }
-            }
-        }
-    }
-}
-
-/// A header of a head.
-fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    let mut fields = head.lines().filter_map(|line| line.split_once(": "));
-    fields.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
 /// A process and what it says. Nothing outlives the test.
