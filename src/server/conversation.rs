@@ -237,6 +237,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::clock::Clock;
 
     struct Greeter;
 
@@ -292,17 +293,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_has_connected_and_asked_nothing_is_no_error_when_the_sidecar_stops() {
-        for sent in ["", "GET / HTTP/1.1\r\nho"] {
+    async fn who_has_connected_and_asked_nothing_is_no_error_and_holds_nothing_up_when_the_sidecar_stops() {
+        for sent in ["", "GET / HTTP/1.1\r\nho", "PRI * HTTP/2.0\r\n"] {
             let (near, mut far) = tokio::io::duplex(1024);
             let (phase, phases) = watch::channel(Phase::Serving);
             let serving = tokio::spawn(serve(near, Greeter, limits(), phases, Severed::default()));
             far.write_all(sent.as_bytes()).await.unwrap();
             tokio::time::sleep(Duration::from_secs(1)).await;
             phase.send_replace(Phase::Draining);
+            let told = Clock::system().now();
             assert_eq!(far.read(&mut [0; 10]).await.unwrap(), 0, "it is closed");
-            drop(far);
+            // It has not closed its own side yet.
             serving.await.unwrap().unwrap();
+            let took = Clock::system().now() - told;
+            assert!(took < Duration::from_secs(1), "{sent:?}: {took:?}");
         }
     }
 

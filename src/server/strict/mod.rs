@@ -299,7 +299,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> AsyncWrite for Strict<T, H> 
         if self.lingering.is_none() {
             ready!(self.poll_repeated(cx))?;
             ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
-            if !self.is_midway() {
+            // Who was never answered can lose no answer.
+            if !self.is_midway() || self.course.begun() == 0 {
                 return Poll::Ready(Ok(()));
             }
         }
