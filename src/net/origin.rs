@@ -49,12 +49,17 @@ impl Origin {
 
     /// The absolute URI of a path on this origin; the path's bytes are kept.
     pub fn uri(&self, path_and_query: PathAndQuery) -> Uri {
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(path_and_query);
-        Uri::from_parts(parts).expect("scheme, authority and path make a URI")
+        absolute(&self.scheme, &self.authority, path_and_query)
     }
+}
+
+/// The absolute URI of a path; the path's bytes are kept.
+pub(super) fn absolute(scheme: &Scheme, authority: &Authority, path_and_query: PathAndQuery) -> Uri {
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(scheme.clone());
+    parts.authority = Some(authority.clone());
+    parts.path_and_query = Some(path_and_query);
+    Uri::from_parts(parts).expect("scheme, authority and path make a URI")
 }
 
 impl FromStr for Origin {

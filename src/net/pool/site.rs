@@ -4,6 +4,8 @@ use http::Uri;
 use http::header::HeaderValue;
 use http::uri::{Authority, PathAndQuery, Scheme};
 
+use crate::net::origin::absolute;
+
 /// Scheme, host and port of a server.
 #[derive(Clone)]
 pub(super) struct Site {
@@ -41,9 +43,7 @@ impl Site {
 
     /// The absolute URI of a path; of the root, if there is none.
     pub(super) fn uri(&self, path_and_query: Option<PathAndQuery>) -> Uri {
-        let mut parts = http::uri::Parts::default();
-        (parts.scheme, parts.authority) = (Some(self.scheme.clone()), Some(self.authority.clone()));
-        parts.path_and_query = path_and_query.or_else(|| Some(PathAndQuery::from_static("/")));
-        Uri::from_parts(parts).expect("scheme, authority and path make a URI")
+        let path_and_query = path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        absolute(&self.scheme, &self.authority, path_and_query)
     }
 }
