@@ -94,7 +94,7 @@ impl Source {
     /// in it to which this file belongs, and the name.
     pub(crate) fn neighbours(&self) -> Vec<(String, String, String)> {
         let code = self.code();
-        let parts: Vec<&str> = self.names().filter(|name| *name != "mod").collect();
+        let parts: Vec<&str> = self.module().collect();
         let mut found = Vec::new();
         for depth in 1..parts.len() {
             let folder = parts[..depth].join("/");
@@ -108,7 +108,12 @@ impl Source {
 
     /// How many steps up from its module the crate's root is.
     fn depth(&self) -> usize {
-        self.names().filter(|name| *name != "mod").count()
+        self.module().count()
+    }
+
+    /// The names in its module's path.
+    fn module(&self) -> impl Iterator<Item = &str> {
+        self.names().filter(|name| *name != "mod")
     }
 }
 
