@@ -12,7 +12,7 @@ use reading::{Import, Source, house};
 
 /// The floors, from top to bottom. A room may import rooms of lower floors only; rooms on one floor do not
 /// know each other. `lib.rs` is the map and belongs to no floor.
-const FLOORS: [&[&str]; 14] = [
+const FLOORS: [&[&str]; 16] = [
     &["main"],
     &["cli"],
     &["app"],
@@ -26,7 +26,9 @@ const FLOORS: [&[&str]; 14] = [
     &["tenants", "server", "emulator"],
     &["zoho"],
     &["net", "shared"],
-    &["telemetry", "clock"],
+    &["telemetry"],
+    &["supervisor"],
+    &["clock"],
 ];
 
 /// Names that say nothing of what is inside.

@@ -15,6 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::outcome::Outcome;
 use super::shards::Shards;
+use crate::supervisor::TaskMetrics;
 
 type Labels = Vec<(&'static str, String)>;
 type CounterFamily = Family<Labels, Counter>;
@@ -39,6 +40,8 @@ pub struct Metrics {
     token_age: GaugeFamily<f64, AtomicU64>,
     token_left: GaugeFamily<f64, AtomicU64>,
     invalidations: CounterFamily,
+    /// What the supervisor counts.
+    pub tasks: TaskMetrics,
     /// Entries in the cache.
     pub cache_entries: Gauge,
     /// Bytes in the cache, as it weighs them.
@@ -76,7 +79,10 @@ impl Metrics {
             Unit::Seconds,
             upstream_seconds.clone(),
         );
+        let tasks = TaskMetrics::default();
+        tasks.register(&mut registry);
         Self {
+            tasks,
             requests: add(
                 &mut registry,
                 "requests",

@@ -1,0 +1,331 @@
+//! Supervision of everything that outlives a single request: background tasks, threads, and their heartbeats.
+//!
+//! A panic in a supervised task or thread is logged with the task's name, counted, and followed by a restart after
+//! a pause. A task that cannot be started again ends the process ([`Supervisor::essential`]). Nothing here knows
+//! what the tasks do.
+//!
+//! - here: tasks on the current runtime
+//! - [`Thread`]: threads, with or without a runtime of their own
+//! - [`Heartbeat`]: when a task last made progress; old heartbeats make `/livez` fail or `/readyz` report
+//! - [`caught`]: a future whose panic is a value
+//! - `backoff`: how long a restart waits
+//! - [`Watchdog`]: the thread that looks at all heartbeats and tells systemd
+//!
+//! Other modules start tasks and threads through this one only: after a panic a plain `tokio::spawn` just stops.
+
+mod backoff;
+mod caught;
+mod heartbeat;
+mod metrics;
+mod thread;
+mod watchdog;
+
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinHandle};
+
+use crate::clock::{Clock, Instant};
+use backoff::Backoff;
+use heartbeat::Pulse;
+
+pub use caught::{Caught, Panicked, caught, caught_now};
+pub use heartbeat::{Busy, Heartbeat, Importance, Stalled};
+pub use metrics::TaskMetrics;
+pub use thread::Thread;
+pub use watchdog::Watchdog;
+
+/// A heartbeat this old belongs to a task that is stuck.
+pub const STALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// How often a task whose heartbeat only shows that its runtime runs beats.
+pub const BEAT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Starts tasks and threads, and knows how they are. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Supervisor(Arc<Inner>);
+
+struct Inner {
+    clock: Clock,
+    /// What heartbeats count from.
+    epoch: Instant,
+    stall_limit: Duration,
+    metrics: TaskMetrics,
+    pulses: Mutex<Vec<Weak<Pulse>>>,
+    failure: watch::Sender<Option<Failure>>,
+}
+
+/// A task that the process cannot do without has ended and cannot be started again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{task} cannot go on: {reason}")]
+pub struct Failure {
+    /// Which task.
+    pub task: String,
+    /// Why it ended.
+    pub reason: String,
+}
+
+/// Owns a task: dropping it stops the task.
+#[derive(Debug)]
+#[must_use = "dropping it stops the task"]
+pub struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Task {
+    /// Waits until the task has returned by itself.
+    pub async fn ended(&mut self) {
+        // The error case is an abort, which is an end as well: the supervised future catches its own panics.
+        let _ = (&mut self.0).await;
+    }
+}
+
+impl Supervisor {
+    /// Supervises by this clock and counts in these metrics.
+    pub fn new(clock: Clock, metrics: TaskMetrics) -> Self {
+        let inner = Inner {
+            epoch: clock.now(),
+            clock,
+            stall_limit: STALL_LIMIT,
+            metrics,
+            pulses: Mutex::default(),
+            failure: watch::Sender::new(None),
+        };
+        Self(Arc::new(inner))
+    }
+
+    /// For commands without metrics, and for tests: panics are logged, and counted nowhere.
+    pub fn unobserved() -> Self {
+        Self::new(Clock::system(), TaskMetrics::default())
+    }
+
+    /// Runs a task on the current runtime until its [`Task`] is dropped. `start` makes the task's future: once, and
+    /// again after each panic. What must survive a panic is kept by `start`, or shared with it. A future that returns
+    /// has done its work and is not started again.
+    pub fn task<F, Fut>(&self, name: impl Into<Arc<str>>, start: F) -> Task
+    where
+        F: FnMut() -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        Task(spawn(self.clone().keep_running(name.into(), start)))
+    }
+
+    /// Runs a task that the process cannot do without and that cannot be started again: its panic ends the process,
+    /// see [`Self::failed`].
+    pub fn essential(
+        &self,
+        name: impl Into<Arc<str>>,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) -> Task {
+        let (supervisor, name, future) = (self.clone(), name.into(), Box::pin(future));
+        Task(spawn(async move {
+            if let Err(panicked) = caught(future).await {
+                supervisor.note_panic(&name, &panicked);
+                supervisor.fail(&name, &panicked.to_string());
+            }
+        }))
+    }
+
+    /// Runs a short task to its end, whoever waits for it or not. Its panic is logged and counted, and has to reach
+    /// those who wait for the task by what the task drops.
+    pub fn once(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        let (supervisor, future) = (self.clone(), Box::pin(future));
+        spawn(async move {
+            if let Err(panicked) = caught(future).await {
+                supervisor.note_panic(name, &panicked);
+            }
+        })
+        .abort_handle()
+    }
+
+    /// Runs work that may block on a thread for such work. Its panic is logged and counted, and comes back as an error.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        name: &str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Panicked> {
+        let done = tokio::task::spawn_blocking(|| caught_now(work)).await;
+        let done = done.unwrap_or_else(|_| Err(Panicked::cancelled()));
+        done.inspect_err(|panicked| self.note_panic(name, panicked))
+    }
+
+    /// Ends the process: the server drains as for a signal, and the exit code is 1. The first failure is the one that
+    /// is reported.
+    pub fn fail(&self, task: &str, reason: &str) {
+        let failure = Failure { task: task.to_owned(), reason: reason.to_owned() };
+        tracing::error!(task, reason, "the process cannot go on without this task and ends");
+        self.0.failure.send_if_modified(|first| {
+            let is_first = first.is_none();
+            first.get_or_insert(failure);
+            is_first
+        });
+    }
+
+    /// Ends when a task has failed that the process cannot do without.
+    pub async fn failed(&self) -> Failure {
+        let mut failures = self.0.failure.subscribe();
+        loop {
+            if let Some(failure) = failures.borrow_and_update().clone() {
+                return failure;
+            }
+            if failures.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// The failure that ends the process, if there was one.
+    pub fn failure(&self) -> Option<Failure> {
+        self.0.failure.borrow().clone()
+    }
+
+    /// Logs and counts a panic that was caught elsewhere.
+    pub fn note_panic(&self, task: &str, panicked: &Panicked) {
+        self.0.metrics.count_panic(task);
+        tracing::error!(task, panic = panicked.text(), "a task panicked");
+    }
+
+    async fn keep_running<F, Fut>(self, name: Arc<str>, mut start: F)
+    where
+        F: FnMut() -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let mut backoff = Backoff::default();
+        loop {
+            let began = self.0.clock.now();
+            let Err(panicked) = run_once(&mut start).await else { return };
+            let pause = self.pause_after(&name, &panicked, &mut backoff, began);
+            tokio::time::sleep(pause).await;
+            self.0.metrics.count_restart(&name);
+        }
+    }
+
+    fn pause_after(
+        &self,
+        name: &str,
+        panicked: &Panicked,
+        backoff: &mut Backoff,
+        began: Instant,
+    ) -> Duration {
+        let pause = backoff.next(self.0.clock.now().saturating_duration_since(began));
+        self.0.metrics.count_panic(name);
+        tracing::error!(
+            task = name,
+            panic = panicked.text(),
+            restart_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            "a task panicked and will be started again"
+        );
+        pause
+    }
+}
+
+/// One run of a task; making its future may panic too, and so may dropping it.
+async fn run_once<F, Fut>(start: &mut F) -> Result<(), Panicked>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let mut future = Box::pin(caught_now(start)?);
+    let ended = Caught::new(future.as_mut()).await;
+    caught_now(move || drop(future))?;
+    ended
+}
+
+fn spawn(future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    tokio::spawn(future)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    fn observed() -> (Supervisor, TaskMetrics) {
+        let metrics = TaskMetrics::default();
+        (Supervisor::new(Clock::system(), metrics.clone()), metrics)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_panics_is_counted_and_started_again_after_pauses_that_double() {
+        let (supervisor, metrics) = observed();
+        let (clock, runs) = (Clock::system(), Arc::new(AtomicU32::new(0)));
+        let (seen, began) = (runs.clone(), clock.now());
+        let mut task = supervisor.task("example", move || {
+            let run = seen.fetch_add(1, Ordering::SeqCst);
+            async move { assert!(run == 3, "a defect, on purpose") }
+        });
+        task.ended().await;
+        assert_eq!(clock.now() - began, Duration::from_secs(1 + 2 + 4));
+        assert_eq!((metrics.panics("example"), metrics.restarts("example")), (3, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_that_panics_is_tried_again() {
+        let (supervisor, metrics) = observed();
+        let runs = AtomicU32::new(0);
+        let mut task = supervisor.task("example", move || {
+            assert!(runs.fetch_add(1, Ordering::SeqCst) > 0, "a defect, on purpose");
+            async {}
+        });
+        task.ended().await;
+        assert_eq!(metrics.restarts("example"), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dropped_owner_stops_its_task() {
+        struct Ends(Arc<AtomicU32>);
+        impl Drop for Ends {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let ends = Arc::new(AtomicU32::new(0));
+        let seen = ends.clone();
+        let task = Supervisor::unobserved().task("example", move || {
+            let ends = Ends(seen.clone());
+            async move {
+                let _ends = ends;
+                std::future::pending::<()>().await;
+            }
+        });
+        tokio::task::yield_now().await;
+        drop(task);
+        tokio::task::yield_now().await;
+        assert_eq!(ends.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_panic_of_an_essential_task_is_a_failure_and_its_end_is_none() {
+        let (supervisor, metrics) = observed();
+        let mut fine = supervisor.essential("fine", async {});
+        fine.ended().await;
+        assert_eq!(supervisor.failure(), None);
+        let _task = supervisor.essential("example", async { panic!("a defect, on purpose") });
+        let failure = supervisor.failed().await;
+        assert_eq!(failure.to_string(), "example cannot go on: it panicked: a defect, on purpose");
+        supervisor.fail("other", "late");
+        assert_eq!(supervisor.failed().await, failure, "the first one counts");
+        assert_eq!((metrics.panics("example"), metrics.restarts("example")), (1, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn panics_of_short_and_of_blocking_tasks_are_counted() {
+        let (supervisor, metrics) = observed();
+        let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+        supervisor.once("short", async move {
+            let _sender = sender;
+            panic!("a defect, on purpose")
+        });
+        assert!(receiver.await.is_err(), "who waits is told by what is dropped");
+        let panicked = supervisor.blocking("file", || -> u32 { panic!("a defect, on purpose") }).await;
+        assert_eq!(panicked.unwrap_err().text(), "a defect, on purpose");
+        assert_eq!(supervisor.blocking("file", || 7).await.unwrap(), 7);
+        assert_eq!((metrics.panics("short"), metrics.panics("file")), (1, 1));
+    }
+}
