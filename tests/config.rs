@@ -12,8 +12,13 @@ use zoho_sidecar::config::problem::{Problem, Severity};
 use zoho_sidecar::config::{Config, DEFAULTS, Loaded, Source, load, load_texts};
 use zoho_sidecar::zoho::data_center::{Environment, built_in};
 
+#[path = "config/accepted.rs"]
+mod accepted;
 #[path = "config/callers.rs"]
 mod callers;
+#[expect(unreachable_pub, reason = "the crate of the fuzzer reaches it")]
+#[path = "fuzz/properties/serving.rs"]
+mod serving;
 
 /// A tenant with which nothing is wrong.
 const TENANT: &str = concat!(

@@ -7,12 +7,19 @@ use std::time::Duration;
 use super::Admin;
 use super::section::Section;
 use crate::net::connector::EgressProxy;
-use crate::server::address::Address;
+use crate::server::address::{Address, AddressError};
 use crate::telemetry::Format;
 use crate::{admission, cache, net, oauth, server, telemetry, upstream};
 
 /// More threads than this gain a guest on somebody else's machine nothing.
 const MOST_WORKERS_BY_DEFAULT: usize = 4;
+
+/// The most that is held of one request or answer.
+const MOST_BYTES: usize = 1 << 30;
+
+/// Fields of HTTP/2 count at least 33 bytes each (RFC 9113 section 6.5.2). A map of headers holds 24,576, and panics when
+/// one more is inserted; this bound leaves room for those that the sidecar adds.
+const MOST_HEADER_BYTES: usize = 512 << 10;
 
 const LISTEN: &str = "\"127.0.0.1:8080\", \"https://0.0.0.0:8443\" or \"unix:/run/proxy.sock\"";
 
@@ -30,6 +37,12 @@ pub(super) fn server(section: Section<'_>, secret_poll: Duration) -> Server {
     if listen.is_empty() && section.has("listen") {
         section.wrong("listen", "there is nowhere to listen", "write [\"127.0.0.1:8080\"]");
     }
+    for (n, address) in listen.iter().enumerate() {
+        if listen[..n].iter().any(|other| other.conflicts_with(address)) {
+            let what = format!("{address} cannot be listened on twice");
+            section.wrong("listen", what, "keep one of them");
+        }
+    }
     let is_known_to_be_open = section.flag("i_know_this_is_open");
     let speaks_tls = listen.iter().any(|address| matches!(address, Address::Tls(_)));
     let settings = server::Settings {
@@ -40,12 +53,12 @@ pub(super) fn server(section: Section<'_>, secret_poll: Duration) -> Server {
         header_read_timeout: section.limit("header_read_timeout"),
         write_timeout: section.limit("write_timeout"),
         max_headers: section.number("max_headers", 1, 10_000),
-        max_header_bytes: at_least(&section, "max_header_bytes", 8 * 1024),
+        max_header_bytes: section.memory_size("max_header_bytes", 8 << 10, MOST_HEADER_BYTES),
         max_concurrent_streams: u32::try_from(section.number("max_concurrent_streams", 1, 100_000))
             .unwrap_or(u32::MAX),
         drain_timeout: section.duration("drain_timeout"),
     };
-    let max_uri_bytes = section.memory_size("max_uri_bytes");
+    let max_uri_bytes = section.memory_size("max_uri_bytes", 1, MOST_BYTES);
     let hosts = hosts(&section);
     section.finish();
     Server { settings, max_uri_bytes, hosts, is_known_to_be_open }
@@ -84,27 +97,26 @@ fn workers(section: &Section<'_>) -> usize {
     }
 }
 
-fn at_least(section: &Section<'_>, key: &str, least: usize) -> usize {
-    let size = section.memory_size(key);
-    if size < least {
-        section.wrong(key, "this is too small for HTTP", format!("write at least \"{}KiB\"", least / 1024));
-    }
-    size.max(least)
-}
-
-pub(super) fn admin(section: Section<'_>) -> Option<Admin> {
+/// `callers` are the addresses of `[server]`.
+pub(super) fn admin(section: Section<'_>, callers: &[Address]) -> Option<Admin> {
     let token = if section.is_none("token") { None } else { Some(section.secret("token")) };
     let listen = if section.is_none("listen") {
         None
     } else {
         let text = section.text("listen", "\"127.0.0.1:9090\"");
         let address = text.parse::<Address>();
-        if address.is_err() {
-            section.wrong(
-                "listen",
-                format!("\"{text}\" is not an address"),
-                "write \"127.0.0.1:9090\", \"unix:/run/admin.sock\" or \"none\"",
-            );
+        if let Err(error) = &address {
+            let what = match error {
+                AddressError::Form => format!("\"{text}\" is not an address"),
+                AddressError::SocketPath => format!("\"{text}\": {error}"),
+            };
+            section.wrong("listen", what, "write \"127.0.0.1:9090\", \"unix:/run/admin.sock\" or \"none\"");
+        }
+        if let Ok(address) = &address
+            && let Some(other) = callers.iter().find(|other| other.conflicts_with(address))
+        {
+            let what = format!("callers are listened to on {other} already");
+            section.wrong("listen", what, "choose another port or path");
         }
         if let Ok(Address::Tls(tls)) = address {
             let plain = format!("write \"{tls}\", or keep it on a unix socket");
@@ -223,7 +235,7 @@ pub(super) fn upstream(section: Section<'_>) -> Upstream {
             total_timeout: section.limit("total_timeout"),
             min_body_rate: section.size("min_body_rate"),
         },
-        replay_max_bytes: section.memory_size("replay_max_bytes"),
+        replay_max_bytes: section.memory_size("replay_max_bytes", 0, MOST_BYTES),
     };
     section.finish();
     upstream
@@ -264,14 +276,11 @@ pub(super) fn admission(section: Section<'_>) -> admission::Settings {
 pub(super) fn cache(section: Section<'_>) -> cache::Settings {
     let settings = cache::Settings {
         max_bytes: section.size("max_bytes"),
-        max_entry_bytes: section.memory_size("max_entry_bytes"),
+        // moka weighs an entry in 32 bits.
+        max_entry_bytes: section.memory_size("max_entry_bytes", 0, MOST_BYTES),
         uncacheable_for: section.duration("uncacheable_for"),
         fetch_timeout: section.limit("fetch_timeout"),
     };
-    // moka weighs an entry in 32 bits.
-    if settings.max_entry_bytes > u32::MAX as usize / 2 {
-        section.wrong("max_entry_bytes", "this is more than an entry can have", "write at most \"1GiB\"");
-    }
     section.finish();
     settings
 }

@@ -198,9 +198,22 @@ impl<'a> Section<'a> {
         self.parsed(key, "a size", units::SIZE_HINT, units::size).unwrap_or_default()
     }
 
-    /// A size that has to fit into memory.
-    pub(super) fn memory_size(&self, key: &str) -> usize {
-        usize::try_from(self.size(key)).unwrap_or(usize::MAX)
+    /// A size that has to fit into memory, within bounds.
+    pub(super) fn memory_size(&self, key: &str, least: usize, most: usize) -> usize {
+        let Some(size) = self.parsed(key, "a size", units::SIZE_HINT, units::size) else { return least };
+        match usize::try_from(size) {
+            Ok(size) if (least..=most).contains(&size) => size,
+            Ok(size) if size < least => {
+                let remedy = format!("write at least \"{}\"", units::written(least));
+                self.wrong(key, "this is too small", remedy);
+                least
+            }
+            _ => {
+                let remedy = format!("write at most \"{}\"", units::written(most));
+                self.wrong(key, "this is too large", remedy);
+                most
+            }
+        }
     }
 
     /// A whole number within bounds.

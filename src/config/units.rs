@@ -49,6 +49,15 @@ pub(super) fn size(text: &str) -> Option<u64> {
     number.checked_mul(bytes)
 }
 
+/// A size as it is written, in the largest unit that divides it.
+pub(super) fn written(bytes: usize) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.into_iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit)) {
+        Some((unit, name)) => format!("{}{name}", bytes / unit),
+        None => format!("{bytes}B"),
+    }
+}
+
 fn split_number(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     Some((text[..end].parse().ok()?, &text[end..]))
@@ -79,6 +88,14 @@ mod tests {
         }
         for bad in ["", "64", "64 MiB", "64MB", "64mib", "-1B", "1.5GiB", "99999999999GiB"] {
             assert_eq!(size(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_written_as_they_are_read() {
+        for text in ["0B", "100B", "8KiB", "1025B", "64MiB", "1GiB"] {
+            let bytes = size(text).and_then(|bytes| usize::try_from(bytes).ok()).unwrap();
+            assert_eq!(written(bytes), text);
         }
     }
 

@@ -7,7 +7,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{Response, header};
+use http::uri::PathAndQuery;
+use http::{Response, Uri, header};
 use oauth2::basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse};
 use oauth2::{
     AsyncHttpClient, AuthType, Client, ClientId, ClientSecret, EndpointNotSet, EndpointSet, HttpRequest,
@@ -32,6 +33,10 @@ pub struct Grant {
     pub refresh_token: SecretString,
 }
 
+/// Stands for the accounts server's URL inside `oauth2`, whose own parser refuses URLs that [`Origin`] admits.
+/// [`AccountsHttp`] puts the real one in its place.
+const PLACEHOLDER: &str = "https://accounts.invalid/oauth/v2/token";
+
 /// The token answer may hold at most this; real ones have some 300 bytes.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
@@ -42,14 +47,17 @@ impl Grant {
         transport: &Arc<dyn Transport>,
         limit: Duration,
     ) -> Result<Minted, MintError> {
-        let url = TokenUrl::new(format!("{}/oauth/v2/token", self.accounts))
-            .expect("an origin with a path is a URL");
+        let url = TokenUrl::new(PLACEHOLDER.to_owned()).expect("the placeholder is a URL");
         let client: ZohoClient = Client::new(ClientId::new(self.client_id.clone()))
             .set_client_secret(ClientSecret::new(self.client_secret.expose_secret().to_owned()))
             .set_auth_type(AuthType::RequestBody)
             .set_token_uri(url);
         let refresh_token = RefreshToken::new(self.refresh_token.expose_secret().to_owned());
-        let http = AccountsHttp { transport: transport.clone(), last: Mutex::default() };
+        let http = AccountsHttp {
+            transport: transport.clone(),
+            url: self.accounts.uri(PathAndQuery::from_static("/oauth/v2/token")),
+            last: Mutex::default(),
+        };
 
         let exchange = client.exchange_refresh_token(&refresh_token).request_async(&http);
         let answer = tokio::time::timeout(limit, exchange).await.map_err(|_| self.fate_unknown())?;
@@ -107,6 +115,7 @@ enum ExchangeError {
 /// `oauth2` over our own transport. Remembers what the answer looked like, since `oauth2` loses the status.
 struct AccountsHttp {
     transport: Arc<dyn Transport>,
+    url: Uri,
     last: Mutex<Option<Seen>>,
 }
 
@@ -119,7 +128,8 @@ impl AccountsHttp {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
     }
 
-    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, ExchangeError> {
+    async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, ExchangeError> {
+        *request.uri_mut() = self.url.clone();
         let answer = self.transport.send(request.map(Body::full)).await.map_err(ExchangeError::Transport)?;
         let (head, body) = answer.into_parts();
         let body = match body.read_up_to(ANSWER_LIMIT).await.map_err(ExchangeError::Body)? {

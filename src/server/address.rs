@@ -22,12 +22,21 @@ pub enum Address {
     Unix(PathBuf),
 }
 
-/// Not an address.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "neither an IP address (no host name) with a port, as it is or after \"https://\", nor a path after \"unix:\""
-)]
-pub struct NotAnAddress;
+/// Why a text is not an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// It has another form.
+    #[error(
+        "neither an IP address (no host name) with a port, as it is or after \"https://\", nor a path after \"unix:\""
+    )]
+    Form,
+    /// The system takes no such path for a socket (`unix(7)`).
+    #[error("the path of a socket has at most {LONGEST_SOCKET_PATH} bytes, and no NUL among them")]
+    SocketPath,
+}
+
+/// `sockaddr_un.sun_path` has 108 bytes, the last of them NUL.
+const LONGEST_SOCKET_PATH: usize = 107;
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -48,20 +57,38 @@ impl Address {
             Self::Unix(_) => true,
         }
     }
+
+    /// Whether the system lets only one of the two be listened on.
+    pub fn conflicts_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Unix(path), Self::Unix(other)) => path == other,
+            (Self::Tcp(one) | Self::Tls(one), Self::Tcp(other) | Self::Tls(other)) => {
+                let overlap = one.ip() == other.ip()
+                    || one.is_ipv4() == other.is_ipv4()
+                        && (one.ip().is_unspecified() || other.ip().is_unspecified());
+                one.port() != 0 && one.port() == other.port() && overlap
+            }
+            (Self::Unix(_), _) | (_, Self::Unix(_)) => false,
+        }
+    }
 }
 
 impl FromStr for Address {
-    type Err = NotAnAddress;
+    type Err = AddressError;
 
-    fn from_str(text: &str) -> Result<Self, NotAnAddress> {
+    fn from_str(text: &str) -> Result<Self, AddressError> {
         if let Some(path) = text.strip_prefix("unix:") {
-            return if path.is_empty() { Err(NotAnAddress) } else { Ok(Self::Unix(path.into())) };
+            return match path.len() {
+                0 => Err(AddressError::Form),
+                1..=LONGEST_SOCKET_PATH if !path.contains('\0') => Ok(Self::Unix(path.into())),
+                _ => Err(AddressError::SocketPath),
+            };
         }
         let (text, kind): (_, fn(SocketAddr) -> Self) = match text.strip_prefix("https://") {
             Some(text) => (text, Self::Tls),
             None => (text, Self::Tcp),
         };
-        text.parse().map(kind).map_err(|_| NotAnAddress)
+        text.parse().map(kind).map_err(|_| AddressError::Form)
     }
 }
 
@@ -226,10 +253,43 @@ mod tests {
         assert_eq!("https://[::]:8443".parse(), Ok(Address::Tls("[::]:8443".parse().unwrap())));
         assert_eq!("unix:/run/x.sock".parse(), Ok(Address::Unix("/run/x.sock".into())));
         for bad in ["", "8080", ":8080", "localhost:8080", "unix:", "http://127.0.0.1:80", "https://a:1"] {
-            assert_eq!(bad.parse::<Address>(), Err(NotAnAddress), "{bad}");
+            assert_eq!(bad.parse::<Address>(), Err(AddressError::Form), "{bad}");
         }
-        let told = NotAnAddress.to_string();
+        let told = AddressError::Form.to_string();
         assert!(told.contains("no host name") && told.contains("https://"), "{told}");
+    }
+
+    #[test]
+    fn a_socket_whose_path_the_system_does_not_take_is_no_address() {
+        let path = |length: usize| format!("unix:/{}", "x".repeat(length - 1));
+        assert!(path(LONGEST_SOCKET_PATH).parse::<Address>().is_ok());
+        assert_eq!(path(LONGEST_SOCKET_PATH + 1).parse::<Address>(), Err(AddressError::SocketPath));
+        assert_eq!("unix:/run/\0".parse::<Address>(), Err(AddressError::SocketPath));
+    }
+
+    #[test]
+    fn addresses_conflict_where_the_second_could_not_be_bound() {
+        let conflict =
+            |one: &str, other: &str| one.parse::<Address>().unwrap().conflicts_with(&other.parse().unwrap());
+        for (one, other) in [
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("127.0.0.1:80", "https://127.0.0.1:80"),
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("[::1]:80", "[::]:80"),
+            ("unix:/s", "unix:/s"),
+        ] {
+            assert!(conflict(one, other) && conflict(other, one), "{one} and {other}");
+        }
+        for (one, other) in [
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("127.0.0.1:80", "127.0.0.1:81"),
+            ("127.0.0.1:80", "127.0.0.2:80"),
+            ("127.0.0.1:80", "[::1]:80"),
+            ("unix:/s", "unix:/t"),
+            ("unix:/s", "127.0.0.1:80"),
+        ] {
+            assert!(!conflict(one, other) && !conflict(other, one), "{one} and {other}");
+        }
     }
 
     #[tokio::test]

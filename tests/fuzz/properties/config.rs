@@ -3,6 +3,8 @@
 use zoho_sidecar::config::problem::{Problem, Severity};
 use zoho_sidecar::config::{Loaded, Source, load_texts};
 
+use super::serving::what_was_accepted_starts_and_answers;
+
 /// Made up, and not to be told to anybody.
 const SECRET: &str = "made-up-never-to-be-told";
 
@@ -19,6 +21,9 @@ pub fn hold(bytes: &[u8]) {
     every_problem_tells_where_and_what_would_be_right(&texts, &loaded);
     a_file_over_itself_changes_nothing(&texts, &loaded);
     no_problem_repeats_a_secret(&texts);
+    if let Some(config) = loaded.config {
+        what_was_accepted_starts_and_answers(config);
+    }
 }
 
 fn read(texts: &[&str]) -> Loaded {

@@ -12,6 +12,7 @@ pub mod headers;
 pub mod paths;
 pub mod replies;
 pub mod requests;
+pub mod serving;
 
 /// A property.
 pub type Property = fn(&[u8]);
