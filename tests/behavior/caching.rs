@@ -178,13 +178,32 @@ async fn an_answer_too_long_to_be_kept_streams_on_and_is_remembered_as_such() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_queues_behind_an_answer_that_cannot_be_kept() {
+async fn reads_of_a_response_too_large_to_store_do_not_wait_for_each_other() {
     let world = World::with("[cache]\nmax_entry_bytes = \"100B\"\n").await;
+    world.zoho_takes(Duration::from_secs(1));
+    // The first response shows that the key cannot be stored.
+    world.get(ASSOCIATED_USERS_COUNT).await.assert_cache("zoho-sidecar; fwd=uri-miss; detail=too-long");
+    let started = world.now();
+
+    let answers = world.get_at_once(ASSOCIATED_USERS_COUNT, 5).await;
+
+    for answer in &answers {
+        answer.assert_status(200).assert_cache("zoho-sidecar; fwd=miss; detail=uncacheable");
+    }
+    assert_eq!(world.calls(), 6, "each read makes a call of its own");
+    assert_eq!(world.now() - started, Duration::from_secs(1), "the calls run at the same time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiters_of_a_fetch_too_large_to_store_all_get_the_whole_response() {
+    let world = World::with("[cache]\nmax_entry_bytes = \"100B\"\n").await;
+    world.zoho_takes(Duration::from_secs(1));
     let answers = world.get_at_once(ASSOCIATED_USERS_COUNT, 5).await;
     for answer in &answers {
         answer.assert_status(200);
-        assert_eq!(answer.body, answers[0].body);
+        assert_eq!(answer.count_of("Overseas"), "0");
     }
+    assert_eq!(world.calls(), 5, "one response can be streamed to one caller only");
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use http::Method;
 use zoho_sidecar::emulator::{Fault, Target};
 
-use crate::world::{ASSOCIATED_USERS_COUNT, USERS, World};
+use crate::world::{ASSOCIATED_USERS_COUNT, USERS, World, join_overseas, request};
 
 /// Past freshness and past stale-while-revalidate.
 const STALE: Duration = Duration::from_secs(400);
@@ -39,6 +40,18 @@ async fn a_stale_count_is_better_than_an_error_and_says_what_it_is() {
         world.passes(Duration::from_secs(1)).await;
         world.get(ASSOCIATED_USERS_COUNT).await.assert_cache("zoho-sidecar; fwd=stale; stored");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_count_that_a_write_invalidates_during_the_failing_fetch_is_not_served() {
+    let world = with_a_stale_count().await;
+    world.zoho().script().next(Target::Api, Fault::Delay(Duration::from_secs(5)).and(Fault::Html500));
+    let read = world.begin(request(Method::GET, ASSOCIATED_USERS_COUNT, ""));
+    world.settles().await;
+
+    world.send(join_overseas(&world)).await.assert_status(200);
+
+    read.await.unwrap().assert_status(500);
 }
 
 #[tokio::test(start_paused = true)]

@@ -47,6 +47,17 @@ async fn no_connection_left_to_zoho_is_a_refusal_of_its_own() {
     insta::assert_snapshot!(String::from_utf8_lossy(&body).trim_end(), @r#"{"code":"SIDECAR_TOO_MANY_CONNECTIONS","details":{"remedy":"wait as Retry-After says; if it lasts, raise upstream.max_connections","request_id":"id-1"},"message":"There are as many connections to Zoho as the sidecar may have; the request was not sent","status":"error"}"#);
 }
 
+#[test]
+fn retry_after_is_rounded_up_to_whole_seconds() {
+    let id = HeaderValue::from_static("id-1");
+    for (milliseconds, seconds) in [(0, "0"), (1, "1"), (999, "1"), (1000, "1"), (1001, "2"), (59_500, "60")]
+    {
+        let refusal = Refusal::TokenRejected(Duration::from_millis(milliseconds));
+        let response = refusal.response(&id, &HeaderMap::new(), false);
+        assert_eq!(response.headers()["retry-after"], seconds, "{milliseconds} ms");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn ambiguous_requests_touch_neither_cache_nor_credential() {
     let world = World::shipped().await;

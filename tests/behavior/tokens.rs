@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use zoho_sidecar::emulator::{Fault, Target};
 
-use crate::world::{ASSOCIATED_USERS_COUNT, USERS, World};
+use crate::world::{ASSOCIATED_USERS_COUNT, USERS, World, request};
 
 #[tokio::test(start_paused = true)]
 async fn the_first_token_is_there_before_anybody_asks() {
@@ -251,6 +251,49 @@ async fn the_cache_changes_with_the_token_in_use_and_not_before() {
     world.passes(Duration::from_secs(6)).await;
     let others = world.get(ASSOCIATED_USERS_COUNT).await;
     others.assert_status(200).assert_cache("zoho-sidecar; fwd=uri-miss; stored");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_of_the_new_credential_is_not_stored_under_the_old_ones_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("refresh-token");
+    let tenant = format!("edition = \"free\"\nrefresh_token = {{ file = \"{}\" }}", file.display());
+    let first = World::shipped().await.acme().refresh_token().to_owned();
+    std::fs::write(&file, &first).unwrap();
+    let world = World::with(&format!("[tenants.acme]\n{tenant}\n")).await;
+    // All of the edition's calls are taken, so that the read waits between its look-up and its token.
+    world.zoho_takes(Duration::from_secs(8));
+    for _ in 0..5 {
+        world.begin(request(Method::GET, USERS, ""));
+    }
+    world.settles().await;
+    let read = world.begin(request(Method::GET, ASSOCIATED_USERS_COUNT, ""));
+    world.settles().await;
+    std::fs::write(&file, second_refresh_token(&world).await).unwrap();
+
+    read.await.unwrap().assert_status(200).assert_cache("zoho-sidecar; fwd=uri-miss; detail=overtaken");
+
+    std::fs::write(&file, &first).unwrap();
+    world.passes(Duration::from_secs(6)).await;
+    world.get(ASSOCIATED_USERS_COUNT).await.assert_cache("zoho-sidecar; fwd=uri-miss; stored");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_not_sent_in_its_last_seconds() {
+    let world = World::shipped().await;
+    let token = world.app().tokens()[0].state().token.unwrap();
+    // No other token comes in its place.
+    world.zoho().script().always(Target::Accounts, Fault::Html500);
+    let until = |left: u64| (token.expires() - world.now()).saturating_sub(Duration::from_secs(left));
+
+    world.passes(until(6)).await;
+    world.get(USERS).await.assert_status(200);
+
+    world.passes(until(4)).await;
+    let refused = world.get(USERS).await;
+    refused.assert_status(503);
+    assert_eq!(refused.code(), "SIDECAR_TOKEN_UNAVAILABLE");
+    assert_eq!(world.calls(), 1, "the dying token was not sent");
 }
 
 #[tokio::test(start_paused = true)]
