@@ -2,10 +2,10 @@
 
 use http::{Method, Request, Response};
 
-use super::accounts::{self, Outcome, misreport};
+use super::accounts::{self, Outcome, said_of_mint};
 use super::ledger::{Entry, Line, redaction, tap};
 use super::places::Role;
-use super::replies::{self, Dress, Reply};
+use super::replies::{self, Dress};
 use super::script::replacement::{bad_gateway, refused};
 use super::world::{Visit, World};
 use super::{api, control};
@@ -81,9 +81,9 @@ async fn accounts(
     let ask = accounts::Ask { place: &visit.place, method, path: visit.head.uri.path(), form: &form };
     let reply = match accounts::answer(world, &ask) {
         Outcome::Answered(reply) => reply,
-        Outcome::Minted(mut said) => {
-            plan.mint.iter().for_each(|fault| misreport(&mut said, fault));
-            Reply::bare_json(http::StatusCode::OK, &said)
+        Outcome::Minted(said) => {
+            world.ledger.minted(line, world.clock.wall());
+            said_of_mint(said, &plan.mint)
         }
     };
     world.after(&plan, visit, reply, Dress::Accounts).await
@@ -113,6 +113,7 @@ fn entry(world: &World, visit: &Visit, caller: &api::Caller<'_>) -> Entry {
         body_length: 0,
         body_sha256: String::new(),
         status: None,
+        minted: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The three ways to an access token.
 
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::{Ask, Outcome, organisation};
@@ -36,10 +37,7 @@ pub(super) fn exchange(world: &World, ask: &Ask<'_>) -> Outcome {
         _ => Err(Reply::oauth_error("unsupported_grant_type")),
     };
     match minted {
-        Ok(minted) => {
-            world.ledger.minted();
-            Outcome::Minted(success(world, state, ask, minted))
-        }
+        Ok(minted) => Outcome::Minted(success(world, state, ask, minted)),
         Err(reply) => Outcome::Answered(reply),
     }
 }
@@ -123,8 +121,21 @@ fn make_legacy(answer: &mut Map<String, Value>) {
     answer.insert("expires_in".to_owned(), Value::from(seconds * 1000));
 }
 
-/// Changes what is said of a token. The token was minted all the same.
-pub(in crate::emulator) fn misreport(said: &mut Map<String, Value>, fault: &Fault) {
+/// The answer to a mint, as far as its faults let it be one. The token was minted all the same.
+pub(in crate::emulator) fn said_of_mint(mut said: Map<String, Value>, faults: &[Fault]) -> Reply {
+    let token = said.get("access_token").and_then(Value::as_str).unwrap_or_default().to_owned();
+    faults.iter().for_each(|fault| misreport(&mut said, fault));
+    for fault in faults {
+        if let Fault::MintAnswer { status, body } = fault {
+            let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let body = body.replace("{token}", &token);
+            return Reply::bytes(status, "application/json;charset=UTF-8", body);
+        }
+    }
+    Reply::bare_json(StatusCode::OK, &said)
+}
+
+fn misreport(said: &mut Map<String, Value>, fault: &Fault) {
     match fault {
         Fault::MissingAccessToken => {
             said.remove("access_token");

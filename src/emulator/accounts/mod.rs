@@ -13,7 +13,7 @@ use super::places::Place;
 use super::replies::Reply;
 use super::world::World;
 use crate::net::form::{self, Form};
-pub(super) use grants::misreport;
+pub(super) use grants::said_of_mint;
 
 /// A request to the accounts server.
 pub(super) struct Ask<'a> {

@@ -7,6 +7,7 @@ mod tap;
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
@@ -40,6 +41,9 @@ pub struct Entry {
     pub body_sha256: String,
     /// The status answered; `None` while there is no answer, and for ever if none was given.
     pub status: Option<u16>,
+    /// When an access token was minted for it, in milliseconds since 1970; whether its answer said so or not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minted: Option<u64>,
 }
 
 impl Entry {
@@ -140,9 +144,14 @@ impl Ledger {
         }
     }
 
-    /// Notes that an access token was given out.
-    pub(super) fn minted(&self) {
-        held(&self.book).mints += 1;
+    /// Notes that an access token was minted for a request.
+    pub(super) fn minted(&self, line: &Line, wall: SystemTime) {
+        let wall = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut book = held(&self.book);
+        book.mints += 1;
+        if let Some(entry) = book.entry(line) {
+            entry.minted = u64::try_from(wall.as_millis()).ok();
+        }
     }
 }
 
@@ -174,6 +183,7 @@ mod tests {
             body_length: 0,
             body_sha256: String::new(),
             status: None,
+            minted: None,
         }
     }
 

@@ -84,6 +84,13 @@ pub enum Fault {
     LocalisedThrottle,
     /// A mint is answered 200 with this error.
     OauthError(String),
+    /// A token is minted, and this is answered instead, with the token in the place of `{token}`.
+    MintAnswer {
+        /// The status.
+        status: u16,
+        /// The body.
+        body: String,
+    },
     /// A mint's answer has no `access_token`.
     MissingAccessToken,
     /// A mint's answer has no `expires_in`.
@@ -130,6 +137,7 @@ impl Fault {
         "access_denied",
         "localised_throttle",
         "oauth_error",
+        "mint_answer",
         "missing_access_token",
         "missing_expires_in",
         "legacy_expiry",

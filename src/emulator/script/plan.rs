@@ -35,7 +35,8 @@ impl Plan {
             | Fault::CutBody(_)
             | Fault::Gzip
             | Fault::Headers(_) => self.on_the_way.push(fault),
-            Fault::MissingAccessToken
+            Fault::MintAnswer { .. }
+            | Fault::MissingAccessToken
             | Fault::MissingExpiresIn
             | Fault::LegacyExpiry
             | Fault::ExpiresIn(_)
