@@ -1,6 +1,7 @@
 //! HTTP mechanics that know nothing of Zoho.
 //!
 //! - [`body`]: our body type, and reading one within a limit
+//! - [`coding`]: undoing the content coding of a short body
 //! - [`form`]: parameters in a form, a query, or a multipart body
 //! - [`multipart`]: taking apart a multipart body
 //! - [`guarded`]: bodies that hold on to something
@@ -20,6 +21,7 @@
 
 pub mod body;
 pub mod client;
+pub mod coding;
 pub mod connector;
 pub mod form;
 pub mod guarded;
