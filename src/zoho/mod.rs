@@ -6,6 +6,7 @@
 //! - [`effect`]: which requests change nothing
 //! - [`fault`]: the error codes in Zoho's JSON
 //! - [`path`]: what a request path says about where it goes
+//! - [`scopes`]: which scopes a call needs
 
 pub mod composite;
 pub mod data_center;
@@ -13,3 +14,4 @@ pub mod edition;
 pub mod effect;
 pub mod fault;
 pub mod path;
+pub mod scopes;
