@@ -189,6 +189,8 @@ pub(super) fn log(section: Section<'_>) -> telemetry::Settings {
 pub(super) fn tokens(section: Section<'_>, state_directory: Option<PathBuf>) -> oauth::Settings {
     let settings = oauth::Settings {
         exchange_timeout: section.limit("exchange_timeout"),
+        probe_timeout: section.limit("probe_timeout"),
+        probe_interval: section.limit("probe_interval"),
         renewal_lead: section.duration("renewal_lead"),
         wait_limit: section.limit("wait_limit"),
         mints_per_window: section.number("mints_per_window", 1, 10),

@@ -7,16 +7,22 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use http::uri::PathAndQuery;
-use http::{Response, Uri, header};
-use oauth2::basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse};
+use http::{HeaderValue, Response, StatusCode, Uri};
+use oauth2::basic::{
+    BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
+};
 use oauth2::{
-    AsyncHttpClient, AuthType, Client, ClientId, ClientSecret, EndpointNotSet, EndpointSet, HttpRequest,
-    HttpResponse, RefreshToken, RequestTokenError, StandardRevocableToken, TokenUrl,
+    AsyncHttpClient, AuthType, Client, ClientId, ClientSecret, EndpointNotSet, EndpointSet, ExtraTokenFields,
+    HttpRequest, HttpResponse, RefreshToken, RequestTokenError, StandardRevocableToken,
+    StandardTokenResponse, TokenResponse, TokenUrl,
 };
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::reply::{MintError, Minted, Seen, ZohoToken};
+use super::reply::{self, MintError, Minted};
 use crate::net::body::{Body, Prefix};
 use crate::net::origin::Origin;
 use crate::net::transport::{Transport, TransportError};
@@ -37,7 +43,7 @@ pub struct Grant {
 /// [`AccountsHttp`] puts the real one in its place.
 const PLACEHOLDER: &str = "https://accounts.invalid/oauth/v2/token";
 
-/// The token answer may hold at most this; real ones have some 300 bytes.
+/// The token answer may hold at most this, as it comes and decoded; real ones have some 300 bytes.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
 impl Grant {
@@ -56,14 +62,16 @@ impl Grant {
         let http = AccountsHttp {
             transport: transport.clone(),
             url: self.accounts.uri(PathAndQuery::from_static("/oauth/v2/token")),
-            last: Mutex::default(),
+            failure: Mutex::default(),
         };
 
         let exchange = client.exchange_refresh_token(&refresh_token).request_async(&http);
         let answer = tokio::time::timeout(limit, exchange).await.map_err(|_| self.fate_unknown())?;
         match answer {
-            Ok(token) => Ok(token.minted()),
-            Err(error) => Err(self.explain(error, http.last_seen())),
+            Ok(token) => Ok(minted(&token)),
+            Err(RequestTokenError::Request(ExchangeError::Transport(error))) => Err(self.explain(error)),
+            // Neither this error nor its body is ever printed: a body that lacks only one field holds a token.
+            Err(_) => Err(http.failure().unwrap_or_else(|| self.fate_unknown())),
         }
     }
 
@@ -71,19 +79,15 @@ impl Grant {
         MintError::FateUnknown { accounts: self.accounts.clone() }
     }
 
-    fn explain(
-        &self,
-        error: RequestTokenError<ExchangeError, BasicErrorResponse>,
-        seen: Option<Seen>,
-    ) -> MintError {
-        match (error, seen) {
-            (RequestTokenError::Request(ExchangeError::Transport(source)), _) => match source {
-                TransportError::Broken(_) | TransportError::Stale(_) => self.fate_unknown(),
-                source => MintError::Unreachable { accounts: self.accounts.clone(), source },
-            },
-            (RequestTokenError::Request(ExchangeError::Body(_)), _) | (_, None) => self.fate_unknown(),
-            // Neither this error nor its body is ever printed: a body that lacks only one field holds a token.
-            (_, Some(seen)) => seen.into_error(),
+    /// Only a server that was never reached has surely minted nothing.
+    fn explain(&self, error: TransportError) -> MintError {
+        match error {
+            TransportError::Connect(_)
+            | TransportError::ConnectTimeout
+            | TransportError::TooManyConnections => {
+                MintError::Unreachable { accounts: self.accounts.clone(), source: error }
+            }
+            _ => self.fate_unknown(),
         }
     }
 }
@@ -101,6 +105,24 @@ type ZohoClient = Client<
     EndpointSet,
 >;
 
+type ZohoToken = StandardTokenResponse<ZohoFields, BasicTokenType>;
+
+/// What Zoho's answers have beside what RFC 6749 wants.
+#[derive(Debug, Deserialize, Serialize)]
+struct ZohoFields {
+    api_domain: Option<String>,
+}
+
+impl ExtraTokenFields for ZohoFields {}
+
+fn minted(token: &ZohoToken) -> Minted {
+    Minted {
+        value: SecretString::from(token.access_token().secret().as_str()),
+        lifetime: token.expires_in().unwrap_or(reply::DEFAULT_LIFETIME),
+        api_domain: token.extra_fields().api_domain.clone(),
+    }
+}
+
 /// How the exchange failed below OAuth.
 #[derive(Debug, thiserror::Error)]
 enum ExchangeError {
@@ -108,46 +130,55 @@ enum ExchangeError {
     Transport(#[source] TransportError),
     #[error("the answer broke off")]
     Body(#[source] crate::net::body::BoxError),
-    #[error("the answer is too long")]
-    TooLong,
 }
 
-/// `oauth2` over our own transport. Remembers what the answer looked like, since `oauth2` loses the status.
+/// `oauth2` over our own transport. It reads the reply leniently, and hands `oauth2` the same in the strict form of
+/// RFC 6749; what a failure means, it remembers, since that form has no words for it.
 struct AccountsHttp {
     transport: Arc<dyn Transport>,
     url: Uri,
-    last: Mutex<Option<Seen>>,
+    failure: Mutex<Option<MintError>>,
 }
 
 impl AccountsHttp {
-    fn last_seen(&self) -> Option<Seen> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn failure(&self) -> Option<MintError> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn remember(&self, seen: Seen) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
-    }
-
-    async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, ExchangeError> {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, ExchangeError> {
+        let mut request = request.map(Body::full);
         *request.uri_mut() = self.url.clone();
-        let answer = self.transport.send(request.map(Body::full)).await.map_err(ExchangeError::Transport)?;
+        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let answer = self.transport.send(request).await.map_err(ExchangeError::Transport)?;
         let (head, body) = answer.into_parts();
-        let body = match body.read_up_to(ANSWER_LIMIT).await.map_err(ExchangeError::Body)? {
-            Prefix::Whole(body) => body,
-            Prefix::Partial(_) => {
-                self.remember(Seen::too_long(head.status));
-                return Err(ExchangeError::TooLong);
-            }
+        let read = match body.read_up_to(ANSWER_LIMIT).await.map_err(ExchangeError::Body)? {
+            Prefix::Whole(body) => reply::read(head.status, &head.headers, &body, ANSWER_LIMIT),
+            Prefix::Partial(_) => Err(reply::too_long(head.status)),
         };
-        let seen = Seen::read(head.status, &body);
-        let response = Response::builder()
-            .status(seen.standard_status())
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(body.to_vec())
-            .expect("a status and one header make a response");
-        self.remember(seen);
-        Ok(response)
+        Ok(match read {
+            Ok(minted) => strict(
+                StatusCode::OK,
+                &json!({
+                    "access_token": minted.value.expose_secret(),
+                    "token_type": "bearer",
+                    "expires_in": minted.lifetime.as_secs(),
+                    "api_domain": minted.api_domain,
+                }),
+            ),
+            Err(failure) => {
+                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+                strict(StatusCode::BAD_REQUEST, &json!({ "error": "invalid_request" }))
+            }
+        })
     }
+}
+
+/// An answer as RFC 6749 wants it (sections 5.1 and 5.2).
+fn strict(status: StatusCode, body: &serde_json::Value) -> HttpResponse {
+    let mut response = Response::new(body.to_string().into_bytes());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 impl<'c> AsyncHttpClient<'c> for AccountsHttp {
@@ -163,20 +194,28 @@ impl<'c> AsyncHttpClient<'c> for AccountsHttp {
 mod tests {
     use super::*;
     use crate::net::transport::BoxFuture;
+    use flate2::Compression;
+    use flate2::read::GzEncoder;
     use http::Request;
+    use std::io::Read;
 
     /// An accounts server that always gives the same answer.
-    struct Accounts(u16, &'static str);
+    struct Accounts(u16, &'static [u8]);
 
     impl Transport for Accounts {
         fn send(&self, request: Request<Body>) -> BoxFuture<Result<Response<Body>, TransportError>> {
             assert_eq!(request.uri(), "https://accounts.zoho.eu/oauth/v2/token");
+            assert_eq!(request.headers()[ACCEPT_ENCODING], "identity");
             let answer = Response::builder().status(self.0).body(Body::full(self.1)).unwrap();
             Box::pin(async { Ok(answer) })
         }
     }
 
     async fn exchange(status: u16, body: &'static str) -> Result<Minted, MintError> {
+        exchange_bytes(status, body.as_bytes()).await
+    }
+
+    async fn exchange_bytes(status: u16, body: &'static [u8]) -> Result<Minted, MintError> {
         let grant = Grant {
             accounts: "https://accounts.zoho.eu".parse().unwrap(),
             client_id: "1000.MADEUP".into(),
@@ -185,6 +224,12 @@ mod tests {
         };
         let transport: Arc<dyn Transport> = Arc::new(Accounts(status, body));
         grant.exchange(&transport, Duration::from_secs(10)).await
+    }
+
+    fn all(mut source: impl Read) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        source.read_to_end(&mut bytes).unwrap();
+        bytes
     }
 
     #[tokio::test]
@@ -207,6 +252,14 @@ mod tests {
             (r#"{"access_token":"t"}"#, 3600),
             (r#"{"access_token":"t","expires_in":-1,"api_domain":7}"#, 3600),
             (r#"{"access_token":"t","expires_in":18446744073709551615}"#, 86_400),
+            (r#"{"access_token":"t","expires_in":1e999}"#, 86_400),
+            (r#"{"access_token":"t","expires_in":1800.5}"#, 1800),
+            (r#"{"access_token":"t","expires_in":" 1800.0 "}"#, 1800),
+            (r#"{"access_token":"t","expires_in":0}"#, 3600),
+            (r#"{"access_token":"t","expires_in":"soon","expires_in_sec":null}"#, 3600),
+            (r#"{"access_token":"t","expires_in":{"seconds":1},"scope":["a"],"api_domain":null}"#, 3600),
+            (r#"{"access_token":"t","expires_in":1800,"status":200,"error":null}"#, 1800),
+            (r#"{"access_token":"t","expires_in":1800,"junk":"\ud800"}"#, 1800),
         ] {
             let minted = exchange(200, body).await.unwrap_or_else(|error| panic!("{body}: {error}"));
             assert_eq!(minted.lifetime.as_secs(), seconds, "{body}");
@@ -228,8 +281,17 @@ mod tests {
             (400, r#"{"error":"访问被拒绝"}"#, "Throttled"),
             (200, r#"{"error":"access_denied"}"#, "Throttled"),
             (429, "", "Throttled"),
-            (200, r#"{"error":"general_error"}"#, "Nonsense"),
-            (400, r#"{"error":"invalid_redirect_uri"}"#, "Nonsense"),
+            (200, r#"{"error":"general_error"}"#, "Refused"),
+            (400, r#"{"error":"invalid_redirect_uri"}"#, "Refused"),
+            (500, r#"{"error":"general_error"}"#, "ServerError"),
+            (200, r#"{"error":"something_new"}"#, "Nonsense"),
+            (200, r#"{"error":"invalid_code","status":400}"#, "GrantDead"),
+            (200, r#"{"error":"invalid_code","error_description":["x"],"access_token":null}"#, "GrantDead"),
+            (200, r#"{"error":{"code":"invalid_client","message":"m"}}"#, "ClientDead"),
+            (200, r#"{"error":7}"#, "Nonsense"),
+            (200, r#"{"error":"invalid_code","access_token":""}"#, "Nonsense"),
+            (200, r#"{"error":"invalid_code","data":{"access_token":"1000.made.up"}}"#, "Nonsense"),
+            (502, r#"{"access_token":"1000.made"#, "ServerError"),
             (200, "<html>maintenance</html>", "Nonsense"),
             (200, "", "Nonsense"),
             (200, "{}", "Nonsense"),
@@ -246,6 +308,50 @@ mod tests {
                 exchange(status, body).await.err().unwrap_or_else(|| panic!("{status} {body}: success"));
             assert!(format!("{error:?}").starts_with(meaning), "{status} {body}: {error:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn replies_are_read_whatever_their_coding_and_what_comes_before_them() {
+        let text = r#"{"access_token":"1000.made.up","expires_in":1800}"#;
+        let gzip = all(GzEncoder::new(text.as_bytes(), Compression::default()));
+        let utf16 = format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let spaced = format!("\u{feff}\r\n\t {text}\n").into_bytes();
+        let odd = [&b"{\"note\":\"\xe9\","[..], &text.as_bytes()[1..]].concat();
+        for body in [gzip, utf16, spaced, odd] {
+            let body: &'static [u8] = body.leak();
+            let minted = exchange_bytes(200, body).await.unwrap_or_else(|error| panic!("{body:?}: {error}"));
+            assert_eq!(minted.value.expose_secret(), "1000.made.up");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_documented_error_proves_that_nothing_was_minted() {
+        for (status, body, may_have_minted) in [
+            (200, r#"{"error":"invalid_code"}"#, false),
+            (200, r#"{"error":"invalid_client","status":400}"#, false),
+            (400, r#"{"error":"Access Denied","status":"failure"}"#, false),
+            (200, r#"{"error":"general_error"}"#, false),
+            (429, "", true),
+            (200, r#"{"error":"something_new"}"#, true),
+            (200, r#"{"error":"invalid_code","access_token":"1000.made\r\nup"}"#, true),
+            (200, r#"{"error":"invalid_code","tokens":[{"access_token":"1000.made.up"}]}"#, true),
+            (200, r#"{"error":"invalid_co"#, true),
+            (200, r#"{"access_token":"1000.made"#, true),
+            (200, "", true),
+            (302, "", true),
+            (502, "<html>", true),
+        ] {
+            let error = exchange(status, body).await.err().unwrap();
+            assert_eq!(error.may_have_minted(), may_have_minted, "{status} {body}: {error:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_inflates_without_end_is_given_up() {
+        let bomb = all(GzEncoder::new(std::io::repeat(b' ').take(8 << 20), Compression::best()));
+        assert!(bomb.len() < ANSWER_LIMIT);
+        let error = exchange_bytes(200, bomb.leak()).await.err().unwrap();
+        assert!(matches!(error, MintError::Nonsense { .. }) && error.may_have_minted(), "{error:?}");
     }
 
     #[tokio::test]

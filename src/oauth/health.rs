@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::net::origin::Origin;
+
 /// How a credential is doing. The names are those of metrics, logs and `/status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
@@ -12,7 +14,10 @@ pub enum Health {
     /// Zoho's accounts server refuses because too many tokens were minted.
     Throttled,
     /// The sidecar's own budget of mints is spent; Zoho's has room left for others.
-    BudgetSpent,
+    BudgetSpent {
+        /// What the last exchanges ended with, if not with tokens.
+        after: Option<Box<Health>>,
+    },
     /// The accounts server cannot be reached, or answers with a server error.
     EndpointDown,
     /// The accounts server answers with something that is neither a token nor an error it documents.
@@ -59,7 +64,7 @@ impl Health {
             Self::Starting => "starting",
             Self::Healthy => "healthy",
             Self::Throttled => "throttled",
-            Self::BudgetSpent => "budget_spent",
+            Self::BudgetSpent { .. } => "budget_spent",
             Self::EndpointDown => "endpoint_down",
             Self::Nonsense => "nonsense",
             Self::GrantDead => "grant_dead",
@@ -68,6 +73,16 @@ impl Health {
             Self::TokenRejected => "token_rejected",
             Self::SecretMissing { .. } => "secret_missing",
         }
+    }
+
+    /// What follows from the API host that a token answer names. It is checked, never followed: a token that is for
+    /// other hosts stops the tenant, since sending it anywhere would be wrong.
+    pub(super) fn of_api_domain(named: &str, expected: &Origin) -> Option<Self> {
+        if named.trim().parse::<Origin>().is_ok_and(|origin| origin == *expected) {
+            return None;
+        }
+        let got = named.chars().filter(|c| !c.is_control()).take(200).collect();
+        Some(Self::WrongDataCenter { expected: expected.to_string(), got })
     }
 
     /// What a person should do about it.
@@ -79,12 +94,17 @@ impl Health {
                 "something else mints tokens with the same refresh token: find it, or give it a refresh token of its own"
                     .to_owned()
             }
-            Self::BudgetSpent => {
-                "too many tokens died early: something else may mint with the same refresh token; the budget recovers by itself within ten minutes"
+            Self::BudgetSpent { after: None } => {
+                "too many tokens died early: something else may mint with the same refresh token; the next is minted by itself as soon as the window of ten minutes allows"
                     .to_owned()
             }
+            Self::BudgetSpent { after: Some(after) } => format!(
+                "too many exchanges brought no token but may have minted one; the next is tried by itself as soon as the window of ten minutes allows. They ended with {}: {}",
+                after.as_str(),
+                after.remedy()
+            ),
             Self::EndpointDown => {
-                "check that this machine reaches the accounts server of the data centre; it is tried again by itself"
+                "check that this machine reaches the accounts server of the data centre; it is asked every few seconds, and a token is minted as soon as it answers"
                     .to_owned()
             }
             Self::Nonsense => {
@@ -124,14 +144,18 @@ impl Health {
     /// How long to wait before the next attempt, after this many failures in a row.
     ///
     /// Dead states are probed at most once a minute. A throttled endpoint is left alone for minutes: Zoho's
-    /// block lasts for the rest of its ten minutes, and knocking is said to prolong it.
+    /// block lasts for the rest of its ten minutes, and knocking is said to prolong it. A server that did not
+    /// answer is first asked whether it does, so that the first of these questions may come at once.
     pub fn pause(&self, failures: u32) -> Duration {
         let doubling = |first: Duration, most: Duration| {
             first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(most)
         };
         match self {
             Self::Starting | Self::Healthy => Duration::ZERO,
-            Self::Throttled | Self::BudgetSpent => doubling(Duration::from_mins(3), Duration::from_mins(10)),
+            Self::Throttled | Self::BudgetSpent { .. } => {
+                doubling(Duration::from_mins(3), Duration::from_mins(10))
+            }
+            Self::EndpointDown if failures <= 1 => Duration::from_millis(250),
             Self::EndpointDown | Self::Nonsense => doubling(Duration::from_secs(1), Duration::from_mins(1)),
             _ => doubling(Duration::from_mins(1), Duration::from_mins(5)),
         }
@@ -159,7 +183,8 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_is_down_is_tried_again_soon_and_then_less_often() {
-        assert_eq!(Health::EndpointDown.pause(1), Duration::from_secs(1));
+        assert_eq!(Health::EndpointDown.pause(1), Duration::from_millis(250));
+        assert_eq!(Health::Nonsense.pause(1), Duration::from_secs(1));
         assert_eq!(Health::EndpointDown.pause(4), Duration::from_secs(8));
         assert_eq!(Health::EndpointDown.pause(u32::MAX), Duration::from_mins(1));
     }

@@ -9,19 +9,24 @@
 mod budget;
 mod grant;
 mod health;
+mod pace;
+mod probe;
+mod rejections;
 mod renewal;
 mod reply;
 mod secret;
 mod token;
 mod vault;
+mod withdrawal;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 pub use grant::Grant;
 pub use health::{Health, STATES};
+pub use rejections::RouteKey;
 pub use reply::{MintError, Minted};
 pub use secret::{SecretError, SecretSource};
 pub use token::Token;
@@ -36,6 +41,7 @@ use crate::net::origin::Origin;
 use crate::net::transport::Transport;
 use crate::telemetry::metrics::TokenMetrics;
 use crate::zoho::data_center::{ApiOrigins, Environment};
+use rejections::Rejections;
 
 /// How tokens are minted and kept.
 #[derive(Debug, Clone)]
@@ -44,6 +50,10 @@ pub struct Settings {
     pub exchange_timeout: Duration,
     /// How long before its end a token is renewed; at most a quarter of its life.
     pub renewal_lead: Duration,
+    /// How long to wait for an answer of an accounts server that is asked whether it answers.
+    pub probe_timeout: Duration,
+    /// How long at most between two such questions, while it does not.
+    pub probe_interval: Duration,
     /// How long a request waits for a token when there is none.
     pub wait_limit: Duration,
     /// How many of Zoho's ten mints in ten minutes the sidecar takes for itself.
@@ -82,6 +92,7 @@ pub struct Tokens {
     metrics: TokenMetrics,
     state: watch::Sender<State>,
     wanted: Notify,
+    rejections: Mutex<Rejections>,
     identity: AtomicU64,
 }
 
@@ -96,6 +107,8 @@ pub struct State {
     pub next_attempt: Option<Instant>,
     /// Whether an exchange is under way.
     pub minting: bool,
+    /// The one route that does without the token for a while: it refused it, and nobody has accepted it yet.
+    suspended: Option<(RouteKey, Instant)>,
     failures: u32,
     newest_generation: u64,
     newest_identity: Option<Identity>,
@@ -111,6 +124,8 @@ pub struct Unavailable {
     pub health: Health,
     /// When it is worth asking again.
     pub retry_after: Duration,
+    /// Whether there is one for other routes: Zoho refuses it on this one alone.
+    pub is_only_here: bool,
 }
 
 /// Stops the renewal task when dropped.
@@ -122,10 +137,6 @@ impl Drop for RenewalTask {
         self.0.abort();
     }
 }
-
-/// A token that was refused this soon after its mint, without ever having been accepted, was not pushed out by
-/// newer ones: it was never good for what it is used for.
-const YOUNG: Duration = Duration::from_mins(1);
 
 impl Credential {
     fn identity(&self, refresh_token: &SecretString) -> Identity {
@@ -148,6 +159,7 @@ impl Tokens {
             health: Health::Starting,
             next_attempt: None,
             minting: true,
+            suspended: None,
             failures: 0,
             newest_generation: 0,
             newest_identity: None,
@@ -160,6 +172,7 @@ impl Tokens {
             metrics,
             state: watch::Sender::new(state),
             wanted: Notify::new(),
+            rejections: Mutex::default(),
             identity: AtomicU64::new(0),
         };
         if let Ok(refresh_token) = tokens.credential.refresh_token.read() {
@@ -183,19 +196,12 @@ impl Tokens {
         }
     }
 
-    /// A token other than `rejected`, which the API refused. The first of many callers that name the same
-    /// token causes at most one mint; the others get its result.
-    pub async fn replace(&self, rejected: &Token) -> Result<Arc<Token>, Unavailable> {
-        self.reject(rejected);
-        self.current().await
-    }
-
-    /// Notes that the API refused a token, without asking for another.
-    pub fn reject(&self, rejected: &Token) {
-        if self.state.send_if_modified(|state| self.withdraw(state, rejected)) {
-            // The renewal task sleeps until the withdrawn token's end; it has to look again.
-            self.wanted.notify_one();
+    /// The same for a call of a route, which may have to do without for a while.
+    pub async fn current_for(&self, route: impl Fn() -> RouteKey) -> Result<Arc<Token>, Unavailable> {
+        if let Some(unavailable) = self.suspension(route) {
+            return Err(unavailable);
         }
+        self.current().await
     }
 
     /// What is known now.
@@ -225,6 +231,13 @@ impl Tokens {
 
     fn living(&self) -> Option<Arc<Token>> {
         self.state.borrow().token.as_ref().filter(|token| token.lives(self.clock.now())).cloned()
+    }
+
+    fn suspension(&self, route: impl Fn() -> RouteKey) -> Option<Unavailable> {
+        let state = self.state.borrow();
+        let (suspended, until) = state.suspended?;
+        let left = until.checked_duration_since(self.clock.now()).filter(|left| !left.is_zero())?;
+        (suspended == route()).then(|| self.unavailable(&state, left))
     }
 
     async fn wait_for_token(&self) -> Result<Arc<Token>, Unavailable> {
@@ -260,31 +273,8 @@ impl Tokens {
     }
 
     fn unavailable(&self, state: &State, retry_after: Duration) -> Unavailable {
-        Unavailable { tenant: self.credential.tenant.clone(), health: state.health.clone(), retry_after }
-    }
-
-    /// Takes a rejected token out of use, unless a newer one has taken its place already.
-    fn withdraw(&self, state: &mut State, rejected: &Token) -> bool {
-        if state.token.as_ref().is_none_or(|token| token.generation() != rejected.generation()) {
-            return false;
-        }
-        state.token = None;
-        self.metrics.early_deaths.inc();
-        let is_young = self.clock.now().saturating_duration_since(rejected.minted()) < YOUNG;
-        if rejected.is_proven() || !is_young {
-            tracing::warn!(
-                tenant = self.credential.tenant,
-                generation = rejected.generation(),
-                "Zoho withdrew an access token before its time; if this repeats, something else mints with the same refresh token"
-            );
-        } else {
-            // Just minted and never accepted: the next one would not be either. Minting again at once is how
-            // limits die.
-            state.failures += 1;
-            state.next_attempt = Some(self.clock.now() + Health::TokenRejected.pause(state.failures));
-            self.change_health(state, Health::TokenRejected);
-        }
-        true
+        let (tenant, health) = (self.credential.tenant.clone(), state.health.clone());
+        Unavailable { tenant, health, retry_after, is_only_here: false }
     }
 
     fn learn_identity(&self, identity: u64) {

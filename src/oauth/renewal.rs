@@ -1,23 +1,33 @@
 //! The task that mints: the only one per credential, ahead of expiry, within the budget.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::budget::Mints;
+use super::Tokens;
+use super::budget::{Mints, Now};
 use super::grant::Grant;
 use super::health::Health;
-use super::reply::{MintError, Minted};
+use super::pace::{Setback, chance, record, renew_at};
+use super::probe;
+use super::reply::Minted;
 use super::token::Token;
 use super::vault::{Identity, Kept, KeptToken, Vault};
-use super::{State, Tokens};
 use crate::clock::Instant;
 
 /// Renews for as long as the task is not stopped.
 pub(super) async fn keep(tokens: Arc<Tokens>) {
-    let mut renewal =
-        Renewal { tokens, memory: Kept::default(), memory_of: None, renew_at: None, secrets_seen: None };
+    let mut renewal = Renewal {
+        tokens,
+        memory: Kept::default(),
+        memory_of: None,
+        mints: HashMap::new(),
+        is_unanswered: false,
+        renew_at: None,
+        secrets_seen: None,
+    };
     // Adopts a token that outlived the last process, or mints the first.
     renewal.attempt().await;
     loop {
@@ -34,6 +44,11 @@ struct Renewal {
     memory: Kept,
     /// Whose that is.
     memory_of: Option<Identity>,
+    /// The mints that count, of each refresh token there was lately: one that comes back has its own still. Each
+    /// is there for ten minutes after an exchange, so that there are few.
+    mints: HashMap<Identity, Mints>,
+    /// Whether the accounts server did not answer when it was last asked for anything.
+    is_unanswered: bool,
     renew_at: Option<Instant>,
     /// A digest of the secrets that the last attempt used.
     secrets_seen: Option<[u8; 32]>,
@@ -95,14 +110,21 @@ impl Renewal {
         self.read_secrets().is_ok_and(|secrets| Some(secrets.digest()) != self.secrets_seen)
     }
 
-    /// Adopts a newer token from the state directory, or mints one if the budget allows.
+    /// Adopts a newer token from the state directory, or mints one if the budget allows. A server that did not
+    /// answer is first asked for what costs nothing, so that an outage does not spend the budget.
     async fn attempt(&mut self) {
         let tokens = self.tokens.clone();
+        if self.is_unanswered && !self.is_answered_again().await {
+            tokens.observe();
+            return;
+        }
         tokens.state.send_modify(|state| state.minting = true);
+        let began = tokens.clock.now();
         let outcome = self.obtain().await;
         let now = tokens.clock.now();
         if let Err(setback) = &outcome {
             tokens.metrics.count_mint(setback.health.as_str());
+            self.is_unanswered = setback.health == Health::EndpointDown;
         }
         tokens.state.send_modify(|state| {
             state.minting = false;
@@ -112,7 +134,7 @@ impl Renewal {
                     state.newest_generation = token.generation();
                     state.newest_identity = self.memory_of;
                     tokens.learn_identity(token.identity());
-                    state.token = Some(token);
+                    (state.token, state.suspended) = (Some(token), None);
                     state.next_attempt = None;
                     // A token not yet proven keeps the count: it may be refused like the one before it.
                     if state.health != Health::TokenRejected {
@@ -120,10 +142,38 @@ impl Renewal {
                     }
                     tokens.change_health(state, Health::Healthy);
                 }
-                Err(setback) => record(&tokens, state, setback, now),
+                Err(setback) => record(&tokens, state, setback, began, now),
             }
         });
         tokens.observe();
+    }
+
+    /// Asks the accounts server whether it answers, unless the budget is spent and an answer would be of no use.
+    /// If it does not, says when to ask again. Callers are turned away meanwhile, without a wait.
+    async fn is_answered_again(&mut self) -> bool {
+        let tokens = self.tokens.clone();
+        let (settings, asked) = (&tokens.settings, tokens.clock.now());
+        let mints = self.memory_of.and_then(|identity| self.mints.get(&identity));
+        if let Some(wait) = mints.and_then(|mints| mints.wait(settings.mints_per_window, asked)) {
+            let spent = Setback { health: Health::BudgetSpent { after: None }, pause: Some(wait) };
+            tokens.state.send_modify(|state| record(&tokens, state, spent, asked, asked));
+            return false;
+        }
+        tokens.state.send_modify(|state| state.next_attempt = Some(asked + settings.probe_timeout));
+        let accounts = &tokens.credential.accounts;
+        let answers = probe::answers(accounts, &tokens.transport, settings.probe_timeout).await;
+        tokens.metrics.count_probe(if answers { "answered" } else { "unanswered" });
+        if answers {
+            tracing::info!(tenant = tokens.tenant(), "the accounts server answers again");
+            self.is_unanswered = false;
+            return true;
+        }
+        let pause = settings.probe_interval.mul_f64(0.5 + 0.5 * chance());
+        tokens.state.send_modify(|state| {
+            state.next_attempt = Some(tokens.clock.now() + pause);
+            tokens.change_health(state, Health::EndpointDown);
+        });
+        false
     }
 
     async fn obtain(&mut self) -> Result<Arc<Token>, Setback> {
@@ -133,8 +183,10 @@ impl Renewal {
         let tokens = self.tokens.clone();
         let identity = tokens.credential.identity(&secrets.refresh_token);
         if self.memory_of != Some(identity) {
-            // Another refresh token: what was kept for the old one is neither its token nor its mints.
+            // Another refresh token: what was kept for the old one is not its token.
             (self.memory, self.memory_of) = (Kept::default(), Some(identity));
+            let now = tokens.clock.now();
+            self.mints.retain(|of, mints| *of == identity || !mints.is_over(now));
         }
 
         let vault = tokens
@@ -161,11 +213,24 @@ impl Renewal {
         };
         let lock = vault.lock(self.tokens.settings.exchange_timeout * 2).await.map_err(complain).ok();
         match vault.load().await {
-            Ok(kept) if kept.generation >= self.memory.generation => self.memory = kept,
-            Ok(_) => {}
-            Err(error) => complain(error),
+            Ok(kept) => self.learn(kept),
+            Err(error) => {
+                complain(error);
+                self.learn(Kept::default());
+            }
         }
         lock
+    }
+
+    /// Takes over what another process kept. What this one has noted since wins over an older file.
+    fn learn(&mut self, kept: Kept) {
+        let now = self.now();
+        if let Some(identity) = self.memory_of {
+            self.mints.entry(identity).or_default().merge(&kept.mints, now);
+        }
+        if kept.generation > self.memory.generation {
+            (self.memory.generation, self.memory.token) = (kept.generation, kept.token);
+        }
     }
 
     /// The kept token, if it is newer than any this process has used and still has a good part of its life.
@@ -196,21 +261,17 @@ impl Renewal {
         vault: Option<&Vault>,
     ) -> Result<Arc<Token>, Setback> {
         let tokens = self.tokens.clone();
-        let noted = self.wall_ms();
         if tokens.state.borrow().token.is_none() {
             // It was withdrawn; the next process need not try it.
             self.memory.token = None;
         }
-        let mut mints = Mints::at(std::mem::take(&mut self.memory.mints), noted);
-        let wait = mints.wait(tokens.settings.mints_per_window, noted);
-        if wait.is_none() {
-            // Noted before it is tried: a crash in between must not make the mint forgotten.
-            mints.note(noted);
+        let now = self.now();
+        let mints = self.mints.entry(identity).or_default();
+        if let Some(wait) = mints.wait(tokens.settings.mints_per_window, now.at) {
+            return Err(Setback { health: Health::BudgetSpent { after: None }, pause: Some(wait) });
         }
-        self.memory.mints = mints.times().to_vec();
-        if let Some(wait) = wait {
-            return Err(Setback { health: Health::BudgetSpent, pause: Some(wait) });
-        }
+        // Noted before it is tried: a crash in between must not make the mint forgotten.
+        let noted = mints.note(now);
         self.store(vault).await;
 
         let credential = &tokens.credential;
@@ -220,18 +281,28 @@ impl Renewal {
             client_secret: secrets.client_secret,
             refresh_token: secrets.refresh_token,
         };
-        match grant.exchange(&tokens.transport, tokens.settings.exchange_timeout).await {
+        let outcome = grant.exchange(&tokens.transport, tokens.settings.exchange_timeout).await;
+        let (now, mints) = (self.now(), self.mints.entry(identity).or_default());
+        match &outcome {
+            Err(error) if !error.may_have_minted() => mints.take_back(noted),
+            _ => mints.settle(noted, now),
+        }
+        let outcome = match outcome {
             Ok(minted) => self.accept(minted, identity, vault).await,
             Err(error) => {
-                tokens.report(&error);
-                if !error.may_have_minted() {
-                    mints.take_back(noted);
-                    self.memory.mints = mints.times().to_vec();
-                    self.store(vault).await;
-                }
+                let cause = &error as &dyn std::error::Error;
+                tracing::warn!(
+                    tenant = tokens.tenant(),
+                    error = cause,
+                    "an access token could not be minted"
+                );
                 Err(Setback::from(error))
             }
+        };
+        if outcome.is_err() {
+            self.store(vault).await;
         }
+        outcome
     }
 
     /// Checks whom a new token is for, and keeps it.
@@ -243,7 +314,10 @@ impl Renewal {
     ) -> Result<Arc<Token>, Setback> {
         let tokens = self.tokens.clone();
         tokens.metrics.count_mint("minted");
-        tokens.check_api_domain(minted.api_domain.as_deref())?;
+        let expected = tokens.credential.api.of(tokens.credential.environment);
+        if let Some(health) = minted.api_domain.and_then(|named| Health::of_api_domain(&named, expected)) {
+            return Err(Setback { health, pause: None });
+        }
         if minted.lifetime < SHORTEST_LIFE {
             tracing::warn!(tenant = tokens.tenant(), "an access token was minted that ends within seconds");
             return Err(Setback { health: Health::Nonsense, pause: None });
@@ -261,15 +335,24 @@ impl Renewal {
         Ok(Arc::new(token))
     }
 
-    async fn store(&self, vault: Option<&Vault>) {
-        let Some(vault) = vault else { return };
-        if let Err(error) = vault.store(self.memory.clone()).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(
-                tenant = self.tokens.tenant(),
-                error,
-                "the token state cannot be kept; a restart will cost a mint"
-            );
+    async fn store(&mut self, vault: Option<&Vault>) {
+        let now = self.now();
+        let Some(mints) = self.memory_of.and_then(|identity| self.mints.get_mut(&identity)) else { return };
+        self.memory.mints = mints.times(now);
+        let Some(vault) = vault else {
+            mints.stored(now);
+            return;
+        };
+        match vault.store(self.memory.clone()).await {
+            Ok(()) => mints.stored(now),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(
+                    tenant = self.tokens.tenant(),
+                    error,
+                    "the token state cannot be kept; a restart will cost a mint"
+                );
+            }
         }
     }
 
@@ -283,6 +366,10 @@ impl Renewal {
             client_secret: credential.client_secret.read().map_err(missing)?,
             refresh_token: credential.refresh_token.read().map_err(missing)?,
         })
+    }
+
+    fn now(&self) -> Now {
+        Now { wall: self.wall_ms(), at: self.tokens.clock.now() }
     }
 
     fn wall_ms(&self) -> u64 {
@@ -299,71 +386,4 @@ impl Secrets {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text);
         digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
     }
-}
-
-/// An attempt that brought no token.
-struct Setback {
-    health: Health,
-    /// How long to wait, where it is known better than by counting failures.
-    pause: Option<Duration>,
-}
-
-impl From<MintError> for Setback {
-    fn from(error: MintError) -> Self {
-        let health = match error {
-            MintError::Unreachable { .. } | MintError::FateUnknown { .. } | MintError::ServerError { .. } => {
-                Health::EndpointDown
-            }
-            MintError::Throttled { .. } => Health::Throttled,
-            MintError::GrantDead => Health::GrantDead,
-            MintError::ClientDead { .. } => Health::ClientDead,
-            MintError::Nonsense { .. } => Health::Nonsense,
-        };
-        Self { health, pause: None }
-    }
-}
-
-fn record(tokens: &Tokens, state: &mut State, setback: Setback, now: Instant) {
-    state.failures = state.failures.saturating_add(1);
-    let pause =
-        setback.pause.unwrap_or_else(|| setback.health.pause(state.failures).mul_f64(1.0 + 0.2 * chance()));
-    state.next_attempt = Some(now + pause);
-    if matches!(setback.health, Health::WrongDataCenter { .. }) {
-        state.token = None;
-    }
-    tokens.change_health(state, setback.health);
-}
-
-impl Tokens {
-    fn report(&self, error: &MintError) {
-        let error = error as &dyn std::error::Error;
-        tracing::warn!(tenant = self.tenant(), error, "an access token could not be minted");
-    }
-
-    /// `api_domain` is checked, never followed: a token that is for other hosts stops the tenant, since
-    /// sending it anywhere would be wrong.
-    fn check_api_domain(&self, api_domain: Option<&str>) -> Result<(), Setback> {
-        let Some(text) = api_domain else { return Ok(()) };
-        let expected = self.credential.api.of(self.credential.environment);
-        if text.parse::<crate::net::origin::Origin>().is_ok_and(|origin| origin == *expected) {
-            return Ok(());
-        }
-        let got: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
-        Err(Setback { health: Health::WrongDataCenter { expected: expected.to_string(), got }, pause: None })
-    }
-}
-
-/// Renewal is due this long before the end, give or take a fifth, so that sidecars started together drift
-/// apart; and never before three quarters of a short life are over.
-fn renew_at(token: &Token, lead: Duration) -> Instant {
-    let lifetime = token.expires() - token.minted();
-    token.expires() - lead.mul_f64(0.8 + 0.4 * chance()).min(lifetime / 4)
-}
-
-/// A number from 0 to 1.
-fn chance() -> f64 {
-    let mut byte = [0; 1];
-    // Without randomness all is as well, only less spread.
-    let _ = aws_lc_rs::rand::fill(&mut byte);
-    f64::from(byte[0]) / 255.0
 }

@@ -1,14 +1,19 @@
-//! What a reply of the accounts server looks like, and what it means.
+//! What a reply of the accounts server means.
+//!
+//! Each member is read for itself, so that one of an unexpected type never hides what the others say. What a
+//! reply proves is judged strictly: only an error that Zoho documents, in a reply that speaks of no token,
+//! proves that none was minted.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::time::Duration;
 
-use http::StatusCode;
-use oauth2::basic::BasicTokenType;
-use oauth2::{AccessToken, RefreshToken, TokenResponse};
+use http::{HeaderMap, StatusCode};
 use secrecy::SecretString;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
+use crate::net::coding::decoded;
 use crate::net::origin::Origin;
 use crate::net::transport::TransportError;
 
@@ -51,6 +56,8 @@ pub enum MintError {
     Throttled {
         /// Its status.
         status: StatusCode,
+        /// Whether it says so in the documented form, and not by a status alone.
+        is_documented: bool,
     },
     /// `invalid_code`.
     #[error("the accounts server says invalid_code: it does not accept the refresh token")]
@@ -59,6 +66,12 @@ pub enum MintError {
     #[error("the accounts server says {code}: it does not accept the client")]
     ClientDead {
         /// Which of the two.
+        code: &'static str,
+    },
+    /// Another documented error.
+    #[error("the accounts server says {code}")]
+    Refused {
+        /// Which.
         code: &'static str,
     },
     /// None of the above.
@@ -74,91 +87,187 @@ pub enum MintError {
 impl MintError {
     /// Whether the accounts server may have minted a token all the same.
     pub(super) fn may_have_minted(&self) -> bool {
-        matches!(self, Self::FateUnknown { .. })
+        match self {
+            Self::Unreachable { .. }
+            | Self::Throttled { is_documented: true, .. }
+            | Self::GrantDead
+            | Self::ClientDead { .. }
+            | Self::Refused { .. } => false,
+            Self::FateUnknown { .. }
+            | Self::ServerError { .. }
+            | Self::Throttled { is_documented: false, .. }
+            | Self::Nonsense { .. } => true,
+        }
     }
 }
 
 /// Zoho's access tokens live an hour. Taken when an answer does not say.
-const DEFAULT_LIFETIME: Duration = Duration::from_hours(1);
+pub(super) const DEFAULT_LIFETIME: Duration = Duration::from_hours(1);
 
-/// What an answer looked like, apart from what `oauth2` makes of it.
-#[derive(Clone)]
-pub(super) struct Seen {
-    pub(super) status: StatusCode,
-    verdict: Verdict,
-}
+/// A lifetime of more than a day cannot be seconds.
+const DAY: u64 = 86_400;
 
-#[derive(Clone)]
-enum Verdict {
-    Token,
-    Error { code: String, failure: bool },
-    OtherJson,
-    NotJson { empty: bool },
-    TooLong,
-}
+/// Documented errors without a state of their own: Zoho's, and those of RFC 6749 section 5.2.
+const OTHER_ERRORS: [&str; 9] = [
+    "general_error",
+    "invalid_redirect_uri",
+    "missing_org_info",
+    "invalid_request",
+    "invalid_grant",
+    "invalid_scope",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "inactive_user",
+];
 
-impl Seen {
-    pub(super) fn read(status: StatusCode, body: &[u8]) -> Self {
-        #[derive(Deserialize)]
-        struct Probe {
-            access_token: Option<serde::de::IgnoredAny>,
-            error: Option<String>,
-            status: Option<String>,
-        }
-        // `serde` takes a list for an object with these values.
-        let is_list = body.trim_ascii_start().starts_with(b"[");
-        let verdict = match serde_json::from_slice::<Probe>(body) {
-            Ok(_) if is_list => Verdict::OtherJson,
-            Ok(Probe { access_token: Some(_), .. }) => Verdict::Token,
-            Ok(Probe { error: Some(code), status, .. }) => {
-                Verdict::Error { code, failure: status.as_deref() == Some("failure") }
-            }
-            Ok(_) => Verdict::OtherJson,
-            Err(_) => Verdict::NotJson { empty: body.is_empty() },
-        };
-        Self { status, verdict }
+/// What a whole reply means.
+pub(super) fn read(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    limit: usize,
+) -> Result<Minted, MintError> {
+    let body = decoded(headers, body, limit);
+    if !body.is_whole && body.bytes.len() == limit {
+        return Err(too_long(status));
     }
-
-    /// One whose body was too long to be read.
-    pub(super) fn too_long(status: StatusCode) -> Self {
-        Self { status, verdict: Verdict::TooLong }
-    }
-
-    /// The status that RFC 6749 wants for such a body (sections 5.1 and 5.2); `oauth2` goes by it, and looks for
-    /// a token only in what has one.
-    pub(super) fn standard_status(&self) -> StatusCode {
-        match self.verdict {
-            Verdict::Token => StatusCode::OK,
-            _ => StatusCode::BAD_REQUEST,
-        }
-    }
-
-    pub(super) fn into_error(self) -> MintError {
-        let status = self.status;
-        let nonsense = |what| MintError::Nonsense { status, what };
-        match self.verdict {
-            Verdict::Error { code, failure } => match code.as_str() {
-                "invalid_code" => MintError::GrantDead,
-                "invalid_client" => MintError::ClientDead { code: "invalid_client" },
-                "invalid_client_secret" => MintError::ClientDead { code: "invalid_client_secret" },
-                "Access Denied" | "access_denied" => MintError::Throttled { status },
-                // The throttle's texts come in the user's language; what stays is `status: failure`, or 400
-                // where every other refusal has 200.
-                _ if failure || status == StatusCode::TOO_MANY_REQUESTS => MintError::Throttled { status },
-                "general_error" => nonsense("general_error, its catch-all"),
-                _ if status == StatusCode::BAD_REQUEST && !is_identifier(&code) => {
-                    MintError::Throttled { status }
-                }
-                _ => nonsense("an error code it does not document"),
+    let text = text_of(&body.bytes);
+    let text = text.trim_start_matches('\u{feff}').trim();
+    let Ok(members) = serde_json::from_str::<Members<'_>>(text) else {
+        let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
+        return Err(by_status(status).unwrap_or_else(|| MintError::Nonsense {
+            status,
+            what: match (text.is_empty(), is_json) {
+                (true, _) => "an empty body",
+                (_, true) => "JSON with neither access_token nor error",
+                (_, false) => "something that is not JSON",
             },
+        }));
+    };
+    if let Some(value) = members.text("access_token").filter(|token| is_usable(token)) {
+        return Ok(Minted {
+            value: SecretString::from(value),
+            lifetime: members.lifetime().unwrap_or(DEFAULT_LIFETIME),
+            api_domain: members.text("api_domain").filter(|domain| !domain.trim().is_empty()),
+        });
+    }
+    // A token may stand anywhere in it, even where this reader does not find it.
+    let speaks_of_token = text.contains("access_token") && !members.is_null("access_token");
+    Err(members.error(status, speaks_of_token))
+}
+
+/// What a reply means whose body is too long to be read.
+pub(super) fn too_long(status: StatusCode) -> MintError {
+    by_status(status).unwrap_or(MintError::Nonsense { status, what: "a body far too long for a token" })
+}
+
+/// What the status alone says, where the body says nothing.
+fn by_status(status: StatusCode) -> Option<MintError> {
+    if status.is_server_error() {
+        Some(MintError::ServerError { status })
+    } else if status == StatusCode::TOO_MANY_REQUESTS {
+        Some(MintError::Throttled { status, is_documented: false })
+    } else if status.is_redirection() {
+        Some(MintError::Nonsense { status, what: "a redirect, which is never followed" })
+    } else {
+        None
+    }
+}
+
+/// JSON is UTF-8 (RFC 8259 section 8.1); some servers send UTF-16 with a mark at its beginning. Bytes that are no
+/// text become U+FFFD, which no usable token holds.
+fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    let utf16 = |unit: fn([u8; 2]) -> u16| {
+        let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+        Cow::Owned(char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
+    };
+    match bytes {
+        [0xff, 0xfe, ..] => utf16(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => utf16(u16::from_be_bytes),
+        _ => String::from_utf8_lossy(bytes),
+    }
+}
+
+/// At least one visible character or space, and nothing else (RFC 6749 appendix A.12).
+fn is_usable(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
+/// The members of a reply, each as it was written. Of several with one name the last counts, as for most readers.
+#[derive(serde::Deserialize)]
+#[serde(transparent)]
+struct Members<'a>(#[serde(borrow)] HashMap<String, &'a RawValue>);
+
+impl<'a> Members<'a> {
+    fn written(&self, name: &str) -> Option<&'a str> {
+        self.0.get(name).map(|value| value.get())
+    }
+
+    /// A member that is a string.
+    fn text(&self, name: &str) -> Option<String> {
+        serde_json::from_str(self.written(name)?).ok()
+    }
+
+    fn is_null(&self, name: &str) -> bool {
+        self.written(name) == Some("null")
+    }
+
+    /// A member that is a number, or a string that holds one. Its whole part; none if it is negative.
+    fn number(&self, name: &str) -> Option<u64> {
+        let text = self.text(name).or_else(|| self.written(name).map(str::to_owned))?;
+        let text = text.trim();
+        if let Ok(number) = text.parse() {
+            return Some(number);
+        }
+        let number: f64 = text.parse().ok()?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the whole part is wanted, and what is too large becomes the largest"
+        )]
+        (number >= 0.0).then_some(number as u64)
+    }
+
+    /// An older shape carries seconds in `expires_in_sec` and milliseconds in `expires_in`.
+    fn lifetime(&self) -> Option<Duration> {
+        let in_seconds = |value| if value > DAY { value / 1000 } else { value };
+        let seconds = self.number("expires_in_sec").or(self.number("expires_in").map(in_seconds))?;
+        (seconds > 0).then(|| Duration::from_secs(seconds.min(DAY)))
+    }
+
+    /// The error code, also of an error that is an object with a code in it.
+    fn code(&self) -> Option<String> {
+        self.text("error").or_else(|| {
+            let inner: Members<'_> = serde_json::from_str(self.written("error")?).ok()?;
+            ["code", "error", "message"].into_iter().find_map(|name| inner.text(name))
+        })
+    }
+
+    /// What a reply without a usable token means.
+    fn error(&self, status: StatusCode, speaks_of_token: bool) -> MintError {
+        let nonsense = |what| MintError::Nonsense { status, what };
+        if speaks_of_token {
+            return by_status(status).unwrap_or(nonsense("a token answer without a usable token"));
+        }
+        let Some(code) = self.code() else {
+            return by_status(status).unwrap_or(nonsense("JSON with neither access_token nor error"));
+        };
+        let throttled = MintError::Throttled { status, is_documented: true };
+        match code.as_str() {
+            "invalid_code" => MintError::GrantDead,
+            "invalid_client" => MintError::ClientDead { code: "invalid_client" },
+            "invalid_client_secret" => MintError::ClientDead { code: "invalid_client_secret" },
+            "Access Denied" | "access_denied" => throttled,
+            // The throttle's texts come in the user's language; what stays is `status: failure`, or 400
+            // where every other refusal has 200.
+            _ if self.text("status").as_deref() == Some("failure") => throttled,
+            _ if status == StatusCode::TOO_MANY_REQUESTS => throttled,
+            _ if status == StatusCode::BAD_REQUEST && !is_identifier(&code) => throttled,
             _ if status.is_server_error() => MintError::ServerError { status },
-            _ if status == StatusCode::TOO_MANY_REQUESTS => MintError::Throttled { status },
-            _ if status.is_redirection() => nonsense("a redirect, which is never followed"),
-            Verdict::Token => nonsense("a token answer without a usable token"),
-            Verdict::TooLong => nonsense("a body far too long for a token"),
-            Verdict::OtherJson => nonsense("JSON with neither access_token nor error"),
-            Verdict::NotJson { empty: true } => nonsense("an empty body"),
-            Verdict::NotJson { empty: false } => nonsense("something that is not JSON"),
+            code => match OTHER_ERRORS.into_iter().find(|known| *known == code) {
+                Some(code) => MintError::Refused { code },
+                None => nonsense("an error code it does not document"),
+            },
         }
     }
 }
@@ -166,90 +275,4 @@ impl Seen {
 /// OAuth error codes are identifiers; sentences in some language are not.
 fn is_identifier(code: &str) -> bool {
     code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
-}
-
-/// The token answer as Zoho sends it. Only `access_token` is needed.
-#[derive(Debug, Deserialize, Serialize)]
-pub(super) struct ZohoToken {
-    #[serde(deserialize_with = "usable")]
-    access_token: AccessToken,
-    #[serde(skip, default = "bearer")]
-    token_type: BasicTokenType,
-    #[serde(default, skip_serializing, deserialize_with = "lenient::number")]
-    expires_in: Option<u64>,
-    #[serde(default, skip_serializing, deserialize_with = "lenient::number")]
-    expires_in_sec: Option<u64>,
-    #[serde(default, skip_serializing, deserialize_with = "lenient::text")]
-    api_domain: Option<String>,
-}
-
-/// At least one visible character or space, and nothing else (RFC 6749 appendix A.12).
-fn usable<'de, D: Deserializer<'de>>(from: D) -> Result<AccessToken, D::Error> {
-    let token = String::deserialize(from)?;
-    if token.is_empty() || !token.bytes().all(|b| matches!(b, b' '..=b'~')) {
-        return Err(D::Error::custom("this is no access token"));
-    }
-    Ok(AccessToken::new(token))
-}
-
-fn bearer() -> BasicTokenType {
-    BasicTokenType::Bearer
-}
-
-impl ZohoToken {
-    pub(super) fn minted(self) -> Minted {
-        Minted {
-            lifetime: self.expires_in().unwrap_or(DEFAULT_LIFETIME),
-            value: SecretString::from(self.access_token.into_secret()),
-            api_domain: self.api_domain,
-        }
-    }
-}
-
-impl TokenResponse for ZohoToken {
-    type TokenType = BasicTokenType;
-
-    fn access_token(&self) -> &AccessToken {
-        &self.access_token
-    }
-
-    fn token_type(&self) -> &BasicTokenType {
-        &self.token_type
-    }
-
-    /// An older shape carries seconds in `expires_in_sec` and milliseconds in `expires_in`. A lifetime of
-    /// more than a day cannot be seconds, since Zoho's tokens live an hour.
-    fn expires_in(&self) -> Option<Duration> {
-        const DAY: u64 = 86_400;
-        let seconds = self
-            .expires_in_sec
-            .or(self.expires_in.map(|value| if value > DAY { value / 1000 } else { value }))?;
-        (seconds > 0).then(|| Duration::from_secs(seconds.min(DAY)))
-    }
-
-    fn refresh_token(&self) -> Option<&RefreshToken> {
-        None
-    }
-
-    fn scopes(&self) -> Option<&Vec<oauth2::Scope>> {
-        None
-    }
-}
-
-/// Fields that are a help but no reason to throw a good token away.
-mod lenient {
-    use serde::{Deserialize, Deserializer};
-    use serde_json::Value;
-
-    pub(super) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
-        Ok(match Value::deserialize(from)? {
-            Value::Number(number) => number.as_u64(),
-            Value::String(text) => text.parse().ok(),
-            _ => None,
-        })
-    }
-
-    pub(super) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-        Ok(Value::deserialize(from)?.as_str().map(str::to_owned))
-    }
 }

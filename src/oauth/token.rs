@@ -1,12 +1,13 @@
 //! An access token: its value, its life, and the header it makes.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::rejections::{Accepted, RouteKey};
 use super::vault::Identity;
 use crate::clock::Instant;
 
@@ -18,11 +19,17 @@ pub struct Token {
     minted: Instant,
     expires: Instant,
     identity: u64,
-    proven: AtomicBool,
+    accepted_by: AtomicU64,
 }
 
 /// A token is not sent in its last seconds: it could die on the way.
 const LAST_SECONDS: Duration = Duration::from_secs(5);
+
+/// Who has accepted a token, where it is not the number of the one route that has.
+const NOBODY: u64 = 0;
+/// Nobody yet, but it took the place of one that was as good.
+const VOUCHED_FOR: u64 = 1;
+const SEVERAL: u64 = 2;
 
 /// A value that cannot be sent in a header, and so is no access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +51,7 @@ impl Token {
         header.set_sensitive(true);
         let expires = minted + lifetime;
         let identity = identity.short();
-        Ok(Self { value, header, generation, minted, expires, identity, proven: AtomicBool::new(false) })
+        Ok(Self { value, header, generation, minted, expires, identity, accepted_by: AtomicU64::new(NOBODY) })
     }
 
     /// The value of the `Authorization` header.
@@ -77,15 +84,41 @@ impl Token {
         self.expires
     }
 
-    /// Notes that Zoho has accepted it.
-    pub fn prove(&self) {
-        self.proven.store(true, Ordering::Relaxed);
+    /// Notes that Zoho has accepted it on a route, and says whether that was the first time. Which route is not asked
+    /// once there were several.
+    pub fn prove(&self, route: impl FnOnce() -> RouteKey) -> bool {
+        let before = self.accepted_by.load(Ordering::Relaxed);
+        if before == SEVERAL {
+            return false;
+        }
+        let route = route().number();
+        if before == route {
+            return false;
+        }
+        let is_first = matches!(before, NOBODY | VOUCHED_FOR);
+        let after = if is_first { route } else { SEVERAL };
+        // Where another was faster, there are several, or there will be with the next answer.
+        self.accepted_by.compare_exchange(before, after, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            && is_first
     }
 
-    /// Whether Zoho has ever accepted it. A token that was refused without having been accepted points to
-    /// the configuration; minting another would only spend the limit.
-    pub fn is_proven(&self) -> bool {
-        self.proven.load(Ordering::Relaxed)
+    /// Takes it for as good as the token that it replaced, which routes had accepted.
+    pub(super) fn vouch(&self) {
+        let _ = self.accepted_by.compare_exchange(NOBODY, VOUCHED_FOR, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Whether Zoho has accepted it on any route.
+    pub(super) fn is_accepted(&self) -> bool {
+        !matches!(self.accepted_by.load(Ordering::Relaxed), NOBODY | VOUCHED_FOR)
+    }
+
+    /// Who has accepted it, as seen from a route.
+    pub(super) fn accepted(&self, route: RouteKey) -> Accepted {
+        match self.accepted_by.load(Ordering::Relaxed) {
+            NOBODY => Accepted::Never,
+            number if number == route.number() => Accepted::Here,
+            _ => Accepted::Elsewhere,
+        }
     }
 
     pub(super) fn value(&self) -> &SecretString {

@@ -72,7 +72,7 @@ pub(super) struct Books {
 }
 
 impl Books {
-    fn route_name(&self, label: Label) -> &str {
+    pub(super) fn route_name(&self, label: Label) -> &str {
         match label {
             Label::Route(number) => &self.route_names[number],
             Label::Area(area) => area.as_str(),

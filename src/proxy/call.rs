@@ -1,8 +1,10 @@
 //! A request once it is understood: whose it is, which rule covers it, and what to ask Zoho.
 
 use std::cell::RefCell;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use foldhash::quality::FixedState;
 use http::header::{HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Version};
@@ -20,11 +22,12 @@ use crate::cache::validator::http_date;
 use crate::callers::{CallerNumber, Identity};
 use crate::clock::Instant;
 use crate::net::peer::Peer;
+use crate::oauth::RouteKey;
 use crate::routes::{Forgets, RouteNumber};
 use crate::rulebook::Rulebook;
 use crate::tenants::{self, NoTenant};
 use crate::upstream::outbound::{Audience, Outbound, Received};
-use crate::zoho::path::{Area, Destination, destination, is_of_accounts};
+use crate::zoho::path::{Area, Destination, destination, is_of_accounts, segments};
 
 /// A request, read but not copied.
 pub(super) struct Reading<'a> {
@@ -210,6 +213,24 @@ impl Call {
     /// The same call, to be answered with 304 if the answer with these headers is still right.
     pub(super) fn validating(&self, head: &HeaderMap) -> Self {
         Self { outbound: self.outbound.validating(head), ..self.clone() }
+    }
+
+    /// What refuses or accepts tokens. Paths that differ only in ids are one route.
+    pub(super) fn route_key(&self) -> RouteKey {
+        let mut hasher = FixedState::with_seed(0).build_hasher();
+        match self.label {
+            Label::Route(number) => number.hash(&mut hasher),
+            Label::Area(_) | Label::Unknown => {
+                // The answer to a HEAD is that to a GET.
+                let method = if self.method == Method::HEAD { &Method::GET } else { &self.method };
+                method.hash(&mut hasher);
+                for segment in segments(self.target.path()) {
+                    let is_word = segment.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+                    if is_word { segment } else { "{}" }.hash(&mut hasher);
+                }
+            }
+        }
+        RouteKey::of(hasher.finish())
     }
 
     /// The call that a reading of `request` leads to. What it brings may be for many: `is_shared`.

@@ -1,14 +1,10 @@
 //! The exchange with Zoho: leave to call, a token, the answer, and once more with a new token if Zoho
 //! withdrew the old one early.
 
-use std::borrow::Cow;
-use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flate2::read::GzDecoder;
-use http::header::CONTENT_ENCODING;
-use http::{HeaderMap, Method, Response, StatusCode, response};
+use http::{Method, Response, StatusCode, response};
 use http_body::Body as HttpBody;
 
 use super::Proxy;
@@ -19,10 +15,12 @@ use super::refusal::Refusal;
 use crate::admission::Permit;
 use crate::clock::Instant;
 use crate::net::body::{Body, Prefix};
+use crate::net::coding::decoded;
 use crate::net::transport::TransportError;
-use crate::oauth::Token;
+use crate::oauth::{Token, Unavailable};
 use crate::upstream::CallError;
 use crate::zoho::fault::{ENVELOPE_LIMIT, Fault};
+use crate::zoho::scopes::needed;
 
 /// Zoho's answer, its body still on its way.
 pub(super) struct Reply {
@@ -70,27 +68,26 @@ impl Proxy {
         let (permit, queue) = clock.timed(self.shared.admission.enter(call.tenant)).await;
         let permit = Arc::new(permit?);
         let tokens = &self.shared.tokens[call.tenant];
-        let (token, waited) = clock.timed(tokens.current()).await;
+        let (token, waited) = clock.timed(tokens.current_for(|| call.route_key())).await;
         let token = token?;
         let mut timing = Timing { queue, token: waited, upstream: Duration::ZERO };
 
         let answer = self.attempt(call, &token, &mut body, deadline, &mut timing, noted).await?;
         let reply = self.reply(answer, &token, &permit, timing, deadline);
         if reply.head.status != StatusCode::UNAUTHORIZED {
-            return Ok(reply.in_favour_of(&token));
+            self.prove(call, &token, &reply);
+            return Ok(reply);
         }
         // What is rare lies in a box, so that others need not be as long.
-        let (reply, fault) = Box::pin(self.recognise(call, &token, reply, deadline)).await?;
-        if fault != Fault::InvalidToken {
+        if let Some(reply) = Box::pin(self.unless_token(call, &token, reply, deadline)).await? {
             return Ok(reply);
         }
 
         // Zoho refused the token, so it has not executed the call. Naming the refused token lets the first
         // of many callers renew it; the others find the new one.
-        drop(reply);
         noted(Fate::DidNotHappen);
-        let (token, waited) = clock.timed(tokens.replace(&token)).await;
-        let token = token?;
+        let (token, waited) = clock.timed(tokens.replace(&token, call.route_key())).await;
+        let token = token.map_err(|why| self.report_rejection(call, why))?;
         timing.token += waited;
         if !body.can_be_sent_again() {
             return Err(Refusal::SendAgain);
@@ -98,19 +95,87 @@ impl Proxy {
         let answer = self.attempt(call, &token, &mut body, deadline, &mut timing, noted).await?;
         let reply = self.reply(answer, &token, &permit, timing, deadline);
         if reply.head.status != StatusCode::UNAUTHORIZED {
-            return Ok(reply.in_favour_of(&token));
+            self.prove(call, &token, &reply);
+            return Ok(reply);
         }
-        let (reply, fault) = Box::pin(self.recognise(call, &token, reply, deadline)).await?;
-        if fault == Fault::InvalidToken {
-            noted(Fate::DidNotHappen);
-            tokens.reject(&token);
-            let pause = tokens.state().next_attempt.map(|at| at.saturating_duration_since(clock.now()));
-            return Err(Refusal::TokenRejected(pause.unwrap_or(Duration::from_secs(1))));
+        if let Some(reply) = Box::pin(self.unless_token(call, &token, reply, deadline)).await? {
+            return Ok(reply);
         }
-        Ok(reply)
+        noted(Fate::DidNotHappen);
+        if let Some(why) = tokens.reject(&token, call.route_key()) {
+            return Err(self.report_rejection(call, why));
+        }
+        let pause = tokens.state().next_attempt.map(|at| at.saturating_duration_since(clock.now()));
+        Err(Refusal::TokenRejected(pause.unwrap_or(Duration::from_secs(1))))
     }
 
-    /// Looks into a 401: only `INVALID_TOKEN` is about the token. Everything else stays untouched.
+    /// Takes an answer for a proof that the token which brought it is good, unless Zoho failed altogether.
+    fn prove(&self, call: &Call, token: &Token, reply: &Reply) {
+        if !reply.head.status.is_server_error() && token.prove(|| call.route_key()) {
+            self.shared.tokens[call.tenant].accept(token);
+        }
+    }
+
+    /// Looks into a 401, and gives it back if it is not about the token but about what the token is for. Callers
+    /// hold no credential of Zoho's, so that any other is none of their business, whatever its body looks like.
+    async fn unless_token(
+        &self,
+        call: &Call,
+        token: &Token,
+        reply: Reply,
+        deadline: Instant,
+    ) -> Result<Option<Reply>, Refusal> {
+        let (reply, fault) = self.recognise(call, token, reply, deadline).await?;
+        if fault == Fault::ScopeMismatch {
+            self.prove(call, token, &reply);
+            self.report_scopes(call);
+            return Ok(Some(reply));
+        }
+        self.shared.metrics.count_unauthorized(self.tenant_name(call), self.route_name(call), "token");
+        Ok(None)
+    }
+
+    fn tenant_name(&self, call: &Call) -> &str {
+        self.shared.tokens[call.tenant].tenant()
+    }
+
+    fn route_name(&self, call: &Call) -> &str {
+        self.shared.books.route_name(call.label)
+    }
+
+    /// Counts and reports which scopes a call would have needed.
+    fn report_scopes(&self, call: &Call) {
+        let (tenant, route) = (self.tenant_name(call), self.route_name(call));
+        let scopes = needed(&call.method, call.target.path()).unwrap_or("unknown");
+        self.shared.metrics.count_unauthorized(tenant, route, "scope_mismatch");
+        self.shared.metrics.count_scope_mismatch(tenant, route, scopes);
+        if self.shared.tokens[call.tenant].is_news(call.route_key()) {
+            tracing::warn!(
+                tenant,
+                route,
+                method = call.method.as_str(),
+                path = call.target.path(),
+                scopes,
+                "the refresh token lacks scopes for a call; make a new one that has these too"
+            );
+        }
+    }
+
+    /// Reports that a route alone is refused.
+    fn report_rejection(&self, call: &Call, why: Unavailable) -> Refusal {
+        if why.is_only_here && self.shared.tokens[call.tenant].is_news(call.route_key()) {
+            tracing::warn!(
+                tenant = self.tenant_name(call),
+                route = self.route_name(call),
+                method = call.method.as_str(),
+                path = call.target.path(),
+                "Zoho refuses on this route an access token that it accepts on others; the token stays in use"
+            );
+        }
+        why.into()
+    }
+
+    /// Reads what a 401 says, and leaves it as it was.
     async fn recognise(
         &self,
         call: &Call,
@@ -124,12 +189,12 @@ impl Proxy {
             let asked = self.upstream.send(asked, self.shared.clock.now(), deadline).await;
             let answer = asked.map_err(|error| Refusal::from(&error))?;
             let why = self.reply(answer, token, &Arc::default(), Timing::default(), deadline);
-            let fault = if why.head.status == StatusCode::UNAUTHORIZED {
-                why.read_fault().await?.1
-            } else {
-                Fault::Other
-            };
-            return Ok((reply, fault));
+            if why.head.status != StatusCode::UNAUTHORIZED {
+                // The token is good, and the method is to blame.
+                self.prove(call, token, &why);
+                return Err(Refusal::TokenRejectedHere(Duration::from_mins(10)));
+            }
+            return Ok((reply, why.read_fault().await?.1));
         }
         reply.read_fault().await
     }
@@ -213,20 +278,12 @@ impl Proxy {
 }
 
 impl Reply {
-    /// Takes it for a proof that the token which brought it is good, unless Zoho failed altogether.
-    fn in_favour_of(self, token: &Token) -> Self {
-        if !self.head.status.is_server_error() {
-            token.prove();
-        }
-        self
-    }
-
     /// Reads the code of an error answer, and leaves the answer as it was.
     async fn read_fault(self) -> Result<(Self, Fault), Refusal> {
         let Self { head, body, timing, identity } = self;
         let (body, fault) = match body.read_up_to(ENVELOPE_LIMIT).await {
             Ok(Prefix::Whole(bytes)) => {
-                let fault = Fault::read(&plain(&head.headers, &bytes));
+                let fault = Fault::read(&decoded(&head.headers, &bytes, ENVELOPE_LIMIT).bytes);
                 (Body::full(bytes), fault)
             }
             Ok(Prefix::Partial(body)) => (body, Fault::Other),
@@ -234,19 +291,6 @@ impl Reply {
         };
         Ok((Self { head, body, timing, identity }, fault))
     }
-}
-
-/// The bytes without gzip, as far as an error answer goes; only to look at, never to pass on.
-fn plain<'a>(headers: &HeaderMap, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-    let is_gzip =
-        headers.get(CONTENT_ENCODING).is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"gzip"));
-    if !is_gzip {
-        return Cow::Borrowed(bytes);
-    }
-    let mut inflated = Vec::new();
-    // What cannot be inflated tells nothing, like any other body that is not understood.
-    let _ = GzDecoder::new(bytes).take(ENVELOPE_LIMIT as u64).read_to_end(&mut inflated);
-    Cow::Owned(inflated)
 }
 
 /// Methods that may be sent twice (RFC 9110 section 9.2.2), and that Zoho treats so.

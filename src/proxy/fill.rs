@@ -139,7 +139,8 @@ impl Proxy {
     /// Makes an entry of an answer, if it may be one.
     fn keep(&self, call: &Call, slot: CacheSlot, rule: &Rule, entry: &Arc<Entry>, identity: u64) -> Kept {
         let cache = &self.shared.cache;
-        if !rule.may_store(entry.status(), entry.terms()) {
+        let is_refused = entry.status() == StatusCode::UNAUTHORIZED;
+        if is_refused || !rule.may_store(entry.status(), entry.terms()) {
             if rule.obeys_origin && !is_trouble(entry.status()) {
                 // Nobody may be answered from somebody else's fetch of it, so nobody should wait for one.
                 cache.remember_uncacheable(slot.key, self.shared.clock.now());
@@ -178,8 +179,9 @@ fn variant(call: &Call, identity: u64, asked: &HeaderMap, rule: &Rule, names: &[
     Key::from_bytes(&bytes)
 }
 
+/// What is no answer to the request. A 401 that gets here is about the scopes of the sidecar's own credential.
 fn is_trouble(status: StatusCode) -> bool {
-    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
+    status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::UNAUTHORIZED)
 }
 
 impl Landed {

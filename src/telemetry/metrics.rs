@@ -35,10 +35,13 @@ pub struct Metrics {
     upstream_seconds: Family<Labels, Histogram>,
     upstream_failures: CounterFamily,
     mints: CounterFamily,
+    probes: CounterFamily,
     early_deaths: CounterFamily,
     token_state: GaugeFamily<i64, AtomicI64>,
     token_age: GaugeFamily<f64, AtomicU64>,
     token_left: GaugeFamily<f64, AtomicU64>,
+    unauthorized: CounterFamily,
+    scope_mismatches: CounterFamily,
     invalidations: CounterFamily,
     /// What the supervisor counts.
     pub tasks: TaskMetrics,
@@ -100,6 +103,11 @@ impl Metrics {
                 "token_mints",
                 "Attempts to get an access token, by tenant and outcome",
             ),
+            probes: add(
+                &mut registry,
+                "token_probes",
+                "Questions to an accounts server whether it answers, by tenant and outcome",
+            ),
             early_deaths: add(
                 &mut registry,
                 "token_early_deaths",
@@ -112,6 +120,16 @@ impl Metrics {
             ),
             token_age: add(&mut registry, "token_age_seconds", "Age of the access token, by tenant"),
             token_left: add(&mut registry, "token_left_seconds", "Rest of the token's life, by tenant"),
+            unauthorized: add(
+                &mut registry,
+                "unauthorized",
+                "Calls that Zoho answered with 401, by tenant, route and reason",
+            ),
+            scope_mismatches: add(
+                &mut registry,
+                "scope_mismatches",
+                "Calls for which the refresh token lacks scopes, by tenant, route and the scopes needed",
+            ),
             invalidations: add(
                 &mut registry,
                 "cache_invalidations",
@@ -188,6 +206,20 @@ impl Metrics {
         self.tls_reloads.get_or_create_owned(&vec![("outcome", outcome.to_owned())])
     }
 
+    /// Counts a call that Zoho answered with 401, because of the token or of its scopes.
+    pub fn count_unauthorized(&self, tenant: &str, route: &str, reason: &'static str) {
+        let labels =
+            vec![("tenant", tenant.to_owned()), ("route", route.to_owned()), ("reason", reason.to_owned())];
+        self.unauthorized.get_or_create(&labels).inc();
+    }
+
+    /// Counts a call for which the refresh token lacks scopes.
+    pub fn count_scope_mismatch(&self, tenant: &str, route: &str, scopes: &'static str) {
+        let labels =
+            vec![("tenant", tenant.to_owned()), ("route", route.to_owned()), ("scopes", scopes.to_owned())];
+        self.scope_mismatches.get_or_create(&labels).inc();
+    }
+
     /// Counts a group that a write made untrue.
     pub fn count_invalidation(&self, tenant: &str, group: &str) {
         let labels = vec![("tenant", tenant.to_owned()), ("group", group.to_owned())];
@@ -204,6 +236,7 @@ impl Metrics {
     pub fn tokens(&self, tenant: &str, states: &'static [&'static str]) -> TokenMetrics {
         TokenMetrics {
             mints: self.mints.clone(),
+            probes: self.probes.clone(),
             early_deaths: self.early_deaths.get_or_create_owned(&label(tenant)),
             state: self.token_state.clone(),
             age: self.token_age.get_or_create_owned(&label(tenant)),
@@ -284,6 +317,7 @@ impl UpstreamMetrics {
 /// The tokens of one tenant.
 pub struct TokenMetrics {
     mints: CounterFamily,
+    probes: CounterFamily,
     /// Tokens refused before their time.
     pub early_deaths: Counter,
     state: GaugeFamily<i64, AtomicI64>,
@@ -298,6 +332,12 @@ impl TokenMetrics {
     pub fn count_mint(&self, outcome: &'static str) {
         let labels = vec![("tenant", self.tenant.clone()), ("outcome", outcome.to_owned())];
         self.mints.get_or_create(&labels).inc();
+    }
+
+    /// Counts a question whether the accounts server answers.
+    pub fn count_probe(&self, outcome: &'static str) {
+        let labels = vec![("tenant", self.tenant.clone()), ("outcome", outcome.to_owned())];
+        self.probes.get_or_create(&labels).inc();
     }
 
     /// Sets what depends on the time.

@@ -5,9 +5,8 @@ use serde::Deserialize;
 /// The `code` of Zoho's error envelope `{"code":…,"details":{},"message":…,"status":"error"}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// `INVALID_TOKEN`: expired, revoked, evicted by a newer token, or of another data centre. The call
-    /// was not executed.
-    InvalidToken,
+    /// `OAUTH_SCOPE_MISMATCH`: the token is good, but not for this call.
+    ScopeMismatch,
     /// `TOO_MANY_REQUESTS`: too many calls at once, or the day's credits are gone.
     TooManyRequests,
     /// Any other code, or none.
@@ -27,7 +26,7 @@ impl Fault {
         }
         let code = serde_json::from_slice::<Envelope<'_>>(body).map(|envelope| envelope.code);
         match code.as_deref() {
-            Ok("INVALID_TOKEN") => Self::InvalidToken,
+            Ok("OAUTH_SCOPE_MISMATCH") => Self::ScopeMismatch,
             Ok("TOO_MANY_REQUESTS") => Self::TooManyRequests,
             _ => Self::Other,
         }
@@ -40,9 +39,8 @@ mod tests {
 
     #[test]
     fn the_code_is_read_from_zohos_envelope() {
-        let body =
-            br#"{"code":"INVALID_TOKEN","details":{},"message":"invalid oauth token","status":"error"}"#;
-        assert_eq!(Fault::read(body), Fault::InvalidToken);
+        let body = br#"{"code":"OAUTH_SCOPE_MISMATCH","details":{},"message":"m","status":"error"}"#;
+        assert_eq!(Fault::read(body), Fault::ScopeMismatch);
         assert_eq!(Fault::read(br#"{"code":"TOO_MANY_REQUESTS","details":null}"#), Fault::TooManyRequests);
     }
 
@@ -54,7 +52,8 @@ mod tests {
             b"{}",
             b"[]",
             br#"{"code":7}"#,
-            br#"{"code":"OAUTH_SCOPE_MISMATCH"}"#,
+            br#"{"code":"INVALID_TOKEN"}"#,
+            br#"{"message":"OAUTH_SCOPE_MISMATCH"}"#,
             b"\xff",
         ] {
             assert_eq!(Fault::read(body), Fault::Other);

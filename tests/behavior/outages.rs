@@ -55,6 +55,30 @@ async fn a_stale_count_that_a_write_invalidates_during_the_failing_fetch_is_not_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stale_count_is_better_than_a_401_of_whatever_kind() {
+    for body in [r#"{"code":"OAUTH_SCOPE_MISMATCH"}"#, r#"{"code":"AUTHENTICATION_FAILURE"}"#, ""] {
+        for first in [USERS, ASSOCIATED_USERS_COUNT] {
+            let world = World::shipped().await;
+            world.get(first).await.assert_status(200);
+            world.get(ASSOCIATED_USERS_COUNT).await.assert_status(200);
+            world.get(USERS).await.assert_status(200);
+            world.passes(STALE).await;
+            let fault = Fault::Status { status: 401, body: body.to_owned(), headers: Vec::new() };
+            world.zoho().script().always(Target::Path(ASSOCIATED_USERS_COUNT.to_owned()), fault);
+            for _ in 0..5 {
+                let answer = world.get(ASSOCIATED_USERS_COUNT).await;
+                assert!(answer.cache_status().ends_with("; detail=stale-if-error"), "{body}: {answer:?}");
+                answer.assert_status(200);
+                world.passes(Duration::from_secs(70)).await;
+            }
+            world.zoho().script().clear();
+            world.passes(Duration::from_mins(10)).await;
+            world.get(ASSOCIATED_USERS_COUNT).await.assert_cache("zoho-sidecar; fwd=stale; stored");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stale_count_answers_while_no_token_can_be_had() {
     let world = with_a_stale_count().await;
     world.acme().revoke_refresh_token();

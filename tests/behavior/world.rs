@@ -92,6 +92,11 @@ impl World {
         self.clock.now()
     }
 
+    /// The wall clock, in milliseconds since 1970, as the ledger has it.
+    pub fn wall_ms(&self) -> u64 {
+        u64::try_from(self.clock.wall().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+    }
+
     /// How often Zoho was called, tokens apart.
     pub fn calls(&self) -> usize {
         self.emulator.ledger().calls()

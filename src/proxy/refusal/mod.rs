@@ -60,6 +60,8 @@ pub enum Refusal {
     TokenUnavailable(Box<Unavailable>),
     /// Zoho refuses a token that was just minted.
     TokenRejected(Duration),
+    /// Zoho refuses on this route a token that it accepts on others.
+    TokenRejectedHere(Duration),
     /// The token was refused, and the body is too long to be sent again.
     SendAgain,
     /// Too many calls of the organisation are under way.
@@ -133,7 +135,7 @@ impl Refusal {
             Self::TokenUnavailable(_) => {
                 Kind(S::SERVICE_UNAVAILABLE, "SIDECAR_TOKEN_UNAVAILABLE", "proxy_configuration_error")
             }
-            Self::TokenRejected(_) => {
+            Self::TokenRejected(_) | Self::TokenRejectedHere(_) => {
                 Kind(S::SERVICE_UNAVAILABLE, "SIDECAR_TOKEN_REJECTED", "proxy_configuration_error")
             }
             Self::SendAgain => Kind(S::SERVICE_UNAVAILABLE, "SIDECAR_SEND_AGAIN", "http_request_error"),
@@ -177,7 +179,7 @@ impl Refusal {
         match self {
             Self::TokenUnavailable(why) => Some(why.retry_after),
             Self::SendAgain => Some(Duration::ZERO),
-            Self::TokenRejected(pause) => Some(*pause),
+            Self::TokenRejected(pause) | Self::TokenRejectedHere(pause) => Some(*pause),
             Self::Crowded(_) | Self::Unreachable | Self::ConnectTimeout | Self::TooManyConnections => {
                 Some(Duration::from_secs(1))
             }
@@ -294,6 +296,7 @@ impl From<NoTenant> for Refusal {
 impl From<Unavailable> for Refusal {
     fn from(why: Unavailable) -> Self {
         match why.health {
+            _ if why.is_only_here => Self::TokenRejectedHere(why.retry_after),
             crate::oauth::Health::TokenRejected => Self::TokenRejected(why.retry_after),
             _ => Self::TokenUnavailable(Box::new(why)),
         }

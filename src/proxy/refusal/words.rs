@@ -34,6 +34,9 @@ impl Refusal {
             }
             Self::TokenUnavailable(why) => sentence(&why.to_string()),
             Self::TokenRejected(_) => "Zoho refuses an access token that was just minted".to_owned(),
+            Self::TokenRejectedHere(_) => {
+                "Zoho refuses the sidecar's access token for this request, and accepts it for others".to_owned()
+            }
             Self::SendAgain => {
                 "The access token was withdrawn, and the request's body is too long to be kept and sent again; Zoho has not executed it".to_owned()
             }
@@ -87,6 +90,9 @@ impl Refusal {
             Self::RequestBroken | Self::RequestStalled(_) => "send the whole body, without long pauses".to_owned(),
             Self::TokenUnavailable(why) => why.health.remedy(),
             Self::TokenRejected(_) => crate::oauth::Health::TokenRejected.remedy(),
+            Self::TokenRejectedHere(_) => {
+                "check path and method, and whether the user and the scopes behind the refresh token may do this; a new token is tried as Retry-After says".to_owned()
+            }
             Self::SendAgain => "send the request again; a new access token is there".to_owned(),
             Self::Crowded(_) => "wait as Retry-After says, or spread calls over time".to_owned(),
             Self::Unreachable | Self::ConnectTimeout => {

@@ -1,0 +1,123 @@
+//! What becomes of a token that Zoho refused: it is replaced, or it stays and a route does without.
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::rejections::{Accepted, Rejection, Rejections, RouteKey, Verdict};
+use super::{Health, State, Token, Tokens, Unavailable};
+
+/// A token that was refused this soon after its mint, without ever having been accepted, was hardly pushed out by
+/// newer ones: if the next fares no better, it was never good for what it is used for.
+const YOUNG: Duration = Duration::from_mins(1);
+
+impl Tokens {
+    /// A token other than `rejected`, which the API refused on a route. The first of many callers that name the
+    /// same token causes at most one mint; the others get its result.
+    pub async fn replace(&self, rejected: &Token, route: RouteKey) -> Result<Arc<Token>, Unavailable> {
+        match self.reject(rejected, route) {
+            Some(unavailable) => Err(unavailable),
+            None => self.current_for(|| route).await,
+        }
+    }
+
+    /// Notes that the API refused a token on a route, without asking for another. Says if there will be none for
+    /// this route.
+    pub fn reject(&self, rejected: &Token, route: RouteKey) -> Option<Unavailable> {
+        let mut unavailable = None;
+        let changed = self.state.send_if_modified(|state| {
+            if state.token.as_ref().is_none_or(|token| token.generation() != rejected.generation()) {
+                return false; // A newer one has taken its place already.
+            }
+            let before = state.token.is_some();
+            unavailable = self.withdraw(state, rejected, route);
+            before != state.token.is_some() || unavailable.is_some()
+        });
+        if changed {
+            // The renewal task sleeps until the withdrawn token's end; it has to look again.
+            self.wanted.notify_one();
+        }
+        unavailable
+    }
+
+    /// Notes that the API accepted a token for the first time.
+    pub fn accept(&self, token: &Token) {
+        self.rejections().accepted();
+        self.state.send_if_modified(|state| {
+            let is_in_use = state.token.as_ref().is_some_and(|ours| ours.generation() == token.generation());
+            let was_suspect = is_in_use && state.health == Health::TokenRejected;
+            if was_suspect {
+                (state.suspended, state.failures) = (None, 0);
+                self.change_health(state, Health::Healthy);
+            }
+            was_suspect
+        });
+    }
+
+    /// Whether what is reported of a route was not reported lately; it counts as reported then.
+    pub fn is_news(&self, route: RouteKey) -> bool {
+        self.rejections().is_news(route, self.clock.now())
+    }
+
+    /// Takes a rejected token out of use, unless the route is to blame; then says for how long it does without.
+    fn withdraw(&self, state: &mut State, rejected: &Token, route: RouteKey) -> Option<Unavailable> {
+        let (now, accepted) = (self.clock.now(), rejected.accepted(route));
+        let is_young = now.saturating_duration_since(rejected.minted()) < YOUNG;
+        let rejection = Rejection { route, generation: rejected.generation(), accepted, is_young };
+        // Some of the budget is left for tokens that are dead.
+        let most_in_vain = (self.settings.mints_per_window / 2).max(1);
+        let (verdict, in_vain) = {
+            let mut rejections = self.rejections();
+            (rejections.judge(rejection, most_in_vain, now), rejections.in_vain())
+        };
+        match verdict {
+            Verdict::Replace => {
+                tracing::warn!(
+                    tenant = self.credential.tenant,
+                    generation = rejected.generation(),
+                    "Zoho refused an access token before its end; if this repeats, something else mints with the same refresh token"
+                );
+                self.metrics.early_deaths.inc();
+                (state.token, state.suspended) = (None, None);
+                None
+            }
+            Verdict::OnlyHere(rest) => {
+                if accepted == Accepted::Never {
+                    rejected.vouch();
+                }
+                if in_vain > 1 && !rejected.is_accepted() {
+                    // No route accepts it, be it for reasons of their own.
+                    self.change_health(state, Health::TokenRejected);
+                }
+                Some(Unavailable {
+                    tenant: self.credential.tenant.clone(),
+                    health: Health::TokenRejected,
+                    retry_after: rest,
+                    is_only_here: true,
+                })
+            }
+            // The token stays, for other routes to try.
+            Verdict::Suspect(refused) => {
+                let until = match state.suspended {
+                    Some((suspended, until)) if suspended == route && now < until => until,
+                    _ => now + Health::TokenRejected.pause(refused - 1),
+                };
+                state.suspended = Some((route, until));
+                self.change_health(state, Health::TokenRejected);
+                Some(self.unavailable(state, until - now))
+            }
+            // Minting again at once is how limits die.
+            Verdict::Pause(refused) => {
+                self.metrics.early_deaths.inc();
+                (state.token, state.suspended) = (None, None);
+                state.failures = refused - 1;
+                state.next_attempt = Some(now + Health::TokenRejected.pause(state.failures));
+                self.change_health(state, Health::TokenRejected);
+                None
+            }
+        }
+    }
+
+    fn rejections(&self) -> MutexGuard<'_, Rejections> {
+        self.rejections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
