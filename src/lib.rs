@@ -31,6 +31,9 @@
 //! - A secret has a type that prints as `[redacted]`, and goes to no host outside its tenant's row.
 //! - No lock is held across an await; every queue has a bound and every wait a limit.
 
+// Output goes through `cli::console` and `telemetry::log`: these panic, or wait, where it is closed, full or not read.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod admin;
 pub mod admission;
 pub mod app;

@@ -75,6 +75,11 @@ fn nothing_is_unfinished_outside_tests() {
     expect_none(&unfinished(&house()));
 }
 
+#[test]
+fn only_the_log_writes_to_the_standard_streams() {
+    expect_none(&direct_output(&house()));
+}
+
 fn upward_imports(house: &[Source]) -> Vec<String> {
     let mut complaints = Vec::new();
     for source in without_tests(house).filter(|source| source.room() != "lib") {
@@ -171,6 +176,22 @@ fn unfinished(house: &[Source]) -> Vec<String> {
         for (n, line) in source.code().lines().enumerate() {
             for word in UNFINISHED.iter().filter(|word| line.contains(**word)) {
                 complaints.push(format!("src/{}:{} has `{word}` outside tests", source.path, n + 1));
+            }
+        }
+    }
+    complaints
+}
+
+/// Handles to the standard streams, beside the one that neither panics nor keeps a lock, and the question whether they
+/// are a terminal.
+fn direct_output(house: &[Source]) -> Vec<String> {
+    const HANDLES: [&str; 6] = ["io::stdout", "io::stderr", "println!", "eprintln!", " print!", "eprint!"];
+    let mut complaints = Vec::new();
+    for source in without_tests(house).filter(|source| source.path != "telemetry/log/target.rs") {
+        for (n, line) in source.code().lines().enumerate() {
+            let handle = HANDLES.iter().find(|handle| line.contains(**handle));
+            if let Some(handle) = handle.filter(|_| !line.contains("is_terminal")) {
+                complaints.push(format!("src/{}:{} has `{handle}`", source.path, n + 1));
             }
         }
     }
@@ -346,5 +367,14 @@ fn an_unfinished_line_is_found_outside_tests_only() {
     assert_eq!(
         unfinished(&sources([("a.rs", text)])),
         ["src/a.rs:2 has `.unwrap()` outside tests", "src/a.rs:3 has `todo!` outside tests"]
+    );
+}
+
+#[test]
+fn output_beside_the_log_is_found() {
+    let text = "fn f() {\n    println!();\n    io::stderr().lock();\n    io::stderr().is_terminal();\n}\n";
+    assert_eq!(
+        direct_output(&sources([("a.rs", text), ("telemetry/log/target.rs", text)])),
+        ["src/a.rs:2 has `println!`", "src/a.rs:3 has `io::stderr`"]
     );
 }

@@ -7,33 +7,33 @@ use std::process::ExitCode;
 use http::Method;
 
 use super::PROBLEM;
+use super::console::Console;
 use crate::callers::{Caller, Mode};
 use crate::config::problem::{Problem, Severity};
 use crate::config::{self, Config, Loaded};
 use crate::rulebook::Rulebook;
 
-pub(super) fn check(files: &[PathBuf]) -> ExitCode {
+pub(super) fn check(files: &[PathBuf], console: &mut Console) -> ExitCode {
     let Loaded { config, problems } = config::load(files);
-    print(&problems);
+    console.complain(&report(&problems));
     match config {
         Some(config) => {
-            print!("{}", summary(&config));
+            console.print(&summary(&config));
             ExitCode::SUCCESS
         }
         None => PROBLEM,
     }
 }
 
-/// Prints problems, and how many there are.
-pub(super) fn print(problems: &[Problem]) {
-    for problem in problems {
-        eprintln!("{problem}\n");
-    }
+/// Problems, and how many there are.
+pub(super) fn report(problems: &[Problem]) -> String {
+    let mut text: String = problems.iter().map(|problem| format!("{problem}\n\n")).collect();
     let count = |severity| problems.iter().filter(|problem| problem.severity == severity).count();
     let (wrong, doubtful) = (count(Severity::Problem), count(Severity::Warning));
     if wrong > 0 {
-        eprintln!("{wrong} problem{}, {doubtful} warning{}", plural(wrong), plural(doubtful));
+        let _ = writeln!(text, "{wrong} problem{}, {doubtful} warning{}", plural(wrong), plural(doubtful));
     }
+    text
 }
 
 fn plural(count: usize) -> &'static str {

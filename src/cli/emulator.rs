@@ -1,30 +1,49 @@
 //! `emulator`: only the emulated Zoho.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::PROBLEM;
+use super::described;
+use super::run::BUFFER;
+use super::service::Service;
 use super::sidecar::ServeError;
-use super::{PROBLEM, Signals, fail, runtime};
+use super::signals::Signals;
 use crate::clock::Clock;
 use crate::emulator::{Emulator, Scenario};
 use crate::server::address::{Address, BindError};
+use crate::telemetry::Format;
+use crate::telemetry::log::{Log, Queue};
 
-pub(super) fn emulator(listen: SocketAddr, data_center: &str, scenario: Option<&Path>) -> ExitCode {
-    let scenario = match scenario.map(read).transpose() {
-        Ok(scenario) => scenario.unwrap_or_default(),
-        Err(message) => {
-            eprintln!("zoho-sidecar: {message}");
-            return PROBLEM;
+pub(super) fn emulator(
+    listen: SocketAddr,
+    data_center: &str,
+    scenario: Option<PathBuf>,
+) -> Result<ExitCode, ServeError> {
+    let mut service = Service::new()?;
+    let log = Log::uncounted(Format::Text, BUFFER)?;
+    log.log_events("info");
+    let code = match service.prepare(move || scenario.as_deref().map(read).transpose()) {
+        None => ExitCode::SUCCESS,
+        Some(Err(message)) => {
+            log.events().put_lines(&format!("zoho-sidecar: {message}"));
+            PROBLEM
+        }
+        Some(Ok(scenario)) => {
+            let (scenario, output) = (scenario.unwrap_or_default(), log.requests());
+            match service.run(async |signals| serve(listen, data_center, scenario, signals, output).await) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    log.events().put_lines(&described(&error));
+                    PROBLEM
+                }
+            }
         }
     };
-    let serving = runtime()
-        .map_err(ServeError::from)
-        .and_then(|runtime| runtime.block_on(serve(listen, data_center, scenario)));
-    match serving {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
-    }
+    drop(service);
+    let _output_failed = log.finish();
+    Ok(code)
 }
 
 fn read(path: &Path) -> Result<Scenario, String> {
@@ -32,16 +51,21 @@ fn read(path: &Path) -> Result<Scenario, String> {
     Scenario::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-async fn serve(listen: SocketAddr, data_center: &str, scenario: Scenario) -> Result<(), ServeError> {
-    let mut signals = Signals::new()?;
+async fn serve(
+    listen: SocketAddr,
+    data_center: &str,
+    scenario: Scenario,
+    signals: &mut Signals,
+    output: &Queue,
+) -> Result<(), ServeError> {
     let emulator = Emulator::new(scenario, Clock::system());
     let failed = |source| BindError { address: Address::Tcp(listen), source };
     let listening = emulator.listen(listen, data_center).await.map_err(failed)?;
     let address = listening.address();
-    println!("emulated Zoho listening on http://{address}");
-    println!("what it can do: curl http://{address}/__emulator/");
-    println!("\nA sidecar for it:\n\n{}", config_for(&emulator, address));
-    signals.next().await;
+    output.put_lines(&format!("emulated Zoho listening on http://{address}"));
+    output.put_lines(&format!("what it can do: curl http://{address}/__emulator/"));
+    output.put_lines(&format!("\nA sidecar for it:\n\n{}", config_for(&emulator, address)));
+    signals.stop().await;
     Ok(())
 }
 

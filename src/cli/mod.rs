@@ -1,17 +1,24 @@
 //! The commands. Exit codes: 0 fine, 1 it found a problem, 2 wrong usage.
 
 mod check;
+mod console;
 mod demo;
 mod emulator;
 mod purge;
 mod run;
+mod service;
 mod sidecar;
+mod signals;
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::telemetry::log::log_panics;
+use console::{Console, errors_have_colours, output_has_colours};
 
 /// An OAuth-aware caching reverse proxy between your services and the Zoho CRM API.
 ///
@@ -25,10 +32,11 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve until SIGTERM or SIGINT.
+    /// Serve until SIGTERM, SIGINT or SIGQUIT.
     ///
     /// Prints one line per listener with the address it got, then one line per request on standard output
-    /// and events on standard error. The first signal lets requests finish, a second ends them.
+    /// and events on standard error. The first signal lets requests finish, a second ends them. Other signals are
+    /// logged and have no effect.
     Run(ConfigFiles),
     /// Print every problem of a configuration, or what it would serve.
     ///
@@ -102,54 +110,62 @@ struct EmulatorOptions {
 }
 
 /// Runs the command that the arguments name.
+///
+/// A panic is reported by the hook and ends in the code for a problem, not in that of the standard library.
 pub fn main() -> ExitCode {
-    match CommandLine::parse().command {
-        Command::Run(config) => run::run(&config.files),
-        Command::Check(config) => check::check(&config.files),
+    log_panics();
+    let mut console = Console::new();
+    let command = AssertUnwindSafe(|| match CommandLine::try_parse() {
+        Ok(line) => command(line.command, &mut console),
+        Err(error) => usage(&error, &mut console),
+    });
+    let code = catch_unwind(command).unwrap_or(PROBLEM);
+    console.exit(code)
+}
+
+fn command(command: Command, console: &mut Console) -> ExitCode {
+    let served = match command {
+        Command::Check(config) => return check::check(&config.files, console),
+        Command::Purge(options) => return purge::purge(&options, console),
+        Command::Run(config) => run::run(config.files),
         Command::Demo { once } => demo::demo(once),
-        Command::Purge(options) => purge::purge(&options),
         Command::Emulator(options) => {
-            emulator::emulator(options.listen, &options.data_center, options.scenario.as_deref())
+            emulator::emulator(options.listen, &options.data_center, options.scenario)
         }
+    };
+    served.unwrap_or_else(|error| {
+        console.complain(&described(&error));
+        PROBLEM
+    })
+}
+
+/// Prints what clap has to say: the help, the version, or what is wrong with the arguments.
+fn usage(error: &clap::Error, console: &mut Console) -> ExitCode {
+    let text = error.render();
+    let coloured = |is_coloured| if is_coloured { text.ansi().to_string() } else { text.to_string() };
+    if error.use_stderr() {
+        console.complain(&coloured(errors_have_colours()));
+        ExitCode::from(WRONG_USAGE)
+    } else {
+        console.print(&coloured(output_has_colours()));
+        ExitCode::SUCCESS
     }
 }
 
 /// It found a problem.
 const PROBLEM: ExitCode = ExitCode::FAILURE;
 
-/// Says what went wrong, with all its causes, and what it leads to.
-fn fail(error: &dyn std::error::Error) -> ExitCode {
-    eprint!("zoho-sidecar: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprint!(": {error}");
-        cause = error.source();
-    }
-    eprintln!();
-    PROBLEM
+/// The arguments are wrong.
+const WRONG_USAGE: u8 = 2;
+
+/// What went wrong, with all its causes, as a line.
+fn described(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let causes: Vec<String> = causes.map(ToString::to_string).collect();
+    format!("zoho-sidecar: {}\n", causes.join(": "))
 }
 
 /// The runtime for everything but callers' connections, which have workers of their own.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
-}
-
-/// Ends at the first SIGTERM or SIGINT, and at each further one when awaited again.
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{Method, Request};
 use serde_json::{Map, Value};
 
+use super::console::Console;
 use super::{PROBLEM, PurgeOptions, runtime};
 use crate::net::body::{Body, Prefix};
 use crate::net::client::{HttpClient, Settings};
@@ -18,16 +19,17 @@ const ANSWER_LIMIT: usize = 64 * 1024;
 /// A purge takes its time: some 15 µs for each entry there is.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-pub(super) fn purge(options: &PurgeOptions) -> ExitCode {
+pub(super) fn purge(options: &PurgeOptions, console: &mut Console) -> ExitCode {
     let asked =
         runtime().map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(ask(options)));
     match asked {
         Ok(count) => {
-            println!("{count} {} forgotten", if count == 1 { "entry" } else { "entries" });
+            let entries = if count == 1 { "entry" } else { "entries" };
+            console.print(&format!("{count} {entries} forgotten\n"));
             ExitCode::SUCCESS
         }
         Err(message) => {
-            eprintln!("zoho-sidecar: {message}");
+            console.complain(&format!("zoho-sidecar: {message}\n"));
             PROBLEM
         }
     }

@@ -180,7 +180,10 @@ pub(super) fn log(section: Section<'_>) -> telemetry::Settings {
         format: format.flatten().unwrap_or(on_terminal),
         level,
         requests: section.flag("requests"),
-        buffer_lines: section.number("buffer_lines", 1, 1_000_000),
+        buffer: telemetry::log::Bounds {
+            lines: section.number("buffer_lines", 1, 1_000_000),
+            bytes: section.memory_size("buffer_bytes", 64 << 10, MOST_BYTES),
+        },
     };
     section.finish();
     settings

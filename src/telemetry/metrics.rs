@@ -13,6 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::log::Stream;
 use super::outcome::Outcome;
 use super::shards::Shards;
 use crate::supervisor::TaskMetrics;
@@ -59,8 +60,7 @@ pub struct Metrics {
     tls_reloads: CounterFamily,
     /// Handshakes of callers that failed, or took too long.
     pub tls_handshake_errors: Counter,
-    /// Request lines that could not be written in time.
-    pub log_lines_dropped: Counter,
+    log_lines_dropped: CounterFamily,
 }
 
 impl Default for Metrics {
@@ -166,7 +166,7 @@ impl Metrics {
             log_lines_dropped: add(
                 &mut registry,
                 "log_lines_dropped",
-                "Request lines dropped because the log could not keep up",
+                "Lines of the log dropped because the output did not take them, by stream",
             ),
             registry,
         }
@@ -218,6 +218,11 @@ impl Metrics {
         let labels =
             vec![("tenant", tenant.to_owned()), ("route", route.to_owned()), ("scopes", scopes.to_owned())];
         self.scope_mismatches.get_or_create(&labels).inc();
+    }
+
+    /// Counts lines of a stream of the log that were dropped.
+    pub fn log_lines_dropped(&self, stream: Stream) -> Counter {
+        self.log_lines_dropped.get_or_create_owned(&vec![("stream", stream.as_str().to_owned())])
     }
 
     /// Counts a group that a write made untrue.

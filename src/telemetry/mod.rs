@@ -2,21 +2,17 @@
 //!
 //! - [`metrics`]: every metric, named once, with its unit
 //! - [`outcome`]: the words for what the cache had to do with an answer
-//! - [`request_log`]: the one line per request, written by a thread of its own
+//! - [`log`]: events and request lines, queued, and written by threads of their own
+//! - [`request_log`]: the one line per request
 //! - `shards`: counting without workers waiting for each other
-//! - `sheets`: its lines on their way
-//! - here: events (starting, stopping, trouble) as sentences on standard error
 
+pub mod log;
 pub mod metrics;
 pub mod outcome;
 pub mod request_log;
 mod shards;
-mod sheets;
-
-use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt;
 
 /// How events and requests are logged.
 #[derive(Debug, Clone)]
@@ -27,8 +23,8 @@ pub struct Settings {
     pub level: String,
     /// Whether each request gets a line.
     pub requests: bool,
-    /// How many request lines of each worker may wait to be written; more are dropped, and counted.
-    pub buffer_lines: usize,
+    /// How much of each stream and worker may wait to be written; more is dropped, and counted.
+    pub buffer: log::Bounds,
 }
 
 /// The form of log lines.
@@ -43,16 +39,4 @@ pub enum Format {
 /// Whether a text is what `log.level` takes.
 pub fn is_level(text: &str) -> bool {
     text.parse::<EnvFilter>().is_ok()
-}
-
-/// Sends events to standard error from here on. Only the first call has an effect.
-pub fn log_events(settings: &Settings) {
-    let filter = EnvFilter::try_new(&settings.level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    let _already_set = match settings.format {
-        Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        Format::Json => {
-            lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
-        }
-    };
 }

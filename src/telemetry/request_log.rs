@@ -1,20 +1,18 @@
-//! The one line per request, written by a thread of its own.
+//! The one line per request.
 //!
-//! A line is made by hand on a sheet of the worker's own, without waiting: when the log cannot keep up, lines are
-//! dropped and counted rather than requests delayed. Queries, header values and bodies are never
-//! logged, since they may hold credentials or people's data.
+//! A line is formatted by hand, directly into the worker's part of the log's queue, without waiting. Queries, header
+//! values and bodies are never logged, since they may hold credentials or people's data.
 
 use std::cell::RefCell;
 use std::io::Write;
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, SystemTime};
 
 use http::Method;
 use prometheus_client::metrics::counter::Counter;
 
 use super::Format;
+use super::log::{self, Bounds, Log, Queue};
 use super::outcome::Outcome;
-use super::sheets::Desk;
 
 /// What a line tells.
 #[derive(Debug)]
@@ -51,62 +49,57 @@ pub struct Line<'a> {
     pub cut_short: bool,
 }
 
-/// Takes lines, and writes them elsewhere.
+/// Takes the lines of requests.
 #[derive(Clone)]
 pub struct RequestLog {
-    desk: Option<Desk>,
+    queue: Option<Queue>,
     format: Format,
-    dropped: Counter,
 }
 
-/// The thread that writes. It ends once all [`RequestLog`]s are gone and their lines are written.
-pub struct Writer {
-    /// Nothing is ever sent; it closes with the thread.
-    ended: Receiver<()>,
-}
-
-/// How long the end waits for the last lines. Whoever has not read them by then will not read them.
-const LAST_LINES: Duration = Duration::from_secs(2);
+/// The thread that writes, where it writes nothing else. It ends when this is dropped.
+pub struct Writer(log::Threads);
 
 impl RequestLog {
-    /// Writes to `out`, with at most `buffer_lines` of each worker waiting.
+    /// Adds its lines to the log.
+    pub(crate) fn of(log: &Log) -> Self {
+        Self { queue: Some(log.requests().clone()), format: log.format() }
+    }
+
+    /// Writes to `out`, and counts what is dropped because too much waits for it.
     pub fn new(
         format: Format,
-        buffer_lines: usize,
+        buffer: Bounds,
         dropped: Counter,
         out: impl Write + Send + 'static,
     ) -> std::io::Result<(Self, Writer)> {
-        let (desk, ended) = Desk::new(buffer_lines.max(1), out)?;
-        Ok((Self { desk: Some(desk), format, dropped }, Writer { ended }))
+        let (queue, threads) = log::requests_to(format, buffer, dropped, out)?;
+        Ok((Self { queue: Some(queue), format }, Writer(threads)))
     }
 
     /// Writes nothing.
     pub fn off() -> Self {
-        Self { desk: None, format: Format::Text, dropped: Counter::default() }
+        Self { queue: None, format: Format::Text }
     }
 
     /// Whether lines go anywhere; making one can be saved otherwise.
     pub fn is_on(&self) -> bool {
-        self.desk.is_some()
+        self.queue.is_some()
     }
 
     /// Hands a line over without waiting.
     pub fn write(&self, line: &Line<'_>) {
-        let Some(desk) = &self.desk else { return };
-        let is_put = desk.put(|text| match self.format {
+        let Some(queue) = &self.queue else { return };
+        queue.put(|text| match self.format {
             Format::Json => line.json(text),
             Format::Text => line.text(text),
         });
-        if !is_put {
-            self.dropped.inc();
-        }
     }
 }
 
 impl Writer {
     /// Waits until all lines are written, or nobody reads them.
     pub fn finish(self) {
-        let _ = self.ended.recv_timeout(LAST_LINES);
+        let _unwritten = self.0.finish();
     }
 }
 
@@ -229,9 +222,11 @@ mod tests {
         }
     }
 
+    const BUFFER: Bounds = Bounds { lines: 8, bytes: 4096 };
+
     fn written(format: Format, path: &str) -> String {
         let paper = Paper::default();
-        let (log, writer) = RequestLog::new(format, 8, Counter::default(), paper.clone()).unwrap();
+        let (log, writer) = RequestLog::new(format, BUFFER, Counter::default(), paper.clone()).unwrap();
         log.write(&Line {
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_250),
             request_id: "0123456789abcdef",
@@ -272,47 +267,5 @@ mod tests {
         assert_eq!(text.lines().count(), 1, "{text}");
         assert!(text.starts_with("2027-01-15T08:00:00.250000Z 200 GET "), "{text}");
         assert!(text.contains(" would_refuse=path "), "{text}");
-    }
-
-    #[test]
-    fn lines_beyond_the_buffer_are_dropped_and_counted() {
-        /// Paper that is never free.
-        struct Stuck(std::sync::mpsc::Receiver<()>);
-        impl Write for Stuck {
-            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-                let _ = self.0.recv();
-                Ok(bytes.len())
-            }
-            fn flush(&mut self) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
-        let (release, stuck) = std::sync::mpsc::channel();
-        let dropped = Counter::default();
-        let (log, writer) = RequestLog::new(Format::Text, 1, dropped.clone(), Stuck(stuck)).unwrap();
-        // More than the line buffer and the writer's own 64 KiB can take.
-        let path = "x".repeat(32 * 1024);
-        for _ in 0..8 {
-            log.write(&Line {
-                time: SystemTime::UNIX_EPOCH,
-                request_id: "",
-                caller: None,
-                tenant: None,
-                method: &Method::GET,
-                path: &path,
-                route: "",
-                status: 200,
-                cache: Outcome::Bypass,
-                refusal: None,
-                would_refuse: None,
-                bytes: 0,
-                took: Duration::ZERO,
-                upstream: None,
-                cut_short: false,
-            });
-        }
-        assert!(dropped.get() >= 4, "{}", dropped.get());
-        drop((release, log));
-        writer.finish();
     }
 }

@@ -20,6 +20,7 @@ use zoho_sidecar::net::transport::Transport;
 use zoho_sidecar::oauth::RenewalTask;
 use zoho_sidecar::proxy::Proxy;
 use zoho_sidecar::telemetry::Format;
+use zoho_sidecar::telemetry::log::{Bounds, Stream};
 use zoho_sidecar::telemetry::metrics::Metrics;
 use zoho_sidecar::telemetry::request_log::{RequestLog, Writer};
 
@@ -301,8 +302,9 @@ impl Making {
 
         let paper = Paper::default();
         let metrics = Arc::new(Metrics::new());
-        let dropped = metrics.log_lines_dropped.clone();
-        let (log, writer) = RequestLog::new(Format::Json, 100_000, dropped, paper.clone()).unwrap();
+        let dropped = metrics.log_lines_dropped(Stream::Requests);
+        let buffer = Bounds { lines: 100_000, bytes: 64 << 20 };
+        let (log, writer) = RequestLog::new(Format::Json, buffer, dropped, paper.clone()).unwrap();
         let zoho = (self.network)(emulator.clone());
         let server = config.server.clone();
         let app = App::new(config, Arc::new(move || zoho.clone()), metrics, log, clock.clone());

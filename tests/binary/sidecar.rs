@@ -69,19 +69,24 @@ pub(crate) fn with_files(what: &str, directory: &Path, texts: &[&str]) -> Vec<St
 impl Process {
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
         // The pipe is read as far as the test asks for lines, and closes when it wants no more.
         let (said, lines) = channel(1);
-        tokio::spawn(async move {
-            while let Ok(Some(line)) = stdout.next_line().await
-                && said.send(line).await.is_ok()
-            {}
-        });
+        if let Some(stdout) = child.stdout.take() {
+            let mut stdout = BufReader::new(stdout).lines();
+            tokio::spawn(async move {
+                while let Ok(Some(line)) = stdout.next_line().await
+                    && said.send(line).await.is_ok()
+                {}
+            });
+        }
         let (heard, errors_so_far) = watch::channel(String::new());
+        let stderr = child.stderr.take();
         let errors = tokio::spawn(async move {
-            while let Ok(Some(line)) = stderr.next_line().await {
-                heard.send_modify(|errors| errors.extend([line.as_str(), "\n"]));
+            if let Some(stderr) = stderr {
+                let mut stderr = BufReader::new(stderr).lines();
+                while let Ok(Some(line)) = stderr.next_line().await {
+                    heard.send_modify(|errors| errors.extend([line.as_str(), "\n"]));
+                }
             }
             heard.borrow().clone()
         });
@@ -95,6 +100,11 @@ impl Process {
     /// The next line on standard output; `None` at the end.
     pub(crate) async fn line(&mut self) -> Option<String> {
         within("a line on standard output", self.lines.recv()).await
+    }
+
+    /// Standard error so far.
+    pub(crate) fn errors_so_far(&self) -> String {
+        self.errors_so_far.borrow().clone()
     }
 
     /// Waits until this stands in standard error.

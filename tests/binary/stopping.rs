@@ -9,7 +9,7 @@ use crate::{until, within};
 
 #[tokio::test]
 async fn a_signal_lets_a_request_under_way_finish_and_the_end_is_0() {
-    for signal in ["TERM", "INT"] {
+    for signal in ["TERM", "INT", "QUIT"] {
         let mut api = HeldApi::start().await;
         let zoho = Zoho::with_api(&api).await;
         let sidecar = Sidecar::run(&zoho, "").await;

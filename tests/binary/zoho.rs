@@ -111,6 +111,16 @@ impl Zoho {
         self.emulator.script().next(Target::Api, fault);
     }
 
+    /// Lets this happen to all calls from here on.
+    pub(crate) fn calls_always(&self, fault: Fault) {
+        self.emulator.script().always(Target::Api, fault);
+    }
+
+    /// Lets this happen to the next request for a token.
+    pub(crate) fn next_mint(&self, fault: Fault) {
+        self.emulator.script().next(Target::Mints, fault);
+    }
+
     /// Lets this happen to all requests for a token.
     pub(crate) fn mints_always(&self, fault: Fault) {
         self.emulator.script().always(Target::Mints, fault);

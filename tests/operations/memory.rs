@@ -12,6 +12,7 @@ use zoho_sidecar::net::transport::{BoxFuture, Transport, TransportError};
 use zoho_sidecar::oauth::RenewalTask;
 use zoho_sidecar::proxy::Proxy;
 use zoho_sidecar::telemetry::Format;
+use zoho_sidecar::telemetry::log::{Bounds, Stream};
 use zoho_sidecar::telemetry::metrics::Metrics;
 use zoho_sidecar::telemetry::request_log::RequestLog;
 
@@ -106,8 +107,9 @@ impl World {
         let zoho = Recorder::default();
         let transport: Arc<dyn Transport> = Arc::new(zoho.clone());
         let metrics = Arc::new(Metrics::new());
-        let dropped = metrics.log_lines_dropped.clone();
-        let (log, _writer) = RequestLog::new(Format::Json, 10, dropped, std::io::sink()).unwrap();
+        let dropped = metrics.log_lines_dropped(Stream::Requests);
+        let buffer = Bounds { lines: 10, bytes: 64 * 1024 };
+        let (log, _writer) = RequestLog::new(Format::Json, buffer, dropped, std::io::sink()).unwrap();
         let transports = Arc::new(move || transport.clone());
         let app = App::new(config, transports, metrics, log, Clock::system());
         Self { zoho, proxy: app.proxy(), _renewals: app.start_renewals() }

@@ -11,12 +11,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::emulator::config_for;
+use super::run::BUFFER;
+use super::service::Service;
 use super::sidecar::{ServeError, Sidecar};
-use super::{PROBLEM, Signals, fail, runtime};
+use super::signals::Signals;
+use super::{PROBLEM, described};
 use crate::app::over_sockets;
 use crate::clock::Clock;
 use crate::config::{self, Config, Source};
 use crate::emulator::{Emulator, Listening, Scenario};
+use crate::telemetry::Format;
+use crate::telemetry::log::{Log, Queue, is_reader_gone};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request_log::RequestLog;
 use stage::Stage;
@@ -36,16 +41,30 @@ fresh_for = "1s"
 stale_if_error = "1h"
 "#;
 
-pub(super) fn demo(once: bool) -> ExitCode {
-    match runtime().map_err(ServeError::from).and_then(|runtime| runtime.block_on(show(once))) {
+/// The demo tells what happens itself; of the sidecar's events only those about signals are shown.
+const EVENTS: &str = "off,zoho_sidecar::cli::signals=info";
+
+pub(super) fn demo(once: bool) -> Result<ExitCode, ServeError> {
+    let mut service = Service::new()?;
+    let log = Log::uncounted(Format::Text, BUFFER)?;
+    log.log_events(EVENTS);
+    let shown = service.run(async |signals| show(once, signals, log.requests()).await);
+    drop(service);
+    let code = match shown {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => PROBLEM,
-        Err(error) => fail(&error),
-    }
+        Err(error) => {
+            log.events().put_lines(&described(&error));
+            PROBLEM
+        }
+    };
+    Ok(match log.finish() {
+        Err(error) if once && !is_reader_gone(&error) => PROBLEM,
+        _ => code,
+    })
 }
 
-async fn show(once: bool) -> Result<bool, ServeError> {
-    let mut signals = Signals::new()?;
+async fn show(once: bool, signals: &mut Signals, output: &Queue) -> Result<bool, ServeError> {
     let emulator = Emulator::new(Scenario::default(), Clock::system());
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let zoho: Listening = emulator.listen(any_port, "*").await?;
@@ -54,18 +73,18 @@ async fn show(once: bool) -> Result<bool, ServeError> {
     let metrics = Arc::new(Metrics::new());
     let sidecar = Sidecar::new(config, transports, metrics, RequestLog::off(), Clock::system())?;
 
-    let stage = Stage::of(&sidecar.addresses(), zoho.address());
+    let stage = Stage::of(&sidecar.addresses(), zoho.address(), output.clone());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(sidecar.serve(async { drop(stopped.await) }, std::future::pending()));
 
     let guide = Guide::new(stage, emulator);
     let went_as_told = tokio::select! {
         went_as_told = guide.tour() => went_as_told,
-        () = signals.next() => false,
+        () = signals.stop() => false,
     };
     if !once {
         guide.farewell();
-        signals.next().await;
+        signals.stop().await;
     }
     let _ = stop.send(());
     serving.await.map_err(std::io::Error::other)??;

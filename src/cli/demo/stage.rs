@@ -1,17 +1,18 @@
 //! Where the demo plays: addresses, a caller with real connections, and paper and colours.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 
+use crate::cli::console::output_has_colours;
 use crate::clock::Clock;
 use crate::net::body::{Body, Prefix};
 use crate::net::client::{HttpClient, Settings};
 use crate::net::connector::EgressProxy;
 use crate::net::transport::Transport;
+use crate::telemetry::log::Queue;
 
 /// The addresses, and a caller.
 pub(super) struct Stage {
@@ -20,6 +21,7 @@ pub(super) struct Stage {
     pub(super) zoho: String,
     caller: HttpClient,
     clock: Clock,
+    output: Queue,
     colours: bool,
 }
 
@@ -50,7 +52,7 @@ impl Got {
 const LONGEST_ANSWER: usize = 1 << 20;
 
 impl Stage {
-    pub(super) fn of(addresses: &[(&'static str, String)], zoho: SocketAddr) -> Self {
+    pub(super) fn of(addresses: &[(&'static str, String)], zoho: SocketAddr, output: Queue) -> Self {
         let of = |wanted: &str| {
             let found = addresses.iter().find(|(what, _)| *what == wanted);
             found.map(|(_, address)| address.clone()).unwrap_or_default()
@@ -72,7 +74,8 @@ impl Stage {
             zoho: format!("http://{zoho}"),
             caller: HttpClient::new(&settings).expect("the system's defaults make a TLS configuration"),
             clock: Clock::system(),
-            colours: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+            output,
+            colours: output_has_colours(),
         }
     }
 
@@ -93,31 +96,35 @@ impl Stage {
     }
 
     pub(super) fn heading(&self, number: usize, title: &str) {
-        println!("\n{} {}", self.paint("36;1", &format!("{number}.")), self.paint("1", title));
+        self.print(&format!("\n{} {}", self.paint("36;1", &format!("{number}.")), self.paint("1", title)));
     }
 
     pub(super) fn show(&self, label: &str, value: &str) {
-        println!("   {} {value}", self.paint("2", &format!("{label:<14}")));
+        self.print(&format!("   {} {value}", self.paint("2", &format!("{label:<14}"))));
     }
 
     pub(super) fn proven(&self, text: &str) {
-        println!("   {} {text}", self.paint("32;1", "✓"));
+        self.print(&format!("   {} {text}", self.paint("32;1", "✓")));
     }
 
     pub(super) fn failed(&self, text: &str) {
-        println!("   {} {text}", self.paint("31;1", "✗"));
+        self.print(&format!("   {} {text}", self.paint("31;1", "✗")));
     }
 
     pub(super) fn title(&self, text: &str) {
-        println!("{}", self.paint("1", text));
+        self.print(&self.paint("1", text));
+    }
+
+    pub(super) fn say(&self, text: &str) {
+        self.print(&format!("   {text}"));
+    }
+
+    /// Prints lines, without waiting for their reader: the emulator and the sidecar run on this thread.
+    pub(super) fn print(&self, text: &str) {
+        self.output.put_lines(&format!("{text}\n"));
     }
 
     pub(super) fn paint(&self, code: &str, text: &str) -> String {
         if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
-}
-
-/// Tells something.
-pub(super) fn say(text: &str) {
-    println!("   {text}");
 }

@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use super::stage::{Got, Stage, say};
+use super::stage::{Got, Stage};
 use crate::emulator::{Emulator, Role};
 
 const COUNT: &str = "/crm/v8/settings/territories/actions/associated_users_count";
@@ -43,13 +43,13 @@ impl Guide {
         stage.show("emulated Zoho", &stage.zoho);
         match self.steps().await {
             Ok(()) => {
-                println!();
+                stage.print("");
                 stage.proven("Every step went as told.");
                 true
             }
             Err(failure) => {
                 stage.failed(&failure);
-                println!();
+                stage.print("");
                 stage.failed("The tour did not go as told; this is a defect, please report it.");
                 false
             }
@@ -68,7 +68,7 @@ impl Guide {
 
     async fn first_token(&self) -> Result<(), Failure> {
         self.stage.heading(1, "The first token");
-        say("The sidecar exchanges each organisation's refresh token before anybody asks.");
+        self.stage.say("The sidecar exchanges each organisation's refresh token before anybody asks.");
         let admin = &self.stage.admin;
         for _ in 0..LOOKS {
             let ready = self.get(format!("{admin}/readyz")).await?;
@@ -84,7 +84,7 @@ impl Guide {
 
     async fn miss(&self) -> Result<(), Failure> {
         self.stage.heading(2, "A miss");
-        say("A service asks how many users each territory has. It sends no credentials at all.");
+        self.stage.say("A service asks how many users each territory has. It sends no credentials at all.");
         self.stage.show("GET", &format!("{}/tenants/acme{COUNT}", self.stage.proxy));
         let before = self.calls();
         let got = self.count().await?;
@@ -108,7 +108,7 @@ impl Guide {
     async fn storm(&self) -> Result<(), Failure> {
         const CALLERS: usize = 100;
         self.stage.heading(4, "A hundred callers at once");
-        say("The same question for the other organisation, in another data centre, cold.");
+        self.stage.say("The same question for the other organisation, in another data centre, cold.");
         let before = self.calls();
         let url = format!("{}/tenants/globex{COUNT}", self.stage.proxy);
         let mut callers = JoinSet::new();
@@ -131,7 +131,7 @@ impl Guide {
         let acme = self.emulator.organisation("acme");
         let (territory, user) = (acme.territory_id("Overseas"), acme.user_id("Ada Example"));
         let path = format!("/crm/v8/settings/territories/{territory}/users");
-        say("Somebody puts Ada into the territory Overseas, through the sidecar.");
+        self.stage.say("Somebody puts Ada into the territory Overseas, through the sidecar.");
         let url = format!("{}/tenants/acme{path}", self.stage.proxy);
         let body = format!(r#"{{"users":[{{"id":"{user}"}}]}}"#);
         let before = self.count().await?;
@@ -149,7 +149,7 @@ impl Guide {
 
     async fn early_death(&self) -> Result<(), Failure> {
         self.stage.heading(6, "A token dies early");
-        say("Zoho silently withdraws acme's token. The next call is refused; nobody notices.");
+        self.stage.say("Zoho silently withdraws acme's token. The next call is refused; nobody notices.");
         let mints = self.mints("acme");
         self.emulator.organisation("acme").kill_access_tokens();
         let url = format!("{}/tenants/acme/crm/v8/users?type=AllUsers", self.stage.proxy);
@@ -176,7 +176,7 @@ impl Guide {
         let fresh = self.count().await?;
         expect_ok(&fresh, "hit")?;
         self.stage.show("fresh count", &format!("{}  {}", fresh.status, fresh.header("cache-status")));
-        say("The demo keeps the list of roles fresh for one second only; now it is stale …");
+        self.stage.say("The demo keeps the list of roles fresh for one second only; now it is stale …");
         tokio::time::sleep(ROLES_FRESH_FOR + Duration::from_millis(100)).await;
         let stale = self.get(of_acme(ROLES)).await?;
         expect_ok(&stale, "stale-if-error")?;
@@ -194,7 +194,7 @@ impl Guide {
     /// What to try while the demo keeps serving.
     pub(super) fn farewell(&self) {
         let Stage { proxy, admin, zoho, .. } = &*self.stage;
-        println!();
+        self.stage.print("");
         self.stage.title("It keeps serving. Try, in another terminal:");
         for (what, line) in [
             ("a cached read, twice", format!("curl -i {proxy}/tenants/acme{COUNT}")),
@@ -207,9 +207,9 @@ impl Guide {
             ("how it is doing", format!("curl {admin}/status")),
             ("all metrics", format!("curl {admin}/metrics")),
         ] {
-            println!("   {} {line}", self.stage.paint("2", &format!("{what:<22}")));
+            self.stage.say(&format!("{} {line}", self.stage.paint("2", &format!("{what:<22}"))));
         }
-        println!("\nCtrl-C ends it.");
+        self.stage.print("\nCtrl-C ends it.");
     }
 
     async fn count(&self) -> Result<Got, Failure> {

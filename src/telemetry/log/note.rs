@@ -1,0 +1,83 @@
+//! Lines that the log writes about itself and about panics, in the form of the events around them.
+
+use serde_json::Value;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+
+use super::Stream;
+use crate::telemetry::Format;
+
+/// A line that does not come through `tracing`, which may be what has just failed.
+pub(super) struct Note<'a> {
+    /// The stream it is written to, whose name for the time it uses.
+    pub(super) stream: Stream,
+    pub(super) level: &'static str,
+    pub(super) message: &'static str,
+    pub(super) fields: &'a [(&'static str, Value)],
+}
+
+impl Note<'_> {
+    /// Appends the line.
+    pub(super) fn write(&self, format: Format, to: &mut Vec<u8>) {
+        let line = match format {
+            Format::Json => self.json(),
+            Format::Text => self.text(),
+        };
+        to.extend_from_slice(line.as_bytes());
+        to.push(b'\n');
+    }
+
+    fn json(&self) -> String {
+        let time = match self.stream {
+            Stream::Events => "timestamp",
+            Stream::Requests => "time",
+        };
+        let own = [(time, now()), ("level", self.level.to_owned()), ("message", self.message.to_owned())];
+        let own = own.map(|(name, text)| (name, Value::String(text)));
+        let fields = own.iter().chain(self.fields).map(|(name, value)| format!("\"{name}\":{value}"));
+        format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+    }
+
+    fn text(&self) -> String {
+        let fields: String = self.fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+        format!("{} {:>5} {}{fields}", now(), self.level, self.message)
+    }
+}
+
+/// As events tell it.
+fn now() -> String {
+    let mut text = String::new();
+    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(format: Format, stream: Stream) -> String {
+        let fields = [("lost", Value::from(3)), ("text", Value::from("a \"b\"\nc"))];
+        let note = Note { stream, level: "WARN", message: "log lines were lost", fields: &fields };
+        let mut text = Vec::new();
+        note.write(format, &mut text);
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn a_note_is_one_line_of_json_with_the_time_as_its_stream_names_it() {
+        for (stream, time) in [(Stream::Events, "timestamp"), (Stream::Requests, "time")] {
+            let line = written(Format::Json, stream);
+            assert!(line.ends_with("}\n"), "{line}");
+            let json: Value = serde_json::from_str(&line).unwrap();
+            assert!(json[time].as_str().unwrap().ends_with('Z'), "{line}");
+            assert_eq!((&json["lost"], &json["text"]), (&Value::from(3), &Value::from("a \"b\"\nc")));
+        }
+    }
+
+    #[test]
+    fn a_note_is_one_line_of_text() {
+        let line = written(Format::Text, Stream::Events);
+        assert!(line.ends_with("  WARN log lines were lost lost=3 text=\"a \\\"b\\\"\\nc\"\n"), "{line}");
+        assert_eq!(line.lines().count(), 1);
+    }
+}
