@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
+use super::continues::Continues;
 use super::course::{Course, UnderWay};
 use super::limits::Limits;
 use super::orders::{Order, Orders, Watch};
@@ -153,7 +154,8 @@ where
     H: Handler,
 {
     let is_winding_down = service.course.is_winding_down();
-    let mut connection = Box::pin(limits.http2.serve_connection(TokioIo::new(io), service));
+    let mut connection =
+        Box::pin(limits.http2.serve_connection(TokioIo::new(Continues::around(io)), service));
     if is_winding_down {
         // The order came before the preface: a caller that asks without pause would be cut in the end.
         connection.as_mut().graceful_shutdown();

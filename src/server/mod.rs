@@ -3,6 +3,7 @@
 //! - [`address`]: where to listen
 //! - [`worker`]: threads that serve connections, each with a runtime of its own
 //! - [`connection`]: one connection
+//! - [`continues`]: `100 Continue` over HTTP/2
 //! - [`conversation`]: a connection from its first byte to its last
 //! - [`course`]: what a connection tells of itself
 //! - [`orders`]: what a connection is told
@@ -19,6 +20,7 @@
 
 pub mod address;
 mod connection;
+mod continues;
 mod conversation;
 mod course;
 mod descriptors;

@@ -110,3 +110,39 @@ fn hex(digest: &aws_lc_rs::digest::Digest) -> String {
         text
     })
 }
+
+/// The status of the next interim answer, if one comes.
+async fn interim(answer: &mut h2::client::ResponseFuture) -> Option<http::StatusCode> {
+    let interim = std::future::poll_fn(|cx| answer.poll_informational(cx));
+    let interim = tokio::time::timeout(std::time::Duration::from_secs(1), interim).await.ok()?;
+    interim.map(|interim| interim.unwrap().status())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_of_http2_that_waits_to_be_told_to_continue_is_told_at_once() {
+    let world = World::shipped().await;
+    let (sender, connection) = h2::client::handshake(world.connect().0).await.unwrap();
+    tokio::spawn(connection);
+    // The second head refers to the first.
+    for _ in 0..2 {
+        let mut sender = sender.clone().ready().await.unwrap();
+        let request = http::Request::post("http://sidecar/crm/v8/__echo").header("expect", "100-continue");
+        let (mut answer, mut body) = sender.send_request(request.body(()).unwrap(), false).unwrap();
+        assert_eq!(interim(&mut answer).await, Some(http::StatusCode::CONTINUE));
+        body.send_data("hello".into(), true).unwrap();
+        assert_eq!(answer.await.unwrap().status(), 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_of_http2_that_does_not_ask_is_not_told_to_continue() {
+    let world = World::shipped().await;
+    let (sender, connection) = h2::client::handshake(world.connect().0).await.unwrap();
+    tokio::spawn(connection);
+    let mut sender = sender.ready().await.unwrap();
+    let request = http::Request::post("http://sidecar/crm/v8/__echo").body(()).unwrap();
+    let (mut answer, mut body) = sender.send_request(request, false).unwrap();
+    assert_eq!(interim(&mut answer).await, None);
+    body.send_data("hello".into(), true).unwrap();
+    assert_eq!(answer.await.unwrap().status(), 200);
+}
