@@ -188,6 +188,7 @@ packages \
     "[ -x /usr/sbin/nginx ]" nginx \
     "command -v node" nodejs \
     "command -v npm" npm \
+    "command -v nginx || [ -x /usr/sbin/nginx ]" nginx \
     "command -v shellcheck" shellcheck \
     "command -v systemd-analyze" systemd \
     "command -v valgrind" valgrind \

@@ -303,6 +303,8 @@ fn direct() -> Settings {
         max_connection_age: Duration::from_mins(10),
         pool_idle_timeout: PATIENCE,
         pool_max_idle_per_host: 4,
+        max_response_headers: 256,
+        max_response_header_bytes: 64 * 1024,
         ca_file: None,
         proxy: EgressProxy::None,
     }

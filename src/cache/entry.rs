@@ -14,7 +14,7 @@ use super::origin::Terms;
 use super::rule::Rule;
 use super::validator::strong_tag;
 use crate::clock::Instant;
-use crate::net::headers::{CACHE_STATUS, REQUEST_ID, copy_if};
+use crate::net::headers::{CACHE_STATUS, REQUEST_ID, copy_if, is_of_one_call};
 
 /// A stored answer: Zoho's status, headers and bytes, never reparsed.
 #[derive(Debug)]
@@ -72,6 +72,7 @@ impl Entry {
         let body = if stores { Bytes::copy_from_slice(&body) } else { body };
         let mut head = copy_if(head, SLOTS, |name| {
             !(is_never_kept(name)
+                || stores && is_of_one_call(name)
                 || replaces && is_replaced(name)
                 || stores && SAID_BY_EACH_ANSWER.contains(name))
         });
@@ -293,6 +294,9 @@ mod tests {
             ("cache-control", "no-store, no-cache, must-revalidate, private"),
             ("pragma", "no-cache"),
             ("expires", "Thu, 01 Jan 1970 00:00:00 GMT"),
+            ("x-api-credits-remaining", "1000"),
+            ("x-ratelimit-remaining", "10"),
+            ("server-timing", "db;dur=5"),
             ("content-type", "application/json;charset=UTF-8"),
         ] {
             head.append(name, HeaderValue::from_static(value));

@@ -45,6 +45,8 @@ async fn ask(options: &PurgeOptions) -> Result<u64, String> {
         max_connection_age: Duration::from_mins(10),
         pool_idle_timeout: Duration::from_secs(1),
         pool_max_idle_per_host: 1,
+        max_response_headers: 256,
+        max_response_header_bytes: 64 * 1024,
         ca_file: None,
         proxy: EgressProxy::None,
     };

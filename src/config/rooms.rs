@@ -231,6 +231,12 @@ pub(super) fn upstream(section: Section<'_>) -> Upstream {
             max_connection_age: section.limit("max_connection_age"),
             pool_idle_timeout: section.duration("pool_idle_timeout"),
             pool_max_idle_per_host: section.number("pool_max_idle_per_host", 0, 10_000),
+            max_response_headers: section.number("max_response_headers", 1, 10_000),
+            max_response_header_bytes: section.memory_size(
+                "max_response_header_bytes",
+                8 << 10,
+                MOST_HEADER_BYTES,
+            ),
             ca_file,
             proxy: egress_proxy(&section),
         },

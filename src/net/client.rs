@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use super::body::{Body, BoxError};
 use super::connector::{EgressProxy, MaybeTunnel};
-use super::pool::{Limits, Pool, exchange};
+use super::pool::{HeadLimits, Limits, Pool, exchange};
 use super::tls::{TlsError, client_config};
 use super::transport::{BoxFuture, Transport, TransportError};
 
@@ -35,6 +35,10 @@ pub struct Settings {
     pub pool_idle_timeout: Duration,
     /// How many unused connections are kept per host and worker.
     pub pool_max_idle_per_host: usize,
+    /// How many header fields an answer may have.
+    pub max_response_headers: usize,
+    /// How many bytes the names and values of an answer's header fields may have together, and four more for each.
+    pub max_response_header_bytes: usize,
     /// Certificate authorities beside the system's.
     pub ca_file: Option<PathBuf>,
     /// The way out of the company's network.
@@ -58,17 +62,16 @@ impl HttpClient {
     /// The same with what [`client_config`] made: reading the system's certificates takes milliseconds, and once is
     /// enough for all clients. What it remembers of past connections is shared too.
     pub fn trusting(tls: ClientConfig, settings: &Settings) -> Self {
-        let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            // Plain http only ever reaches loopback: `Origin` admits nothing else.
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(MaybeTunnel::new(&settings.proxy, settings.connect_timeout));
-        Self::over(https, settings)
+        let tunnel = MaybeTunnel::new(&settings.proxy, settings.connect_timeout);
+        // Plain http only ever reaches loopback: `Origin` admits nothing else.
+        let https = |tls| HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+        let http1 = https(tls.clone()).enable_http1().wrap_connector(tunnel.clone());
+        Self::over(https(tls).enable_all_versions().wrap_connector(tunnel), http1, settings)
     }
 
-    /// The same over connections of any kind.
-    pub fn over<C>(connector: C, settings: &Settings) -> Self
+    /// The same over connections of any kind. `http1` makes those to servers that ask for HTTP/1.1 in the place of
+    /// HTTP/2.
+    pub fn over<C>(connector: C, http1: C, settings: &Settings) -> Self
     where
         C: Service<Uri> + Clone + Send + Sync + 'static,
         C::Response: Connection + Read + Write + Unpin + Send + 'static,
@@ -81,10 +84,14 @@ impl HttpClient {
             idle_timeout: settings.pool_idle_timeout,
             max_idle: settings.pool_max_idle_per_host,
             max_age: settings.max_connection_age,
+            head: HeadLimits {
+                fields: settings.max_response_headers,
+                bytes: settings.max_response_header_bytes,
+            },
             most: settings.max_connections,
             most_per_host: settings.max_connections_per_host,
         };
-        Self { pool: Pool::new(connector, limits) }
+        Self { pool: Pool::new(connector, http1, limits) }
     }
 }
 

@@ -96,6 +96,16 @@ pub fn visible(text: &str) -> HeaderValue {
     })
 }
 
+/// Whether a field of an answer is about the moment or the call in which it was given, and says nothing of its content:
+/// what is left of a budget, how long the server took.
+pub fn is_of_one_call(name: &HeaderName) -> bool {
+    const PREFIXES: [&str; 5] =
+        ["x-api-credits", "x-ratelimit", "x-rate-limit", "ratelimit", "x-concurrency"];
+    const NAMES: [&str; 5] = ["retry-after", "server-timing", "x-response-time", "x-runtime", "proxy-status"];
+    let name = name.as_str();
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

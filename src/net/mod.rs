@@ -15,6 +15,7 @@
 //! - [`client`]: that seam over kept connections, hyper and rustls
 //! - [`connector`]: the way of a connection to its server: egress proxy or not
 //! - `pool`: connections that are kept and shared out
+//! - [`replay`]: bodies of requests that can be sent again
 //! - [`tls`]: whom we trust
 //! - [`unread`]: answers that their caller does not read
 //! - [`whole`]: bodies of HTTP/2 that come whole or not at all
@@ -33,6 +34,7 @@ pub mod paced;
 pub mod patient;
 pub mod peer;
 mod pool;
+pub mod replay;
 pub mod tls;
 pub mod transport;
 pub mod unread;

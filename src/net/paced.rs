@@ -50,6 +50,8 @@ pub struct Paced<G> {
     /// How many bytes have come, and how long they were waited for.
     came: u64,
     waited: Duration,
+    /// How the body ended, until the task that sends it has had a chance to write what came before.
+    ends_with: Option<BoxError>,
     _guard: G,
 }
 
@@ -61,7 +63,16 @@ struct Wait {
 impl<G> Paced<G> {
     /// Holds `body` to `pace`; `guard` is dropped with it.
     pub fn new(body: Body, pace: Pace, clock: Clock, guard: G) -> Self {
-        Self { body, pace, clock, wait: None, came: 0, waited: Duration::ZERO, _guard: guard }
+        Self {
+            body,
+            pace,
+            clock,
+            wait: None,
+            came: 0,
+            waited: Duration::ZERO,
+            ends_with: None,
+            _guard: guard,
+        }
     }
 
     /// How long may be waited for the next piece.
@@ -91,6 +102,18 @@ impl<G> Paced<G> {
         })
     }
 
+    /// Lets the task that sends the body write what it has before it hears of the error: hyper throws away what is not
+    /// written by then, the head of an answer too.
+    fn break_off_next(
+        &mut self,
+        error: BoxError,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.ends_with = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     /// Notes a piece that came. One that comes after its time, with more to follow, is one too many: a body that
     /// flows and never ends is bounded too.
     fn note(&mut self, data: &Bytes) -> Result<(), BrokenOff> {
@@ -118,7 +141,11 @@ impl<G: Unpin> HttpBody for Paced<G> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(error) = self.ends_with.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Err(error))) => self.break_off_next(error, cx),
             Poll::Ready(frame) => {
                 if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
                     self.note(data)?;

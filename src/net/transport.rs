@@ -19,6 +19,11 @@ pub trait Transport: Send + Sync + 'static {
     fn send(&self, request: Request<Body>) -> BoxFuture<Result<Response<Body>, TransportError>>;
 }
 
+/// An extension of a request that is sent again: where many requests share a connection, this one wants to be the first
+/// on a new one. A server that ends each connection after a few requests then cannot refuse it for the others.
+#[derive(Debug, Clone, Copy)]
+pub struct FirstOnConnection;
+
 /// How an attempt to reach a server failed. What matters to the caller is whether the server may have
 /// acted on the request.
 #[derive(Debug, thiserror::Error)]
@@ -32,8 +37,14 @@ pub enum TransportError {
     /// There were as many connections as may be, and none came free; the server has not seen the request.
     #[error("there are as many connections as may be")]
     TooManyConnections,
-    /// A connection kept from an earlier request turned out to be closed before the head of an answer was complete, or
-    /// the server said that it has not touched the request.
+    /// The request was not sent on any connection, or the server says that it has not processed it (RFC 9113 section
+    /// 8.7). Whatever its method, it may be sent again.
+    #[error("the server did not process the request")]
+    NotProcessed(#[source] BoxError),
+    /// The head of the answer is longer, or has more fields, than the limits allow.
+    #[error("the head of the answer is too large")]
+    HeadTooLarge(#[source] BoxError),
+    /// A connection kept from an earlier request turned out to be closed before the head of an answer was complete.
     /// Almost surely the server has not seen the request, but only a repeatable one may be sent again.
     #[error("a kept connection had been closed")]
     Stale(#[source] BoxError),

@@ -12,11 +12,13 @@ use super::answer::Timing;
 use super::call::Call;
 use super::fate::Fate;
 use super::refusal::Refusal;
+use super::resend::Resends;
 use crate::admission::Permit;
 use crate::clock::Instant;
 use crate::net::body::{Body, Prefix};
 use crate::net::coding::decoded;
-use crate::net::transport::TransportError;
+use crate::net::replay::Replay;
+use crate::net::transport::FirstOnConnection;
 use crate::oauth::{Token, Unavailable};
 use crate::upstream::CallError;
 use crate::zoho::fault::{ENVELOPE_LIMIT, Fault};
@@ -31,28 +33,6 @@ pub(super) struct Reply {
     pub(super) identity: u64,
 }
 
-/// The body of a request on its way out.
-enum Outgoing {
-    /// Kept, so that it can be sent again.
-    Kept(bytes::Bytes),
-    /// Streams past; `None` once it is gone.
-    Streaming(Option<Body>),
-}
-
-impl Outgoing {
-    /// The body for the next attempt, if it can be had.
-    fn next(&mut self) -> Option<Body> {
-        match self {
-            Self::Kept(bytes) => Some(Body::full(bytes.clone())),
-            Self::Streaming(body) => body.take(),
-        }
-    }
-
-    fn can_be_sent_again(&self) -> bool {
-        matches!(self, Self::Kept(_))
-    }
-}
-
 impl Proxy {
     /// Fetches. `noted` hears of every turn that decides whether a write happened.
     pub(super) async fn fetch(
@@ -63,7 +43,7 @@ impl Proxy {
     ) -> Result<Reply, Refusal> {
         let clock = &self.shared.clock;
         let deadline = self.upstream.deadline();
-        let mut body = self.keep_if_short(body, deadline).await?;
+        let body = self.keep_if_short(body, deadline).await?;
 
         let (permit, queue) = clock.timed(self.shared.admission.enter(call.tenant)).await;
         let permit = Arc::new(permit?);
@@ -72,7 +52,7 @@ impl Proxy {
         let token = token?;
         let mut timing = Timing { queue, token: waited, upstream: Duration::ZERO };
 
-        let answer = self.attempt(call, &token, &mut body, deadline, &mut timing, noted).await?;
+        let answer = self.attempt(call, &token, &body, deadline, &mut timing, noted).await?;
         let reply = self.reply(answer, &token, &permit, timing, deadline);
         if reply.head.status != StatusCode::UNAUTHORIZED {
             self.prove(call, &token, &reply);
@@ -89,10 +69,10 @@ impl Proxy {
         let (token, waited) = clock.timed(tokens.replace(&token, call.route_key())).await;
         let token = token.map_err(|why| self.report_rejection(call, why))?;
         timing.token += waited;
-        if !body.can_be_sent_again() {
+        if !body.can_be_sent() {
             return Err(Refusal::SendAgain);
         }
-        let answer = self.attempt(call, &token, &mut body, deadline, &mut timing, noted).await?;
+        let answer = self.attempt(call, &token, &body, deadline, &mut timing, noted).await?;
         let reply = self.reply(answer, &token, &permit, timing, deadline);
         if reply.head.status != StatusCode::UNAUTHORIZED {
             self.prove(call, &token, &reply);
@@ -199,68 +179,84 @@ impl Proxy {
         reply.read_fault().await
     }
 
-    /// Reads a body that is short enough to be kept; any other streams on.
-    async fn keep_if_short(&self, body: Body, deadline: Instant) -> Result<Outgoing, Refusal> {
+    /// Reads a body that is short enough to be held; any other streams on, and what was sent of it is held up to the
+    /// same limit.
+    async fn keep_if_short(&self, body: Body, deadline: Instant) -> Result<Replay, Refusal> {
         let most = self.shared.settings.replay_max_bytes;
         if body.is_end_stream() {
-            return Ok(Outgoing::Kept(bytes::Bytes::new()));
+            return Ok(Replay::Whole(bytes::Bytes::new()));
         }
         if body.size_hint().lower() > most as u64 {
-            return Ok(Outgoing::Streaming(Some(self.upstream.paced_request(body, deadline))));
+            return Ok(Replay::streamed(self.upstream.paced_request(body, deadline), most));
         }
         match self.upstream.paced_request(body, deadline).read_up_to(most).await {
-            Ok(Prefix::Whole(bytes)) => Ok(Outgoing::Kept(bytes)),
-            Ok(Prefix::Partial(body)) => Ok(Outgoing::Streaming(Some(body))),
+            Ok(Prefix::Whole(bytes)) => Ok(Replay::Whole(bytes)),
+            Ok(Prefix::Partial(body)) => Ok(Replay::streamed(body, most)),
             Err(error) => Err(Refusal::of_request_body(&error)),
         }
     }
 
-    /// Sends the request once; and once more if a kept connection turned out to be closed already and
-    /// repeating does no harm (RFC 9110 section 9.2.2).
+    /// Sends the request until it is answered, as often as [`Resends`] allows.
     async fn attempt(
         &self,
         call: &Call,
         token: &Token,
-        body: &mut Outgoing,
+        body: &Replay,
         deadline: Instant,
         timing: &mut Timing,
         noted: &mut (dyn FnMut(Fate) + Send),
     ) -> Result<Response<Body>, Refusal> {
         let clock = &self.shared.clock;
         let metrics = &self.shared.upstream_metrics[call.tenant];
-        let mut may_repeat = is_repeatable(call.outbound.method());
+        let (mut resends, mut is_first) = (Resends::default(), false);
         loop {
-            let Some(outgoing) = body.next() else { return Err(Refusal::SendAgain) };
+            let Some(outgoing) = body.attempt() else { return Err(Refusal::SendAgain) };
             noted(Fate::Unknown);
             let sent = clock.now();
-            let request = call.outbound.request(token.header(), outgoing);
+            let mut request = call.outbound.request(token.header(), outgoing);
+            if is_first {
+                request.extensions_mut().insert(FirstOnConnection);
+            }
             let answer = self.upstream.send(request, sent, deadline).await;
             let took = clock.now() - sent;
             timing.upstream += took;
-            let error = match answer {
+            let resend = match answer {
                 Ok(answer) => {
-                    metrics.took(took);
                     noted(Fate::of(answer.status()));
-                    return Ok(answer);
+                    let resend = resends.after_answer(answer.status()).filter(|_| body.can_be_sent());
+                    let Some(resend) = resend else {
+                        metrics.took(took);
+                        return Ok(answer);
+                    };
+                    metrics.failed("misdirected");
+                    resend
                 }
-                Err(error) => error,
+                Err(error) => {
+                    metrics.failed(error.reason());
+                    noted(if error.may_have_happened() { Fate::Uncertain } else { Fate::DidNotHappen });
+                    let resend = resends.after_error(&error, call.outbound.method());
+                    let Some(resend) = resend.filter(|_| body.can_be_sent()) else {
+                        self.log_failure(call, &error);
+                        return Err(Refusal::from(&error));
+                    };
+                    resend
+                }
             };
-            metrics.failed(error.reason());
-            noted(if error.may_have_happened() { Fate::Uncertain } else { Fate::DidNotHappen });
-            let was_stale = matches!(error, CallError::Transport(TransportError::Stale(_)));
-            if was_stale && may_repeat && body.can_be_sent_again() {
-                may_repeat = false;
-                continue;
+            is_first = resend.is_first;
+            if !resend.pause.is_zero() {
+                tokio::time::sleep(resend.pause).await;
             }
-            let cause = &error as &dyn std::error::Error;
-            tracing::warn!(
-                tenant = self.shared.tokens[call.tenant].tenant(),
-                request_id = call.request_id.to_str().unwrap_or_default(),
-                error = cause,
-                "a call to Zoho failed"
-            );
-            return Err(Refusal::from(&error));
         }
+    }
+
+    fn log_failure(&self, call: &Call, error: &CallError) {
+        let cause = error as &dyn std::error::Error;
+        tracing::warn!(
+            tenant = self.shared.tokens[call.tenant].tenant(),
+            request_id = call.request_id.to_str().unwrap_or_default(),
+            error = cause,
+            "a call to Zoho failed"
+        );
     }
 
     fn reply(
@@ -291,9 +287,4 @@ impl Reply {
         };
         Ok((Self { head, body, timing, identity }, fault))
     }
-}
-
-/// Methods that may be sent twice (RFC 9110 section 9.2.2), and that Zoho treats so.
-fn is_repeatable(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
 }

@@ -16,12 +16,19 @@ use crate::cache::key::{self, Key, Parts};
 use crate::cache::origin;
 use crate::cache::rule::Rule;
 use crate::net::body::{Body, Prefix};
+use crate::net::headers::{copy_if, is_of_one_call};
 
 /// What a shared fetch ends with. Cheap to clone: everybody who waited gets one.
 #[derive(Clone)]
 pub(super) enum Landed {
     /// The whole answer in memory.
-    Whole { entry: Arc<Entry>, kept: Kept, timing: Option<Timing> },
+    Whole {
+        entry: Arc<Entry>,
+        kept: Kept,
+        timing: Option<Timing>,
+        /// Fields about the call that brought it, if Zoho sent some: an entry does not have them.
+        of_call: Option<Arc<HeaderMap>>,
+    },
     /// An answer too long to be kept; one of those who waited can have the stream.
     TooLong(OneReply),
     /// No answer.
@@ -69,7 +76,7 @@ impl Proxy {
             shared.cache.lookup(slot.key.as_bytes(), rule, slot.epoch, shared.clock.now())
             && slot.not_before.is_none_or(|not_before| entry.stored() >= not_before)
         {
-            return Landed::Whole { entry, kept: Kept::Stored, timing: None };
+            return Landed::Whole { entry, kept: Kept::Stored, timing: None, of_call: None };
         }
         let key = slot.key.clone();
         let landed = self.fetch_whole(call, slot, rule).await;
@@ -114,7 +121,9 @@ impl Proxy {
             Fetched { status, head: &headers, body: bytes, at: shared.clock.now(), epoch: slot.epoch, terms };
         let entry = Arc::new(Entry::new(rule, slot.route, fetched));
         let kept = self.keep(call, slot, rule, &entry, identity);
-        Landed::Whole { entry, kept, timing: Some(timing) }
+        let of_call = head.headers.keys().any(is_of_one_call);
+        let of_call = of_call.then(|| Arc::new(copy_if(&head.headers, 0, is_of_one_call)));
+        Landed::Whole { entry, kept, timing: Some(timing), of_call }
     }
 
     /// Asks Zoho; for an entry that has a validator, whether it is still right. A 304 that is about something

@@ -18,6 +18,7 @@
 //! - `permission`: what a caller asks beyond what it may
 //! - [`refusal`]: every way a request ends badly
 //! - `repeat`: a read that is asked again in the same bytes
+//! - `resend`: whether a call that failed is sent again
 //! - `rest`: what is left of a body when its request is refused
 //! - [`settings`]: how requests are handled
 //! - `shape`: what heads have in common that differ only in an id
@@ -45,6 +46,7 @@ mod permission;
 pub mod refusal;
 mod repeat;
 mod request_id;
+mod resend;
 mod rest;
 mod settings;
 mod shape;
@@ -309,13 +311,16 @@ impl Proxy {
                 // By the answer's own word it is for who asked, or for who asks alike.
                 self.relay(call, Body::empty(), WhyPassed::Uncacheable, arrival).await
             }
-            Landed::Whole { entry, kept, timing } => {
+            Landed::Whole { entry, kept, timing, of_call } => {
                 let status = CacheStatus::Fetched { why, kept, collapsed: !leads };
                 // Who joined late waited for less than that.
                 let upstream = timing.as_ref().filter(|_| leads).map(|timing| timing.upstream);
                 let facts = Facts { upstream, ..Self::facts_of(call, arrival) };
                 let now = self.shared.clock.now();
                 let mut response = self.answer_entry(&entry, status, asked, facts, now);
+                if let Some(of_call) = of_call.filter(|_| kept != Kept::NotStorable) {
+                    response.headers_mut().extend(of_call.as_ref().clone());
+                }
                 answer::label(response.headers_mut(), status, timing.as_ref(), call.request_id.clone());
                 Ok(response)
             }

@@ -20,7 +20,7 @@ use crate::net::body::Body;
 use crate::net::http1::Fault;
 use crate::net::paced::{BrokenOff, Pace, Paced};
 use crate::net::transport::{BoxFuture, Transport, TransportError};
-use paced::{BrokenBy, Progress};
+use paced::{BrokenBy, Progress, Stage};
 
 /// The limits of a call.
 #[derive(Debug, Clone)]
@@ -44,6 +44,9 @@ pub enum CallError {
     /// Zoho has the whole request and does not answer.
     #[error("no answer within {0:?} after the request was sent")]
     FirstByteTimeout(Duration),
+    /// Zoho does not read the body of the request.
+    #[error("nothing more of the request's body was taken for {0:?}")]
+    UploadTimeout(Duration),
     /// The caller stopped sending the body of its request, or as good as stopped.
     #[error("the caller does not send its request")]
     CallerStalled(#[source] BrokenOff),
@@ -61,8 +64,8 @@ pub enum CallError {
 impl CallError {
     /// Whether Zoho may have acted on the request.
     pub fn may_have_happened(&self) -> bool {
-        use TransportError::{Connect, ConnectTimeout, TooManyConnections};
-        !matches!(self, Self::Transport(Connect(_) | ConnectTimeout | TooManyConnections))
+        use TransportError::{Connect, ConnectTimeout, NotProcessed, TooManyConnections};
+        !matches!(self, Self::Transport(Connect(_) | ConnectTimeout | NotProcessed(_) | TooManyConnections))
     }
 
     /// A word for metrics.
@@ -71,9 +74,12 @@ impl CallError {
             Self::Transport(TransportError::Connect(_)) => "connect",
             Self::Transport(TransportError::ConnectTimeout) => "connect_timeout",
             Self::Transport(TransportError::TooManyConnections) => "too_many_connections",
+            Self::Transport(TransportError::NotProcessed(_)) => "not_processed",
+            Self::Transport(TransportError::HeadTooLarge(_)) => "response_head_too_large",
             Self::Transport(TransportError::Stale(_)) => "stale_connection",
             Self::Transport(TransportError::Broken(_)) => "broken",
             Self::FirstByteTimeout(_) => "first_byte_timeout",
+            Self::UploadTimeout(_) => "upload_timeout",
             Self::CallerStalled(_) => "caller_stalled",
             Self::CallerBroke => "caller_broke",
             Self::CallerMalformed(_) => "caller_malformed",
@@ -149,29 +155,41 @@ impl Upstream {
         progress: Progress,
         deadline: Instant,
     ) -> Result<Response<Body>, CallError> {
+        let Settings { first_byte_timeout, idle_timeout, total_timeout, .. } = self.0.settings;
+        let mut now = self.0.clock.now();
         loop {
-            // Time for the answer runs from the last byte sent, so that a long upload is no slow answer.
-            let patience = if progress.has_ended() {
-                self.0.settings.first_byte_timeout
-            } else {
-                self.0.settings.idle_timeout.max(self.0.settings.first_byte_timeout)
+            // Nothing tells that the body has ended, so that it is looked for often enough to notice in time.
+            let look_again = now + first_byte_timeout.min(idle_timeout);
+            let (until, too_late) = match progress.stage() {
+                Stage::Begin(since) => {
+                    let limit = idle_timeout.max(first_byte_timeout);
+                    (look_again, Some((since + limit, CallError::UploadTimeout(limit))))
+                }
+                // A caller that stalls breaks its body off, which ends the sending.
+                Stage::Caller => (look_again, None),
+                Stage::Upload(since) => {
+                    let until = since + idle_timeout;
+                    (until.min(look_again), Some((until, CallError::UploadTimeout(idle_timeout))))
+                }
+                // From the last byte sent, so that a long upload is no slow answer.
+                Stage::Answer(since) => {
+                    let until = since + first_byte_timeout;
+                    (until, Some((until, CallError::FirstByteTimeout(first_byte_timeout))))
+                }
             };
-            let until = (progress.last() + patience).min(deadline);
+            if let Some((until, error)) = too_late
+                && until <= now
+            {
+                return Err(error);
+            }
             tokio::select! {
                 biased;
                 answer = &mut sending => return answer.map_err(|error| blame(error, &progress)),
-                () = tokio::time::sleep_until(until) => {}
+                () = tokio::time::sleep_until(until.min(deadline)) => {}
             }
-            let now = self.0.clock.now();
+            now = self.0.clock.now();
             if now >= deadline {
-                return Err(CallError::TotalTimeout(self.0.settings.total_timeout));
-            }
-            if progress.last() + patience <= now {
-                return Err(if progress.awaits_caller() {
-                    CallError::CallerStalled(BrokenOff::Idle(patience))
-                } else {
-                    CallError::FirstByteTimeout(patience)
-                });
+                return Err(CallError::TotalTimeout(total_timeout));
             }
         }
     }

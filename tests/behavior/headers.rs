@@ -117,3 +117,27 @@ async fn a_header_that_connection_takes_back_decides_no_answer_that_is_kept() {
     let plain = [("accept-language", "de"), ("connection", "close")];
     world.get_with(ASSOCIATED_USERS_COUNT, &plain).await.assert_cache("zoho-sidecar; fwd=uri-miss; stored");
 }
+
+#[tokio::test(start_paused = true)]
+async fn fields_about_one_call_reach_the_requests_that_made_it_and_no_other() {
+    let world = World::shipped().await;
+    let names = ["x-api-credits-remaining", "x-ratelimit-remaining", "retry-after", "server-timing"];
+    let told = names.map(|name| (name.to_owned(), "1000".to_owned()));
+    world.zoho().script().next(Target::Api, Fault::Headers(told.to_vec()));
+
+    let made_it = world.get_at_once(ASSOCIATED_USERS_COUNT, 3).await;
+    let hit = world.get(ASSOCIATED_USERS_COUNT).await;
+
+    for answer in &made_it {
+        for name in names {
+            let values: Vec<_> = answer.headers.get_all(name).iter().collect();
+            assert!(values.contains(&&"1000".parse().unwrap()), "{name}: {:?}", answer.headers);
+        }
+        assert_eq!(answer.headers.get_all("x-api-credits-remaining").iter().count(), 1);
+    }
+    assert!(hit.cache_status().contains("hit"), "{}", hit.cache_status());
+    for name in names {
+        assert!(!hit.headers.contains_key(name), "{name}: {:?}", hit.headers);
+    }
+    assert!(hit.headers.contains_key("date") && hit.headers.contains_key("content-type"));
+}

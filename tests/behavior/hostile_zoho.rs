@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
+use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zoho_sidecar::net::transport::BoxFuture;
@@ -85,11 +85,11 @@ async fn what_is_no_answer_is_a_refusal_and_the_next_caller_is_served() {
 
         let refused = world.get(USERS).await;
 
-        assert_eq!(
-            (refused.status.as_u16(), refused.code().as_str()),
-            (502, "SIDECAR_CONNECTION_BROKEN"),
-            "{what}"
-        );
+        let code = match what {
+            "a line without end" | "lines without end" => "SIDECAR_RESPONSE_HEAD_TOO_LARGE",
+            _ => "SIDECAR_CONNECTION_BROKEN",
+        };
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (502, code), "{what}");
         world.get(USERS).await.assert_status(200);
     }
 }
@@ -135,6 +135,53 @@ fn broken_answers() -> Vec<(&'static str, String, bool)> {
         ("a chunk's extension without end", chunked(&format!("4;{}", "x".repeat(1 << 20))), true),
         ("trailers without end", chunked(&format!("0\r\n{}", "x: y\r\n".repeat(1 << 18))), true),
     ]
+}
+
+/// Answers whose bodies are malformed from their first byte.
+fn answers_without_a_body() -> Vec<(&'static str, String)> {
+    let head = |rest: &str| format!("HTTP/1.1 201 Created\r\nx-made-up: 1\r\n{rest}");
+    vec![
+        ("a first chunk of no size", head("transfer-encoding: chunked\r\n\r\nzz\r\nhalf\r\n")),
+        ("a first chunk beyond numbers", head("transfer-encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n")),
+        ("closed before the first chunk", head("transfer-encoding: chunked\r\n\r\n")),
+        ("closed before the first byte", head("content-length: 10\r\n\r\n")),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_status_of_an_answer_arrives_though_its_body_is_malformed_from_the_first_byte() {
+    for (what, said) in answers_without_a_body() {
+        let world = World::making()
+            .config(LIMITS)
+            .api(saying_at_first(said.clone(), false))
+            .await_first_token()
+            .await;
+        let heard = world.heard_by("HTTP/1.1", USERS).await;
+        assert!(heard.starts_with("HTTP/1.1 201 Created\r\n"), "{what}: {heard:?}");
+        assert!(heard.contains("x-made-up: 1\r\n") && !heard.ends_with("0\r\n\r\n"), "{what}: {heard:?}");
+
+        let world = World::making()
+            .config(LIMITS)
+            .api(saying_at_first(said.clone(), false))
+            .await_first_token()
+            .await;
+        let mut caller = world.connect_by_http2().await;
+        let answer = caller.send_request(request(Method::GET, USERS, "")).await.unwrap();
+        assert_eq!(
+            (answer.status(), &answer.headers()["x-made-up"]),
+            (StatusCode::CREATED, &"1".parse().unwrap())
+        );
+        assert!(answer.into_body().collect().await.is_err(), "{what}");
+
+        let world =
+            World::making().config(LIMITS).api(saying_at_first(said, false)).await_first_token().await;
+        let shared = world.get(ASSOCIATED_USERS_COUNT).await;
+        assert_eq!(
+            (shared.status.as_u16(), shared.code().as_str()),
+            (502, "SIDECAR_CONNECTION_BROKEN"),
+            "{what}"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

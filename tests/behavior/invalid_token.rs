@@ -1,11 +1,15 @@
 //! Zoho refuses a token before its time: nobody notices, and the limit of mints is not spent on it.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::Method;
+use tokio::io::AsyncReadExt;
 use zoho_sidecar::emulator::{Fault, Target};
 use zoho_sidecar::net::body::Body;
+use zoho_sidecar::net::transport::BoxFuture;
 
+use crate::wire::Peer;
 use crate::world::{USERS, World, request};
 
 /// An access token was accepted once, so that its refusal means something else than a wrong configuration.
@@ -53,10 +57,41 @@ async fn a_write_with_a_short_body_is_sent_again_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_too_long_to_be_kept_is_asked_for_again_and_a_token_is_ready_by_then() {
+async fn a_long_body_of_which_little_was_sent_is_sent_again_with_the_new_token() {
     let world = with_a_proven_token().await;
     world.acme().kill_access_tokens();
-    let long = || request(Method::POST, "/crm/v8/__echo", "x".repeat(64 * 1024 + 1));
+    let long = request(Method::POST, "/crm/v8/__echo", "x".repeat(1024 * 1024));
+
+    let answer = world.send(long).await;
+
+    answer.assert_status(200);
+    assert_eq!(answer.json()["body_length"], 1024 * 1024);
+    assert_eq!(world.mints(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_too_long_to_be_kept_is_asked_for_again_and_a_token_is_ready_by_then() {
+    const REFUSAL: &str =
+        r#"{"code":"INVALID_TOKEN","details":{},"message":"invalid oauth token","status":"error"}"#;
+    let answers = Arc::new(Mutex::new(vec![(200, "{}"), (401, REFUSAL), (200, "{}")].into_iter()));
+    let script = move |_, mut peer: Peer| -> BoxFuture<()> {
+        let answers = answers.clone();
+        Box::pin(async move {
+            while let Some(head) = peer.head().await {
+                if head.starts_with("POST") {
+                    // The whole body is read before the token is looked at.
+                    peer.0.read_exact(&mut vec![0; LONG]).await.unwrap();
+                }
+                let (status, body) = answers.lock().unwrap().next().unwrap();
+                let length = body.len();
+                peer.say(format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n{body}")).await;
+            }
+        })
+    };
+    const LONG: usize = 1024 * 1024;
+    let world = World::making().api(script).await_first_token().await;
+    world.get(USERS).await.assert_status(200);
+    let long = || request(Method::POST, "/crm/v8/__echo", "x".repeat(LONG));
 
     let refused = world.send(long()).await;
 

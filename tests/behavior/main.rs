@@ -28,6 +28,7 @@ mod presets;
 mod promise;
 mod purging;
 mod refusals;
+mod resending;
 mod resting;
 mod secrets;
 mod single_flight;

@@ -151,3 +151,62 @@ async fn a_caller_that_hangs_up_is_logged_and_counted() {
     let log = world.log();
     assert!(log.contains(r#""status":499,"cache":"abandoned""#), "{log}");
 }
+
+/// Answers the first call over HTTP/1.1 so long after its whole body has come, if it reads the body at all.
+fn silent_after(reads: bool) -> impl crate::wire::Script {
+    move |_, mut peer: crate::wire::Peer| -> zoho_sidecar::net::transport::BoxFuture<()> {
+        Box::pin(async move {
+            let _ = peer.head().await;
+            if reads {
+                peer.stays().await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+}
+
+const UNEQUAL: &str =
+    "[upstream]\nfirst_byte_timeout = \"5s\"\nidle_timeout = \"40s\"\ntotal_timeout = \"10m\"\n";
+
+#[tokio::test(start_paused = true)]
+async fn the_time_for_an_answer_runs_from_the_last_byte_of_a_body_of_any_length() {
+    for (pieces, every) in [(1, 0), (3, 0), (9, 0), (9, 3)] {
+        let world = World::making().config(UNEQUAL).api(silent_after(true)).await_first_token().await;
+        let began = world.now();
+        let mut upload = request(Method::POST, "/crm/v8/Leads", "");
+        *upload.body_mut() = dripping(pieces, Duration::from_secs(every), false);
+        let answer = world.send(upload).await;
+        assert_eq!(answer.code(), "SIDECAR_FIRST_BYTE_TIMEOUT", "{pieces} pieces every {every} s");
+        let took = (world.now() - began).as_secs();
+        assert_eq!(took, 5 + every * pieces as u64, "{pieces} pieces every {every} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_zoho_does_not_read_is_told_apart_from_a_caller_that_stalls() {
+    const LIMITS: &str =
+        "[upstream]\nfirst_byte_timeout = \"5s\"\nidle_timeout = \"10s\"\nmin_body_rate = \"0B\"\n";
+    // The last piece comes when there is no room for it any more, so that nobody asks the caller for more.
+    for pieces in [200, 7] {
+        let world = World::making().config(LIMITS).api_by_http2(window_of_64_kib()).await_first_token().await;
+        let mut upload = request(Method::POST, "/crm/v8/Leads", "");
+        *upload.body_mut() = dripping(pieces, Duration::from_secs(1), true);
+        let answer = world.send(upload).await;
+        answer.assert_status(504);
+        assert_eq!(answer.code(), "SIDECAR_UPLOAD_TIMEOUT", "{pieces} pieces");
+    }
+}
+
+/// Takes requests over HTTP/2 and reads nothing of their bodies, beyond what the first window lets through.
+fn window_of_64_kib() -> impl crate::wire::Script {
+    |_, peer: crate::wire::Peer| -> zoho_sidecar::net::transport::BoxFuture<()> {
+        Box::pin(async move {
+            let mut connection = h2::server::handshake(peer.0).await.unwrap();
+            let mut taken: Vec<(_, h2::server::SendResponse<Bytes>)> = Vec::new();
+            while let Some(Ok(asked)) = connection.accept().await {
+                taken.push(asked);
+            }
+        })
+    }
+}

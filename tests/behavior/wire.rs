@@ -158,10 +158,13 @@ impl Making {
             max_connection_age: Duration::from_mins(10),
             pool_idle_timeout: Duration::from_secs(25),
             pool_max_idle_per_host: 32,
+            max_response_headers: 256,
+            max_response_header_bytes: 64 * 1024,
             ca_file: None,
             proxy: EgressProxy::None,
         };
-        let by_hand = HttpClient::over(Host { made, http2 }, &settings);
+        let by_hand =
+            HttpClient::over(Host { made: made.clone(), http2 }, Host { made, http2: false }, &settings);
         self.around(move |emulator| Arc::new(Partly { is_by_hand, by_hand, emulator }))
     }
 }

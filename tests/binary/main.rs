@@ -6,7 +6,7 @@
 //!   it), `patience` (how long a test waits)
 //! - chapters: `starting`, `checking`, `emulating`, `stopping`, `draining`, `leaving`, `state`,
 //!   `connections`, `callers`, `tls`, `hanging_up`, `hostile`, `http2`, `repeating`, `rfc`, `smuggling`, `streaming`, `admin`,
-//!   `logs`, `outputs`, `signals`, `demo`
+//!   `logs`, `nginx`, `outputs`, `signals`, `demo`
 
 #![expect(clippy::unwrap_used, reason = "a test that meets a surprise fails")]
 
@@ -30,6 +30,7 @@ mod hostile;
 mod http2;
 mod leaving;
 mod logs;
+mod nginx;
 mod outputs;
 mod repeating;
 mod rfc;

@@ -54,7 +54,7 @@ async fn a_write_whose_body_was_too_long_to_be_kept_is_not_repeated() {
     assert_eq!(sidecar.get(USERS).await.status, 200);
     zoho.next_call(Fault::Drop);
     let mut put = request("PUT", "/crm/v8/__echo");
-    *put.body_mut() = Body::full(vec![b'x'; 2048]);
+    *put.body_mut() = Body::full(vec![b'x'; 4096]);
 
     assert_eq!(ask(sidecar.proxy(), put).await.status, 502);
     assert_eq!(zoho.calls(), 2);

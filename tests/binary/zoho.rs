@@ -71,6 +71,11 @@ impl Zoho {
         )
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listening.address()
+    }
+
     /// How many calls reached its API.
     pub(crate) fn calls(&self) -> usize {
         self.emulator.ledger().calls()

@@ -16,6 +16,7 @@ use hyper::rt::{Executor, Read, Write};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::Pool;
+use super::head::HeadLimits;
 use super::stream::{FIRST_STREAMS, Share};
 use crate::net::body::Body;
 use crate::net::transport::BoxFuture;
@@ -26,6 +27,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Begins to speak HTTP/2 for a host of this pool.
 pub(super) async fn speak<T>(
     io: T,
+    head: HeadLimits,
     pool: Weak<Pool>,
     host: usize,
 ) -> hyper::Result<(SendRequest<Body>, Arc<Share>, Driving<T>)>
@@ -35,7 +37,7 @@ where
     let runner = Runner::default();
     let mut builder = http2::Builder::new(runner.clone());
     builder.timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL).adaptive_window(true);
-    builder.initial_max_send_streams(FIRST_STREAMS);
+    builder.initial_max_send_streams(FIRST_STREAMS).max_header_list_size(head.http2_bytes());
     let (sender, intake) = builder.handshake(io).await?;
     let share = Arc::new(Share::new());
     let driving = Driving {

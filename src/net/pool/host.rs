@@ -26,6 +26,14 @@ pub(super) enum Held {
 /// What one who waits is told.
 pub(super) type Answer = Result<Held, NoConnection>;
 
+/// A request that waits for a connection.
+pub(super) struct Waiter {
+    pub(super) turn: u64,
+    pub(super) answer: oneshot::Sender<Answer>,
+    /// It wants to be the first on a new connection, where requests share connections.
+    pub(super) is_first: bool,
+}
+
 /// What is known of the protocol that an origin speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
@@ -37,16 +45,27 @@ pub(super) enum Protocol {
     Http2,
 }
 
+/// Which protocols a new connection may speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// What the server likes best.
+    Any,
+    /// HTTP/1.1, since the server has asked for it in the place of HTTP/2.
+    Http1,
+}
+
 /// An origin, and its connections that carry nothing or have room.
 pub(super) struct Host {
     pub(super) site: Site,
     pub(super) protocol: Protocol,
+    /// Which protocols its next connections may speak.
+    pub(super) wanted: Wanted,
     /// Those of HTTP/1 that carry nothing, with the time since when; the last came last.
     pub(super) resting: Vec<(Line, Instant)>,
     /// Those of HTTP/2.
     pub(super) shared: Vec<Shared>,
-    /// Who waits, in turn.
-    pub(super) waiting: VecDeque<(u64, oneshot::Sender<Answer>)>,
+    /// The requests that wait, in turn.
+    pub(super) waiting: VecDeque<Waiter>,
     /// How many connections there are, those that are being made included.
     pub(super) open: usize,
     /// How many are being made.
@@ -90,6 +109,7 @@ impl Host {
         Self {
             site,
             protocol,
+            wanted: Wanted::Any,
             resting: Vec::new(),
             shared: Vec::new(),
             waiting: VecDeque::new(),
@@ -152,6 +172,22 @@ impl Host {
         shared.leave(&mut self.leaving);
     }
 
+    /// Gives a connection of HTTP/2 no further request.
+    pub(super) fn retire(&mut self, share: &Arc<Share>) {
+        if let Some(at) = self.shared.iter().position(|shared| Arc::ptr_eq(&shared.share, share)) {
+            self.end_shared(at);
+        }
+    }
+
+    /// Makes the next connections without HTTP/2, and gives those there are no further request.
+    pub(super) fn require_http1(&mut self) {
+        self.wanted = Wanted::Http1;
+        self.protocol = Protocol::Http1;
+        for shared in std::mem::take(&mut self.shared) {
+            shared.leave(&mut self.leaving);
+        }
+    }
+
     /// Lets a connection of HTTP/2 go if it has come to rest, and may not or `makes_place`.
     pub(super) fn rest(&mut self, share: &Arc<Share>, makes_place: bool, max_idle: usize) {
         let is_it = |shared: &Shared| Arc::ptr_eq(&shared.share, share) && shared.is_unused();
@@ -172,9 +208,16 @@ impl Host {
         Some(Held::Stream { sender: with_room.sender.clone(), share: with_room.share.clone() })
     }
 
-    /// Gives this to whoever waits the longest; back if nobody does.
-    pub(super) fn hand(&mut self, mut held: Held) -> Option<Held> {
-        while let Some((_, answer)) = self.waiting.pop_front() {
+    /// Gives this to the request that has waited longest; back if none waits.
+    pub(super) fn hand(&mut self, held: Held) -> Option<Held> {
+        self.hand_to(held, |_| true)
+    }
+
+    /// The same among the requests of this kind.
+    fn hand_to(&mut self, mut held: Held, is_meant: impl Fn(&Waiter) -> bool) -> Option<Held> {
+        while let Some(at) = self.waiting.iter().position(&is_meant)
+            && let Some(Waiter { answer, .. }) = self.waiting.remove(at)
+        {
             match answer.send(Ok(held)) {
                 Err(Ok(refused)) => held = refused,
                 Ok(()) | Err(Err(_)) => return None,
@@ -183,12 +226,31 @@ impl Host {
         Some(held)
     }
 
+    /// Whether a request waits that takes room on any connection.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.waiting.iter().any(|waiter| !waiter.is_first)
+    }
+
+    /// Adds a new shared connection. The first room on it is for a request that wants to be first.
+    pub(super) fn add_shared(&mut self, shared: Shared) {
+        if self.waiting.iter().any(|waiter| waiter.is_first) && shared.share.enter() {
+            shared.share.is_reserved.store(true, Ordering::Relaxed);
+            let held = Held::Stream { sender: shared.sender.clone(), share: shared.share.clone() };
+            if self.hand_to(held, |waiter| waiter.is_first).is_some() {
+                shared.share.streams.fetch_sub(1, Ordering::Relaxed);
+                shared.share.is_reserved.store(false, Ordering::Relaxed);
+            }
+        }
+        self.shared.push(shared);
+        self.serve();
+    }
+
     /// Gives room on shared connections to those who wait, as far as there is some.
     pub(super) fn serve(&mut self) {
-        while !self.waiting.is_empty()
+        while self.has_waiting()
             && let Some(held) = self.take()
         {
-            match self.hand(held) {
+            match self.hand_to(held, |waiter| !waiter.is_first) {
                 None => {}
                 Some(Held::Stream { share, .. }) => drop(share.streams.fetch_sub(1, Ordering::Relaxed)),
                 Some(Held::Line { .. }) => unreachable!("lines rest only while nobody waits"),
@@ -203,9 +265,9 @@ impl Host {
         let is_for_all = self.protocol != Protocol::Http1 || matches!(why, NoConnection::BrokenOff);
         let all = self.waiting.len();
         let count = if is_for_all { all } else { all.saturating_sub(self.making).min(1) };
-        for (_, answer) in self.waiting.drain(..count) {
-            // Who has left needs no answer.
-            let _ = answer.send(Err(why.clone()));
+        for waiter in self.waiting.drain(..count) {
+            // A request that was given up needs no answer.
+            let _ = waiter.answer.send(Err(why.clone()));
         }
     }
 
@@ -213,7 +275,11 @@ impl Host {
     pub(super) fn missing(&self) -> usize {
         let wanted = match self.protocol {
             Protocol::Http1 => self.waiting.len(),
-            Protocol::Unknown | Protocol::Http2 => self.waiting.len().min(1),
+            Protocol::Unknown => self.waiting.len().min(1),
+            Protocol::Http2 => {
+                let firsts = self.waiting.iter().filter(|waiter| waiter.is_first).count();
+                firsts.max(usize::from(!self.waiting.is_empty()))
+            }
         };
         wanted.saturating_sub(self.making)
     }

@@ -3,7 +3,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use http::Uri;
 use hyper::client::conn::{http1, http2};
@@ -13,11 +12,12 @@ use tokio::time::timeout;
 use tower::ServiceExt;
 use tower_service::Service;
 
-use super::host::Shared;
+use super::head::HeadLimits;
+use super::host::{Shared, Wanted};
 use super::line::{self, Line, Link};
 use super::stay::Stay;
 use super::stream::Share;
-use super::{NoConnection, Place, Pool, driving};
+use super::{Limits, NoConnection, Place, Pool, driving};
 use crate::net::body::{Body, BoxError};
 use crate::net::patient::Patience;
 use crate::net::transport::BoxFuture;
@@ -28,9 +28,6 @@ use crate::net::transport::BoxFuture;
 /// 870 KiB per unread answer. From there on memory is what grows.
 const READ_BUFFER: usize = 400 * 1024;
 
-/// How long the head of an answer may be.
-const LONGEST_HEAD: usize = 64 * 1024;
-
 /// A connection, ready for requests, and what drives it.
 pub(super) enum Made {
     Http1(http1::SendRequest<Body>, BoxFuture<hyper::Result<()>>),
@@ -38,39 +35,46 @@ pub(super) enum Made {
 }
 
 /// Makes a connection to an origin; it holds its place for as long as it is open.
-pub(super) type Connect = Box<dyn Fn(Uri, Place) -> BoxFuture<Result<Made, BoxError>> + Send + Sync>;
+pub(super) type Connect = Box<dyn Fn(Uri, Place, Wanted) -> BoxFuture<Result<Made, BoxError>> + Send + Sync>;
 
-/// Makes connections by `connector`, and gives them up when the server takes nothing of what is written to it for
-/// `write_timeout`: hyper looks at a body's limits only when there is room for more of it.
-pub(super) fn connecting<C>(connector: C, write_timeout: Duration) -> Connect
+/// Makes connections by `connector`, or by `http1` where only that is wanted, and gives them up when the server takes
+/// nothing of what is written to it for as long as `write_timeout`: hyper looks at a body's limits only when there is
+/// room for more of it.
+pub(super) fn connecting<C>(connector: C, http1: C, limits: Limits) -> Connect
 where
     C: Service<Uri> + Clone + Send + Sync + 'static,
     C::Response: Connection + Read + Write + Unpin + Send + 'static,
     C::Error: Into<BoxError>,
     C::Future: Send,
 {
-    Box::new(move |uri, place| {
-        let connector = connector.clone();
+    Box::new(move |uri, place, wanted| {
+        let connector = match wanted {
+            Wanted::Any => connector.clone(),
+            Wanted::Http1 => http1.clone(),
+        };
         Box::pin(async move {
             let io = connector.oneshot(uri).await.map_err(Into::into)?;
             let is_http2 = io.connected().is_negotiated_h2();
             let (pool, host) = (place.pool.clone(), place.host);
-            let io = Placed { io, patience: Patience::new(write_timeout), _place: place };
+            let io = Placed { io, patience: Patience::new(limits.write_timeout), _place: place };
             if !is_http2 {
-                return Ok(speak_http1(io).await?);
+                return Ok(speak_http1(io, limits.head).await?);
             }
-            let (sender, share, driving) = driving::speak(io, pool, host).await?;
+            let (sender, share, driving) = driving::speak(io, limits.head, pool, host).await?;
             Ok(Made::Http2(sender, share, Box::pin(driving)))
         })
     })
 }
 
-async fn speak_http1<T>(io: T) -> hyper::Result<Made>
+async fn speak_http1<T>(io: T, head: HeadLimits) -> hyper::Result<Made>
 where
     T: Read + Write + Unpin + Send + 'static,
 {
     let mut builder = http1::Builder::new();
-    builder.max_buf_size(READ_BUFFER).max_header_size(LONGEST_HEAD);
+    builder.max_buf_size(READ_BUFFER.max(head.http1_bytes())).max_header_size(head.http1_bytes());
+    if let Some(fields) = head.http1_fields() {
+        builder.max_headers(fields);
+    }
     let (sender, connection) = builder.handshake(io).await?;
     Ok(Made::Http1(sender, Box::pin(connection)))
 }
@@ -96,10 +100,14 @@ impl Making {
     /// together: none of the parts has one for the whole.
     pub(super) async fn make(mut self) {
         let host = self.host;
-        let uri = self.pool.lock().host(host).site.uri(None);
+        let (uri, wanted) = {
+            let places = self.pool.lock();
+            let host = places.host(host);
+            (host.site.uri(None), host.wanted)
+        };
         let place = self.place.take().expect("one connection is made");
         let stay = place.stay.clone();
-        let made = timeout(self.pool.connect_timeout, (self.pool.connect)(uri, place)).await;
+        let made = timeout(self.pool.connect_timeout, (self.pool.connect)(uri, place, wanted)).await;
         match made {
             Ok(Ok(made)) => drive(host, stay, made, self.succeed()).await,
             Ok(Err(error)) => self.fail(&NoConnection::Failed(error.into())),

@@ -8,6 +8,7 @@
 //! - `making`: how a connection is made
 //! - `exchange`: a request on a connection, and its answer
 //! - `failed`: how that fails
+//! - `head`: how large the heads of answers may be
 //! - `site`: where connections lead
 //! - `stay`: whether one stays
 //!
@@ -21,6 +22,7 @@
 mod driving;
 mod exchange;
 mod failed;
+mod head;
 mod host;
 mod line;
 mod making;
@@ -34,6 +36,7 @@ mod tests;
 
 pub(super) use exchange::exchange;
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::Duration;
 
@@ -48,6 +51,7 @@ use tower_service::Service;
 use super::body::BoxError;
 use super::transport::TransportError;
 use crate::clock::Clock;
+pub(super) use head::HeadLimits;
 use host::{Answer, Held};
 use line::Line;
 use making::{Connect, Making, connecting};
@@ -67,6 +71,8 @@ pub(super) struct Limits {
     pub(super) max_idle: usize,
     /// How old one may get. It is not broken off then, but carries no further request.
     pub(super) max_age: Duration,
+    /// How large the heads of answers may be.
+    pub(super) head: HeadLimits,
     /// How many there may be, those that are being made included.
     pub(super) most: usize,
     /// The same of one host.
@@ -76,6 +82,7 @@ pub(super) struct Limits {
 /// The connections of a worker.
 pub(super) struct Pool {
     connect: Connect,
+    head_limits: HeadLimits,
     connect_timeout: Duration,
     clock: Clock,
     places: Mutex<Places>,
@@ -123,7 +130,9 @@ impl From<NoConnection> for TransportError {
 
 impl Pool {
     /// None yet; they will be made by `connector`.
-    pub(super) fn new<C>(connector: C, limits: Limits) -> Arc<Self>
+    ///
+    /// `http1` makes those to servers that ask for HTTP/1.1 in the place of HTTP/2.
+    pub(super) fn new<C>(connector: C, http1: C, limits: Limits) -> Arc<Self>
     where
         C: Service<Uri> + Clone + Send + Sync + 'static,
         C::Response: Connection + Read + Write + Unpin + Send + 'static,
@@ -131,7 +140,8 @@ impl Pool {
         C::Future: Send,
     {
         Arc::new(Self {
-            connect: connecting(connector, limits.write_timeout),
+            connect: connecting(connector, http1, limits),
+            head_limits: limits.head,
             connect_timeout: limits.connect_timeout,
             clock: Clock::system(),
             places: Mutex::new(Places::new(limits)),
@@ -147,11 +157,12 @@ impl Pool {
         Some((host, places.resting(host)?))
     }
 
-    /// A connection to the origin of `uri`, to be used at once.
-    async fn take(self: &Arc<Self>, uri: &Uri) -> Result<(usize, Held), NoConnection> {
+    /// A connection to the origin of `uri`, to be used at once; with `is_first` none that has carried a request, where
+    /// requests share connections.
+    async fn take(self: &Arc<Self>, uri: &Uri, is_first: bool) -> Result<(usize, Held), NoConnection> {
         let (host, answer) = self.with(|places| {
             let host = places.find(uri).ok_or_else(|| NoConnection::Failed(Arc::new(NoHost)))?;
-            Ok((host, places.take(host)))
+            Ok((host, places.take(host, is_first)))
         })?;
         let (turn, answer) = match answer {
             Ok(held) => return Ok((host, held)),
@@ -178,6 +189,7 @@ impl Pool {
             Held::Line { line, .. } => self.give_back(host, line),
             Held::Stream { share, .. } => {
                 let now = self.clock.now();
+                share.is_reserved.store(false, Ordering::Relaxed);
                 self.with(|places| places.end_stream(host, &share, now));
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Uri;
 use tokio::sync::oneshot;
 
-use super::host::{Answer, Held, Host, Protocol, Shared};
+use super::host::{Answer, Held, Host, Protocol, Shared, Waiter};
 use super::line::Line;
 use super::site::Site;
 use super::stay::Stay;
@@ -64,18 +64,25 @@ impl Places {
         self.hosts[number].resting()
     }
 
-    /// A connection, or a turn to wait for one.
-    pub(super) fn take(&mut self, number: usize) -> Result<Held, Turn> {
+    /// A connection, or a turn to wait for one; with `is_first` one that has carried no request yet, where requests
+    /// share connections.
+    pub(super) fn take(&mut self, number: usize, is_first: bool) -> Result<Held, Turn> {
         let host = &mut self.hosts[number];
+        // Where no new connection can be made, and where none is shared, any will do.
+        let is_first = is_first
+            && host.protocol == Protocol::Http2
+            && host.open < self.limits.most_per_host
+            && self.open < self.limits.most;
         // Who has come before is served before.
-        if host.waiting.is_empty()
+        if !is_first
+            && !host.has_waiting()
             && let Some(held) = host.take()
         {
             return Ok(held);
         }
         self.turns += 1;
         let (answer, waits) = oneshot::channel();
-        host.waiting.push_back((self.turns, answer));
+        host.waiting.push_back(Waiter { turn: self.turns, answer, is_first });
         self.fill(number);
         Err((self.turns, waits))
     }
@@ -83,7 +90,7 @@ impl Places {
     /// Somebody waits no longer.
     pub(super) fn leave(&mut self, number: usize, turn: u64) {
         let waiting = &mut self.hosts[number].waiting;
-        if let Ok(at) = waiting.binary_search_by_key(&turn, |(turn, _)| *turn) {
+        if let Ok(at) = waiting.binary_search_by_key(&turn, |waiter| waiter.turn) {
             waiting.remove(at);
         }
     }
@@ -114,8 +121,7 @@ impl Places {
         self.made(number, Protocol::Http2);
         let share = shared.share.clone();
         let host = &mut self.hosts[number];
-        host.shared.push(shared);
-        host.serve();
+        host.add_shared(shared);
         self.rest(number, &share);
         self.fill(number);
     }
@@ -171,12 +177,24 @@ impl Places {
         self.open -= 1;
         self.hosts[number].vacate(stay);
         // Who has waited longest first, at whatever host: else one that is busy would keep its places for itself.
-        let first = |(number, host): (usize, &Host)| Some((host.waiting.front()?.0, number));
+        let first = |(number, host): (usize, &Host)| Some((host.waiting.front()?.turn, number));
         let mut turns: Vec<_> = self.hosts.iter().enumerate().filter_map(first).collect();
         turns.sort_unstable();
         for (_, number) in turns {
             self.fill(number);
         }
+    }
+
+    /// A shared connection is to carry no further request.
+    pub(super) fn retire(&mut self, number: usize, share: &Arc<Share>) {
+        self.hosts[number].retire(share);
+        self.fill(number);
+    }
+
+    /// A server has asked for HTTP/1.1 in the place of HTTP/2.
+    pub(super) fn require_http1(&mut self, number: usize) {
+        self.hosts[number].require_http1();
+        self.fill(number);
     }
 
     /// An exchange on a shared connection has ended.

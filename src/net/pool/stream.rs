@@ -25,12 +25,19 @@ pub(super) struct Share {
     pub(super) most: AtomicUsize,
     /// Whether it has carried an answer.
     pub(super) is_proven: AtomicBool,
+    /// Whether it waits for a request that is to be the first on it.
+    pub(super) is_reserved: AtomicBool,
 }
 
 impl Share {
     pub(super) fn new() -> Self {
         let most = AtomicUsize::new(FIRST_STREAMS);
-        Self { streams: AtomicUsize::new(0), most, is_proven: AtomicBool::new(false) }
+        Self {
+            streams: AtomicUsize::new(0),
+            most,
+            is_proven: AtomicBool::new(false),
+            is_reserved: AtomicBool::new(false),
+        }
     }
 
     /// Whether the server allows none any more.
@@ -40,7 +47,8 @@ impl Share {
 
     /// Takes room for an exchange, if there is some.
     pub(super) fn enter(&self) -> bool {
-        let has_room = self.streams.load(Ordering::Relaxed) < self.most.load(Ordering::Relaxed);
+        let has_room = self.streams.load(Ordering::Relaxed) < self.most.load(Ordering::Relaxed)
+            && !self.is_reserved.load(Ordering::Relaxed);
         self.streams.fetch_add(usize::from(has_room), Ordering::Relaxed);
         has_room
     }
@@ -83,7 +91,12 @@ pub(super) async fn send(
     let counted = Arc::new(counted);
     // The answer may come, and end, before the request has.
     let request = request.map(|body| counted_body(body, &counted));
-    let answer = sender.try_send_request(request).await.map_err(|mut failed| {
+    let sending = sender.try_send_request(request);
+    if counted.share.is_reserved.swap(false, Ordering::Relaxed) {
+        // The first request is on its way, and others may follow.
+        pool.with(|places| places.look_at_shared(host));
+    }
+    let answer = sending.await.map_err(|mut failed| {
         let unsent = failed.take_message();
         if unsent.is_some() {
             counted.end();

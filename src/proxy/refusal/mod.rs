@@ -74,8 +74,14 @@ pub enum Refusal {
     TooManyConnections,
     /// The connection to Zoho broke before an answer came.
     UpstreamBroken,
+    /// Zoho has not processed the request, and it could not be sent again.
+    NotProcessed,
+    /// The head of Zoho's answer goes beyond the limits.
+    ResponseHeadTooLarge,
     /// Zoho has the request and does not answer.
     FirstByteTimeout(Duration),
+    /// Zoho does not read the body of the request.
+    UploadTimeout(Duration),
     /// Zoho's answer stopped coming.
     IdleTimeout(Duration),
     /// The call as a whole took too long.
@@ -150,8 +156,15 @@ impl Refusal {
             Self::UpstreamBroken => {
                 Kind(S::BAD_GATEWAY, "SIDECAR_CONNECTION_BROKEN", "connection_terminated")
             }
+            Self::NotProcessed => Kind(S::BAD_GATEWAY, "SIDECAR_NOT_EXECUTED", "connection_terminated"),
+            Self::ResponseHeadTooLarge => {
+                Kind(S::BAD_GATEWAY, "SIDECAR_RESPONSE_HEAD_TOO_LARGE", "http_response_header_section_size")
+            }
             Self::FirstByteTimeout(_) => {
                 Kind(S::GATEWAY_TIMEOUT, "SIDECAR_FIRST_BYTE_TIMEOUT", "http_response_timeout")
+            }
+            Self::UploadTimeout(_) => {
+                Kind(S::GATEWAY_TIMEOUT, "SIDECAR_UPLOAD_TIMEOUT", "connection_write_timeout")
             }
             Self::IdleTimeout(_) => {
                 Kind(S::GATEWAY_TIMEOUT, "SIDECAR_IDLE_TIMEOUT", "connection_read_timeout")
@@ -180,9 +193,11 @@ impl Refusal {
             Self::TokenUnavailable(why) => Some(why.retry_after),
             Self::SendAgain => Some(Duration::ZERO),
             Self::TokenRejected(pause) | Self::TokenRejectedHere(pause) => Some(*pause),
-            Self::Crowded(_) | Self::Unreachable | Self::ConnectTimeout | Self::TooManyConnections => {
-                Some(Duration::from_secs(1))
-            }
+            Self::Crowded(_)
+            | Self::Unreachable
+            | Self::ConnectTimeout
+            | Self::TooManyConnections
+            | Self::NotProcessed => Some(Duration::from_secs(1)),
             _ => None,
         }
     }
@@ -315,10 +330,13 @@ impl From<&CallError> for Refusal {
             CallError::Transport(TransportError::Connect(_)) => Self::Unreachable,
             CallError::Transport(TransportError::ConnectTimeout) => Self::ConnectTimeout,
             CallError::Transport(TransportError::TooManyConnections) => Self::TooManyConnections,
+            CallError::Transport(TransportError::NotProcessed(_)) => Self::NotProcessed,
+            CallError::Transport(TransportError::HeadTooLarge(_)) => Self::ResponseHeadTooLarge,
             CallError::Transport(TransportError::Stale(_) | TransportError::Broken(_)) => {
                 Self::UpstreamBroken
             }
             CallError::FirstByteTimeout(limit) => Self::FirstByteTimeout(*limit),
+            CallError::UploadTimeout(limit) => Self::UploadTimeout(*limit),
             CallError::CallerStalled(why) => Self::RequestStalled(*why),
             CallError::CallerBroke => Self::RequestBroken,
             CallError::CallerMalformed(fault) => Self::Malformed(*fault),

@@ -48,7 +48,16 @@ impl Refusal {
                 "There are as many connections to Zoho as the sidecar may have; the request was not sent".to_owned()
             }
             Self::UpstreamBroken => "The connection to Zoho broke before an answer came".to_owned(),
+            Self::NotProcessed => {
+                "Zoho's servers turned the request away without processing it: it was not executed".to_owned()
+            }
+            Self::ResponseHeadTooLarge => {
+                "The head of Zoho's answer goes beyond upstream.max_response_headers or upstream.max_response_header_bytes".to_owned()
+            }
             Self::FirstByteTimeout(limit) => format!("Zoho did not begin to answer within {limit:?}"),
+            Self::UploadTimeout(limit) => {
+                format!("Zoho read nothing more of the request's body for {limit:?}")
+            }
             Self::IdleTimeout(limit) => format!("Zoho's answer stopped coming for {limit:?}"),
             Self::TotalTimeout(limit) => format!("The call took longer than {limit:?}"),
             Self::NotCached => "Nothing is kept that would do, and the request says only-if-cached".to_owned(),
@@ -101,8 +110,13 @@ impl Refusal {
             Self::TooManyConnections => {
                 "wait as Retry-After says; if it lasts, raise upstream.max_connections".to_owned()
             }
+            Self::NotProcessed => "send the request again: it was not executed".to_owned(),
+            Self::ResponseHeadTooLarge => {
+                "raise the limit in the sidecar's configuration; Zoho may have executed the request".to_owned()
+            }
             Self::UpstreamBroken
             | Self::FirstByteTimeout(_)
+            | Self::UploadTimeout(_)
             | Self::IdleTimeout(_)
             | Self::TotalTimeout(_) => {
                 "Zoho may have executed the request: repeat it only if that does no harm".to_owned()

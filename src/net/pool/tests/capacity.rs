@@ -2,7 +2,7 @@
 
 use super::server::{Server, answer};
 use super::*;
-use crate::net::transport::TransportError::{Connect, Stale};
+use crate::net::transport::TransportError::{Connect, NotProcessed};
 
 /// A frame of SETTINGS that allows so many streams.
 fn allowing(streams: u8) -> Vec<u8> {
@@ -62,7 +62,7 @@ async fn a_server_that_allows_nothing_and_was_asked_says_so_itself() {
     settle().await;
     let server = Server::on(wire, 0).await;
     let error = asking.error().await;
-    assert!(matches!(error, Stale(_)), "{error:?}");
+    assert!(matches!(error, NotProcessed(_)), "{error:?}");
     assert!(server.has_ended().await);
     assert_eq!(street.counts(), (0, 0));
 }

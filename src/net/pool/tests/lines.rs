@@ -1,7 +1,7 @@
 //! Connections of HTTP/1: which is taken, how long one is kept, and what an error is called.
 
 use super::*;
-use crate::net::transport::TransportError::{Broken, Stale};
+use crate::net::transport::TransportError::{Broken, NotProcessed, Stale};
 
 #[tokio::test(start_paused = true)]
 async fn the_line_that_rested_last_is_taken_first() {
@@ -112,7 +112,7 @@ async fn a_server_that_ends_every_connection_at_once_is_tried_twice() {
     drop(street.connection().await);
     drop(street.connection().await);
     let error = asking.error().await;
-    assert!(matches!(error, Broken(_)), "{error:?}");
+    assert!(matches!(error, NotProcessed(_)), "{error:?}");
     assert!(street.nobody_knocks().await);
 }
 

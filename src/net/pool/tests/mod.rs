@@ -2,12 +2,14 @@
 
 mod cancelling;
 mod capacity;
+mod heads;
 mod lines;
 mod making;
 mod places;
 mod scarcity;
 mod server;
 mod streams;
+mod unprocessed;
 mod uploads;
 
 use std::io;
@@ -29,7 +31,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tower_service::Service;
 
-use super::{Limits, Pool, exchange};
+use super::{HeadLimits, Limits, Pool, exchange};
 use crate::net::body::Body;
 use crate::net::transport::{BoxFuture, TransportError};
 
@@ -42,6 +44,7 @@ const LIMITS: Limits = Limits {
     idle_timeout: Duration::from_secs(25),
     max_idle: 4,
     max_age: Duration::from_mins(10),
+    head: HeadLimits { fields: 256, bytes: 64 * 1024 },
     most: 100,
     most_per_host: 100,
 };
@@ -72,7 +75,8 @@ impl Street {
 
     fn speaking(limits: Limits, is_http2: bool) -> Self {
         let (sender, knocks) = unbounded_channel();
-        Self { pool: Pool::new(Doors { knocks: sender, is_http2 }, limits), knocks }
+        let doors = |is_http2| Doors { knocks: sender.clone(), is_http2 };
+        Self { pool: Pool::new(doors(is_http2), doors(false), limits), knocks }
     }
 
     /// Begins to ask for the root of this host.

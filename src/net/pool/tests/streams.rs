@@ -185,14 +185,3 @@ async fn a_proven_connection_that_breaks_is_stale() {
     settle().await;
     assert_eq!(street.counts(), (0, 0));
 }
-
-#[tokio::test(start_paused = true)]
-async fn what_a_server_says_it_has_not_touched_may_be_asked_again() {
-    let mut street = Street::speaking(LIMITS, true);
-    let asking = street.ask(TLS_HOST);
-    let mut server = Server::on(street.connection().await, 100).await;
-    let (_, mut answering) = server.request().await;
-    answering.send_reset(h2::Reason::REFUSED_STREAM);
-    let error = asking.error().await;
-    assert!(matches!(error, Stale(_)), "{error:?}");
-}
