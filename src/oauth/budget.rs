@@ -101,7 +101,7 @@ impl Mints {
         ages.sort_unstable();
         // When the oldest of the newest `budget` mints leaves the window, there is room for one.
         let leaving = ages[budget.saturating_sub(1)];
-        Some(WINDOW - leaving)
+        Some(WINDOW.saturating_sub(leaving))
     }
 
     /// The times for the state file. None is in the future, where another process would have to guess.

@@ -19,6 +19,7 @@ mod token;
 mod vault;
 mod withdrawal;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -41,6 +42,7 @@ use crate::net::origin::Origin;
 use crate::net::transport::Transport;
 use crate::telemetry::metrics::TokenMetrics;
 use crate::zoho::data_center::{ApiOrigins, Environment};
+use budget::Mints;
 use rejections::Rejections;
 
 /// How tokens are minted and kept.
@@ -93,6 +95,10 @@ pub struct Tokens {
     state: watch::Sender<State>,
     wanted: Notify,
     rejections: Mutex<Rejections>,
+    /// The mints that count, of each refresh token there was lately: one that comes back has its own still. Kept
+    /// here and not by the renewal task, so that they outlive it too. Each is there for ten minutes after an
+    /// exchange, so that there are few.
+    mints: Mutex<HashMap<Identity, Mints>>,
     identity: AtomicU64,
 }
 
@@ -173,6 +179,7 @@ impl Tokens {
             state: watch::Sender::new(state),
             wanted: Notify::new(),
             rejections: Mutex::default(),
+            mints: Mutex::default(),
             identity: AtomicU64::new(0),
         };
         if let Ok(refresh_token) = tokens.credential.refresh_token.read() {
@@ -198,10 +205,10 @@ impl Tokens {
 
     /// The same for a call of a route, which may have to do without for a while.
     pub async fn current_for(&self, route: impl Fn() -> RouteKey) -> Result<Arc<Token>, Unavailable> {
-        if let Some(unavailable) = self.suspension(route) {
-            return Err(unavailable);
+        match self.ready(route) {
+            Some(ready) => ready,
+            None => Box::pin(self.wait_for_token()).await,
         }
-        self.current().await
     }
 
     /// What is known now.
@@ -233,11 +240,16 @@ impl Tokens {
         self.state.borrow().token.as_ref().filter(|token| token.lives(self.clock.now())).cloned()
     }
 
-    fn suspension(&self, route: impl Fn() -> RouteKey) -> Option<Unavailable> {
-        let state = self.state.borrow();
-        let (suspended, until) = state.suspended?;
-        let left = until.checked_duration_since(self.clock.now()).filter(|left| !left.is_zero())?;
-        (suspended == route()).then(|| self.unavailable(&state, left))
+    /// What a call of a route gets without a wait.
+    fn ready(&self, route: impl Fn() -> RouteKey) -> Option<Result<Arc<Token>, Unavailable>> {
+        let (state, now) = (self.state.borrow(), self.clock.now());
+        if let Some((suspended, until)) = state.suspended
+            && now < until
+            && suspended == route()
+        {
+            return Some(Err(self.unavailable(&state, until - now)));
+        }
+        state.token.as_ref().filter(|token| token.lives(now)).cloned().map(Ok)
     }
 
     async fn wait_for_token(&self) -> Result<Arc<Token>, Unavailable> {

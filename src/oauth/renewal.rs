@@ -1,7 +1,6 @@
 //! The task that mints: the only one per credential, ahead of expiry, within the budget.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -23,7 +22,6 @@ pub(super) async fn keep(tokens: Arc<Tokens>) {
         tokens,
         memory: Kept::default(),
         memory_of: None,
-        mints: HashMap::new(),
         is_unanswered: false,
         renew_at: None,
         secrets_seen: None,
@@ -44,9 +42,6 @@ struct Renewal {
     memory: Kept,
     /// Whose that is.
     memory_of: Option<Identity>,
-    /// The mints that count, of each refresh token there was lately: one that comes back has its own still. Each
-    /// is there for ten minutes after an exchange, so that there are few.
-    mints: HashMap<Identity, Mints>,
     /// Whether the accounts server did not answer when it was last asked for anything.
     is_unanswered: bool,
     renew_at: Option<Instant>,
@@ -153,8 +148,10 @@ impl Renewal {
     async fn is_answered_again(&mut self) -> bool {
         let tokens = self.tokens.clone();
         let (settings, asked) = (&tokens.settings, tokens.clock.now());
-        let mints = self.memory_of.and_then(|identity| self.mints.get(&identity));
-        if let Some(wait) = mints.and_then(|mints| mints.wait(settings.mints_per_window, asked)) {
+        let wait = self.memory_of.and_then(|identity| {
+            self.with_mints(identity, |mints| mints.wait(settings.mints_per_window, asked))
+        });
+        if let Some(wait) = wait {
             let spent = Setback { health: Health::BudgetSpent { after: None }, pause: Some(wait) };
             tokens.state.send_modify(|state| record(&tokens, state, spent, asked, asked));
             return false;
@@ -186,7 +183,8 @@ impl Renewal {
             // Another refresh token: what was kept for the old one is not its token.
             (self.memory, self.memory_of) = (Kept::default(), Some(identity));
             let now = tokens.clock.now();
-            self.mints.retain(|of, mints| *of == identity || !mints.is_over(now));
+            let mut all = tokens.mints.lock().unwrap_or_else(PoisonError::into_inner);
+            all.retain(|of, mints| *of == identity || !mints.is_over(now));
         }
 
         let vault = tokens
@@ -226,7 +224,7 @@ impl Renewal {
     fn learn(&mut self, kept: Kept) {
         let now = self.now();
         if let Some(identity) = self.memory_of {
-            self.mints.entry(identity).or_default().merge(&kept.mints, now);
+            self.with_mints(identity, |mints| mints.merge(&kept.mints, now));
         }
         if kept.generation > self.memory.generation {
             (self.memory.generation, self.memory.token) = (kept.generation, kept.token);
@@ -266,12 +264,12 @@ impl Renewal {
             self.memory.token = None;
         }
         let now = self.now();
-        let mints = self.mints.entry(identity).or_default();
-        if let Some(wait) = mints.wait(tokens.settings.mints_per_window, now.at) {
-            return Err(Setback { health: Health::BudgetSpent { after: None }, pause: Some(wait) });
-        }
         // Noted before it is tried: a crash in between must not make the mint forgotten.
-        let noted = mints.note(now);
+        let noted = self.with_mints(identity, |mints| {
+            mints.wait(tokens.settings.mints_per_window, now.at).map_or_else(|| Ok(mints.note(now)), Err)
+        });
+        let noted = noted
+            .map_err(|wait| Setback { health: Health::BudgetSpent { after: None }, pause: Some(wait) })?;
         self.store(vault).await;
 
         let credential = &tokens.credential;
@@ -282,11 +280,11 @@ impl Renewal {
             refresh_token: secrets.refresh_token,
         };
         let outcome = grant.exchange(&tokens.transport, tokens.settings.exchange_timeout).await;
-        let (now, mints) = (self.now(), self.mints.entry(identity).or_default());
-        match &outcome {
+        let now = self.now();
+        self.with_mints(identity, |mints| match &outcome {
             Err(error) if !error.may_have_minted() => mints.take_back(noted),
             _ => mints.settle(noted, now),
-        }
+        });
         let outcome = match outcome {
             Ok(minted) => self.accept(minted, identity, vault).await,
             Err(error) => {
@@ -337,14 +335,14 @@ impl Renewal {
 
     async fn store(&mut self, vault: Option<&Vault>) {
         let now = self.now();
-        let Some(mints) = self.memory_of.and_then(|identity| self.mints.get_mut(&identity)) else { return };
-        self.memory.mints = mints.times(now);
+        let Some(identity) = self.memory_of else { return };
+        self.memory.mints = self.with_mints(identity, |mints| mints.times(now));
         let Some(vault) = vault else {
-            mints.stored(now);
+            self.with_mints(identity, |mints| mints.stored(now));
             return;
         };
         match vault.store(self.memory.clone()).await {
-            Ok(()) => mints.stored(now),
+            Ok(()) => self.with_mints(identity, |mints| mints.stored(now)),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(
@@ -366,6 +364,11 @@ impl Renewal {
             client_secret: credential.client_secret.read().map_err(missing)?,
             refresh_token: credential.refresh_token.read().map_err(missing)?,
         })
+    }
+
+    fn with_mints<T>(&self, identity: Identity, work: impl FnOnce(&mut Mints) -> T) -> T {
+        let mut all = self.tokens.mints.lock().unwrap_or_else(PoisonError::into_inner);
+        work(all.entry(identity).or_default())
     }
 
     fn now(&self) -> Now {

@@ -227,6 +227,20 @@ async fn the_budget_holds_while_another_process_keeps_the_lock() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_budget_holds_where_the_task_that_mints_is_started_anew() {
+    let mut world = World::shipped().await;
+    for _ in 0..20 {
+        world.restart_renewals();
+        world.get(USERS).await;
+        world.acme().kill_access_tokens();
+        world.get(USERS).await;
+        world.passes(Duration::from_secs(2)).await;
+    }
+    assert_within_budget(&world, "while the task starts anew");
+    assert_eq!(world.mints(), BUDGET);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refresh_token_that_comes_back_has_its_own_mints_still() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("refresh-token");

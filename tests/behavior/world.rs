@@ -35,7 +35,7 @@ pub struct World {
     app: App,
     proxy: Proxy,
     admin: Arc<Admin>,
-    _renewals: Vec<RenewalTask>,
+    renewals: Vec<RenewalTask>,
     paper: Paper,
     writer: Option<Writer>,
     server: zoho_sidecar::server::Settings,
@@ -232,6 +232,12 @@ impl World {
         &self.server
     }
 
+    /// Ends the tasks that mint, and starts them anew.
+    pub fn restart_renewals(&mut self) {
+        self.renewals.clear();
+        self.renewals = self.app.start_renewals();
+    }
+
     pub fn stop(&self) {
         self.admin.stop();
     }
@@ -311,17 +317,8 @@ impl Making {
         let renewals = app.start_renewals();
         tokio::spawn(app.keep_callers_fresh());
         let (proxy, admin) = (app.proxy(), app.admin(vec!["http://127.0.0.1:8080".to_owned()]));
-        let world = World {
-            emulator,
-            app,
-            proxy,
-            admin,
-            _renewals: renewals,
-            paper,
-            writer: Some(writer),
-            server,
-            clock,
-        };
+        let world =
+            World { emulator, app, proxy, admin, renewals, paper, writer: Some(writer), server, clock };
         if self.settled {
             // Long enough for a first mint through real files, which wake the runtime from other threads.
             while world.ask_admin("/readyz").text.contains("starting") {

@@ -124,7 +124,9 @@ fn make_legacy(answer: &mut Map<String, Value>) {
 /// The answer to a mint, as far as its faults let it be one. The token was minted all the same.
 pub(in crate::emulator) fn said_of_mint(mut said: Map<String, Value>, faults: &[Fault]) -> Reply {
     let token = said.get("access_token").and_then(Value::as_str).unwrap_or_default().to_owned();
-    faults.iter().for_each(|fault| misreport(&mut said, fault));
+    for fault in faults {
+        misreport(&mut said, fault);
+    }
     for fault in faults {
         if let Fault::MintAnswer { status, body } = fault {
             let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
