@@ -27,7 +27,10 @@ pub(super) fn check(files: &[PathBuf], console: &mut Console) -> ExitCode {
 
 /// Problems, and how many there are.
 pub(super) fn report(problems: &[Problem]) -> String {
-    let mut text: String = problems.iter().map(|problem| format!("{problem}\n\n")).collect();
+    let mut text = String::new();
+    for problem in problems {
+        let _ = writeln!(text, "{problem}\n");
+    }
     let count = |severity| problems.iter().filter(|problem| problem.severity == severity).count();
     let (wrong, doubtful) = (count(Severity::Problem), count(Severity::Warning));
     if wrong > 0 {

@@ -86,7 +86,7 @@ impl Log {
         {
             let (queue, other) = (queue.clone(), Some(other.clone()));
             let writer = Writer { stream, format, queue, target, other };
-            threads.threads.push(writer.start(supervisor, end.clone())?);
+            threads.handles.push(writer.start(supervisor, end.clone())?);
         }
         panics::use_queue(&events, format);
         Ok(Self { events, requests, format, threads: Some(threads) })
@@ -161,7 +161,7 @@ impl Write for EventLine {
 /// Threads that write. Once this is dropped they end, and lines that are added later are dropped.
 pub(super) struct Threads {
     queues: Vec<Queue>,
-    threads: Vec<Thread>,
+    handles: Vec<Thread>,
     unwritten: Arc<Mutex<Vec<(Stream, io::Error)>>>,
     /// Disconnected once all threads have ended.
     ended: Receiver<()>,
@@ -176,8 +176,8 @@ impl Threads {
         let unwritten = Arc::default();
         let meeting = Arc::new(Barrier::new(queues.len()));
         let end = End { meeting, unwritten: Arc::clone(&unwritten), has_not_come };
-        let queues = queues.iter().map(|queue| Queue::clone(queue)).collect();
-        (end, Self { queues, threads: Vec::new(), unwritten, ended })
+        let queues = queues.iter().copied().cloned().collect();
+        (end, Self { queues, handles: Vec::new(), unwritten, ended })
     }
 
     /// Waits until all lines are written, or cannot be. Says why not.
@@ -205,6 +205,6 @@ pub(super) fn requests_to(
     let (queue, target) = (Queue::new(bounds, dropped), target::Target::new(stream.as_str(), out));
     let (end, mut threads) = Threads::of(&[&queue]);
     let writer = Writer { stream, format, queue: queue.clone(), target, other: None };
-    threads.threads.push(writer.start(&Supervisor::unobserved(), end)?);
+    threads.handles.push(writer.start(&Supervisor::unobserved(), end)?);
     Ok((queue, threads))
 }

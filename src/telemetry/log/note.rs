@@ -1,5 +1,7 @@
 //! Lines that the log writes about itself and about panics, in the form of the events around them.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
@@ -39,8 +41,11 @@ impl Note<'_> {
     }
 
     fn text(&self) -> String {
-        let fields: String = self.fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
-        format!("{} {:>5} {}{fields}", now(), self.level, self.message)
+        let mut line = format!("{} {:>5} {}", now(), self.level, self.message);
+        for (name, value) in self.fields {
+            let _ = write!(line, " {name}={value}");
+        }
+        line
     }
 }
 

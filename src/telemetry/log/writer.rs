@@ -31,7 +31,8 @@ pub(super) struct End {
     pub(super) meeting: Arc<Barrier>,
     /// Why the last lines of a stream are not written.
     pub(super) unwritten: Arc<Mutex<Vec<(Stream, io::Error)>>>,
-    /// Nothing is sent through it. Its receiver sees when all of its clones are gone.
+    /// Its receiver sees when all of its clones are gone.
+    #[expect(dead_code, reason = "nothing is sent through it")]
     pub(super) has_not_come: SyncSender<()>,
 }
 
