@@ -212,13 +212,17 @@ async fn a_head_known_from_one_says_nothing_of_who_else_sends_it() {
         tokio::spawn(async move { serve_connection(ours, handler, &settings).await });
         wire::Peer(caller)
     };
-    let (mut web, mut other) = (connect(1000), connect(1001));
+    let known_by = |uid| world.handler().for_peer(Peer { uid: Some(uid), ..Peer::default() });
+    let mut web = connect(1000);
     for _ in 0..OFTEN {
         assert!(ask(&mut web, &head).await.starts_with("HTTP/1.1 200"));
+    }
+    // Looked at before the other caller asks: the two may share a slot, which then knows neither.
+    assert_eq!(known_by(1000).repeat(head.as_bytes(), &mut Vec::new()), Repeat::Done);
+    let mut other = connect(1001);
+    for _ in 0..OFTEN {
         assert!(ask(&mut other, &head).await.starts_with("HTTP/1.1 403"));
     }
-    let known_by = |uid| world.handler().for_peer(Peer { uid: Some(uid), ..Peer::default() });
-    assert_eq!(known_by(1000).repeat(head.as_bytes(), &mut Vec::new()), Repeat::Done);
     assert_ne!(known_by(1001).repeat(head.as_bytes(), &mut Vec::new()), Repeat::Done);
 }
 
