@@ -136,8 +136,7 @@ part_fuzzing() {
 
 # Applies hand-made faults one by one and expects the named test to fail.
 part_hand_made_faults() {
-    [ -x tests/mutants/run.sh ] || return 77
-    tests/mutants/run.sh
+    tests/mutants/run.py
 }
 
 # Lints and tests the benchmark, then compares with the peers once, in brief: it shows that the comparison works,
@@ -150,7 +149,6 @@ part_peers() {
 
 # Runs for 20 minutes with random faults of callers, Zoho and the machine.
 part_chaos() {
-    grep -qs -- '--chaos' tests/bench/run.sh tests/bench/src/options.rs || return 77
     tests/bench/run.sh --chaos
 }
 
@@ -185,7 +183,6 @@ packages \
     "echo '#include <stdio.h>' | cc -E - && echo '#include <cstdio>' | c++ -x c++ -E -" build-essential \
     "python3 -c 'import ensurepip, venv'" python3-venv \
     "command -v curl" curl \
-    "[ -x /usr/sbin/nginx ]" nginx \
     "command -v node" nodejs \
     "command -v npm" npm \
     "command -v nginx || [ -x /usr/sbin/nginx ]" nginx \

@@ -78,3 +78,36 @@ pub(super) fn chance() -> f64 {
     let _ = aws_lc_rs::rand::fill(&mut byte);
     f64::from(byte[0]) / 255.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::vault::Identity;
+    use super::*;
+    use crate::clock::Clock;
+
+    fn token(lifetime: Duration) -> Token {
+        let refresh_token = "1000.made-up".into();
+        let identity = Identity::of("1000.MADEUP", &refresh_token, "https://accounts.zoho.eu", "production");
+        Token::new("1000.made-up-token".into(), identity, 1, Clock::system().now(), lifetime).unwrap()
+    }
+
+    #[tokio::test]
+    async fn renewals_are_spread_by_a_fifth_around_the_lead() {
+        let lead = Duration::from_mins(10);
+        let token = token(Duration::from_hours(1));
+        let ahead: Vec<Duration> = (0..256).map(|_| token.expires() - renew_at(&token, lead)).collect();
+        let (earliest, latest) = (ahead.iter().max().unwrap(), ahead.iter().min().unwrap());
+        assert!(*earliest <= lead.mul_f64(1.2) && *latest >= lead.mul_f64(0.8), "{earliest:?} {latest:?}");
+        // That 256 draws all miss the outer tenth of the range at one end has a chance of 10^-11.
+        assert!(*earliest > lead.mul_f64(1.16) && *latest < lead.mul_f64(0.84), "{earliest:?} {latest:?}");
+    }
+
+    #[tokio::test]
+    async fn three_quarters_of_a_short_life_pass_before_it_is_renewed() {
+        let token = token(Duration::from_mins(4));
+        for _ in 0..64 {
+            let ahead = token.expires() - renew_at(&token, Duration::from_mins(10));
+            assert_eq!(ahead, Duration::from_mins(1));
+        }
+    }
+}

@@ -64,7 +64,7 @@ esac
 
 arguments=(--sidecar "$PWD/target/release/zoho-sidecar")
 case " $* " in
-*" --soak "* | *" --stalls "* | *" --scaling "*) ;;
+*" --soak "* | *" --chaos "* | *" --stalls "* | *" --scaling "*) ;;
 *) packages /usr/sbin/nginx nginx /usr/sbin/haproxy haproxy /usr/sbin/varnishd varnish ;;
 esac
 case " $* " in

@@ -2,6 +2,7 @@
 
 mod alone;
 mod ceilings;
+mod chaos;
 mod load;
 mod machine;
 mod measures;
@@ -40,6 +41,7 @@ fn run(arguments: &[String]) -> Result<()> {
     match options.job {
         Job::Help | Job::Compare => measures::compare(options),
         Job::Soak(requests) => alone::soak(&options, requests),
+        Job::Chaos(minutes) => chaos::chaos(&options, minutes),
         Job::Stalls => alone::stalls(&options),
         Job::Scaling => alone::scaling(&options),
     }

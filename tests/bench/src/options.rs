@@ -27,6 +27,8 @@ Without options: all measures for all peers, as tables of medians in Markdown. I
 In place of the comparison, and about the sidecar alone:
 
   --soak [N]        N requests of all kinds (10000000), and what becomes of its memory
+  --chaos [N]       N minutes (20) of random faults at Zoho, in logs, files, callers and operations, and whether every answer was
+                    right all the same
   --stalls          the slowest answers while something else goes on: a purge, a scrape, a log, renewals, evictions
   --scaling         one worker beside two
   --contention      what threads take from each other in look-ups, copies and counts; alone, without other options
@@ -56,6 +58,7 @@ pub(crate) enum Job {
     Help,
     Compare,
     Soak(u64),
+    Chaos(u64),
     Stalls,
     Scaling,
 }
@@ -90,6 +93,10 @@ impl Options {
                 "--soak" => {
                     let count = rest.next_if(|next| !next.starts_with('-')).unwrap_or("10000000");
                     options.job = Job::Soak(number(option, count)?);
+                }
+                "--chaos" => {
+                    let minutes = rest.next_if(|next| !next.starts_with('-')).unwrap_or("20");
+                    options.job = Job::Chaos(number(option, minutes)?);
                 }
                 "--quick" => (options.rounds, options.span) = (1, Duration::from_secs(1)),
                 "--pingora" | "--envoy" => {} // run.sh sees to it and says where it is
@@ -149,6 +156,12 @@ mod tests {
     fn a_soak_may_say_how_long() {
         assert_eq!(read("--soak --quick").unwrap().job, Job::Soak(10_000_000));
         assert_eq!(read("--soak 5_000").unwrap().job, Job::Soak(5000));
+    }
+
+    #[test]
+    fn chaos_lasts_twenty_minutes_by_default() {
+        assert_eq!(read("--chaos --quick").unwrap().job, Job::Chaos(20));
+        assert_eq!(read("--chaos 3").unwrap().job, Job::Chaos(3));
     }
 
     #[test]
