@@ -65,8 +65,8 @@ impl HttpClient {
         let tunnel = MaybeTunnel::new(&settings.proxy, settings.connect_timeout);
         // Plain http only ever reaches loopback: `Origin` admits nothing else.
         let https = |tls| HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-        let http1 = https(tls.clone()).enable_http1().wrap_connector(tunnel.clone());
-        Self::over(https(tls).enable_all_versions().wrap_connector(tunnel), http1, settings)
+        let without_http2 = https(tls.clone()).enable_http1().wrap_connector(tunnel.clone());
+        Self::over(https(tls).enable_all_versions().wrap_connector(tunnel), without_http2, settings)
     }
 
     /// The same over connections of any kind. `http1` makes those to servers that ask for HTTP/1.1 in the place of

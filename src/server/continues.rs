@@ -330,7 +330,7 @@ mod tests {
         far.write_all(&[PREFACE_TEXT, &frame(HEADERS, END_HEADERS, 1, EXPECTATIONS[0])].concat())
             .await
             .unwrap();
-        io.read(&mut [0; 1024]).await.unwrap();
+        assert_ne!(io.read(&mut [0; 1024]).await.unwrap(), 0);
         // The head of an answer in two frames, written byte by byte.
         let answer = [frame(HEADERS, 0, 5, b"one"), frame(CONTINUATION, END_HEADERS, 5, b"two")].concat();
         for byte in [&SETTINGS[..], &answer].concat() {
@@ -342,7 +342,7 @@ mod tests {
 
         far.write_all(&frame(HEADERS, END_HEADERS, 3, b"made up")).await.unwrap();
         io.write_all(&answer[..14]).await.unwrap();
-        io.read(&mut [0; 1024]).await.unwrap();
+        assert_ne!(io.read(&mut [0; 1024]).await.unwrap(), 0);
         io.write_all(&answer[14..]).await.unwrap();
         io.flush().await.unwrap();
         let mut heard = vec![0; answer.len() + TOLD.len()];

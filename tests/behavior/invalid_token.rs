@@ -71,6 +71,7 @@ async fn a_long_body_of_which_little_was_sent_is_sent_again_with_the_new_token()
 
 #[tokio::test(start_paused = true)]
 async fn a_body_too_long_to_be_kept_is_asked_for_again_and_a_token_is_ready_by_then() {
+    const LONG: usize = 1024 * 1024;
     const REFUSAL: &str =
         r#"{"code":"INVALID_TOKEN","details":{},"message":"invalid oauth token","status":"error"}"#;
     let answers = Arc::new(Mutex::new(vec![(200, "{}"), (401, REFUSAL), (200, "{}")].into_iter()));
@@ -88,7 +89,6 @@ async fn a_body_too_long_to_be_kept_is_asked_for_again_and_a_token_is_ready_by_t
             }
         })
     };
-    const LONG: usize = 1024 * 1024;
     let world = World::making().api(script).await_first_token().await;
     world.get(USERS).await.assert_status(200);
     let long = || request(Method::POST, "/crm/v8/__echo", "x".repeat(LONG));

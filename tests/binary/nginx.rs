@@ -1,6 +1,7 @@
 //! A real nginx before Zoho, which ends each connection after a few requests: no request is lost by it, and none is
 //! sent twice.
 
+use std::fmt::Write;
 use std::net::TcpListener;
 use std::process::Stdio;
 
@@ -35,10 +36,10 @@ impl Nginx {
         certify(&files);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (at, zoho) = (files.path().display(), zoho.address());
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .iter()
-            .map(|kind| format!("{kind}_temp_path {at}/{kind};\n"))
-            .collect();
+        let mut temporary = String::new();
+        for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
+            writeln!(temporary, "{kind}_temp_path {at}/{kind};").unwrap();
+        }
         let config = format!(
             "daemon off;\n\
              master_process off;\n\

@@ -21,8 +21,11 @@ async fn answered(is_http2: bool, fields: &[(String, String)]) -> Result<Respons
         answering.send_response(head.body(()).unwrap(), true).unwrap();
         asking.head().await
     } else {
-        let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        wire.answer(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n")).await;
+        let mut head = "HTTP/1.1 200 OK\r\n".to_owned();
+        for (name, value) in fields {
+            head.extend([name.as_str(), ": ", value.as_str(), "\r\n"]);
+        }
+        wire.answer(&(head + "\r\n")).await;
         asking.head().await
     }
 }
