@@ -33,6 +33,7 @@ fn main() {
         max_entry_bytes: 1 << 20,
         uncacheable_for: Duration::from_mins(1),
         fetch_timeout: Duration::from_mins(1),
+        max_key_header_bytes: 1 << 10,
     };
     let cache = Arc::new(Cache::<()>::new(settings, 1, 1));
     let (head, body) = (zohos_headers(), vec![b'x'; 440]);

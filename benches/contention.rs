@@ -93,6 +93,7 @@ impl Shared {
             max_entry_bytes: 1 << 20,
             uncacheable_for: Duration::from_mins(1),
             fetch_timeout: Duration::from_mins(1),
+            max_key_header_bytes: 1 << 10,
         };
         let (now, rule) = (Clock::system().now(), Rule::lasting(Duration::from_hours(1)));
         let (cache, head) = (Cache::new(settings, 1, 1), zohos_headers());

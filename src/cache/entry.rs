@@ -26,6 +26,8 @@ pub struct Entry {
     epoch: u64,
     keep: Duration,
     route: usize,
+    /// What it costs in memory beside its key.
+    own_weight: u32,
     /// A share of 256, drawn anew for each entry.
     spread: u8,
     expired_by_hand: AtomicBool,
@@ -103,11 +105,13 @@ impl Entry {
             epoch,
             keep: Duration::ZERO,
             route,
+            own_weight: 0,
             spread: spread(),
             expired_by_hand: AtomicBool::new(false),
             terms: terms.filter(|_| rule.obeys_origin),
         };
         entry.keep = entry.keep_by(rule);
+        entry.own_weight = entry.weigh();
         entry
     }
 
@@ -210,9 +214,13 @@ impl Entry {
 
     /// What it costs in memory.
     pub fn weight(&self, key_length: usize) -> u32 {
+        self.own_weight.saturating_add(u32::try_from(key_length).unwrap_or(u32::MAX))
+    }
+
+    fn weigh(&self) -> u32 {
         let head: usize =
             self.head.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER_OVERHEAD).sum();
-        u32::try_from(OVERHEAD + key_length + head + self.body.len()).unwrap_or(u32::MAX)
+        u32::try_from(OVERHEAD + head + self.body.len()).unwrap_or(u32::MAX)
     }
 }
 

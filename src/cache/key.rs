@@ -98,6 +98,19 @@ pub fn write(parts: &Parts<'_>, to: &mut Vec<u8>) {
     }
 }
 
+/// The first header whose values put more than `limit` bytes into the key of a request.
+pub fn overlong_header(key: &[u8], parts: &Parts<'_>, limit: usize) -> Option<HeaderName> {
+    // All values together have fewer bytes than the key, so that most requests need no further look.
+    if key.len() <= HEAD + parts.path_and_query.len() + limit {
+        return None;
+    }
+    let values = |name: &HeaderName| {
+        let lengths = parts.headers.get_all(name).iter().map(http::HeaderValue::len);
+        lengths.sum::<usize>()
+    };
+    ALWAYS.iter().chain(parts.vary_by).find(|name| values(name) > limit).cloned()
+}
+
 /// Looks through all headers, which are few: a look-up would cost a hash of the name.
 fn push_values(headers: &HeaderMap, name: &HeaderName, to: &mut Vec<u8>) {
     for (_, value) in headers.iter().filter(|(its, _)| *its == name) {

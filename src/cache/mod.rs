@@ -1,5 +1,6 @@
 //! What Zoho said, for as long as a rule lets it be repeated.
 //!
+//! - `digest`: fixed-size stand-ins for keys
 //! - [`key`]: what makes two requests the same
 //! - `near`: a worker's own copies of what it serves most
 //! - [`origin`]: routes that obey the answer's own headers
@@ -18,6 +19,7 @@
 //! fetch that began before the move is never stored.
 
 pub mod decision;
+mod digest;
 mod directives;
 pub mod entry;
 pub mod epochs;
@@ -42,6 +44,7 @@ use http::header::HeaderName;
 use moka::sync::Cache as Moka;
 
 use crate::clock::Instant;
+use digest::{Digest, Digests};
 use entry::Entry;
 use epochs::Epochs;
 use flight::Flights;
@@ -62,6 +65,8 @@ pub struct Settings {
     pub uncacheable_for: Duration,
     /// Limit for one shared fetch, from start to the last byte.
     pub fetch_timeout: Duration,
+    /// How many bytes the values of one request header may put into a key.
+    pub max_key_header_bytes: usize,
 }
 
 /// What a look-up found.
@@ -82,7 +87,8 @@ pub enum Lookup {
 pub struct Cache<V> {
     entries: Moka<Key, Arc<Entry>, RandomState>,
     near: Near,
-    uncacheable: Moka<Key, Instant>,
+    uncacheable: Moka<Digest, Instant>,
+    digests: Digests,
     setbacks: Setbacks,
     varies: Moka<Key, Arc<[HeaderName]>>,
     purges: AtomicU64,
@@ -96,7 +102,7 @@ pub struct Cache<V> {
 /// For how many URLs it is remembered which request headers their answers depend on.
 const VARYING_KEYS: u64 = 50_000;
 
-/// How many uncacheable keys are remembered; each costs some 200 bytes.
+/// How many uncacheable keys are remembered, by their digests; each costs some 200 bytes.
 const UNCACHEABLE_KEYS: u64 = 10_000;
 
 impl<V: Clone + Send + Sync + 'static> Cache<V> {
@@ -110,6 +116,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             entries,
             near: Near::new(),
             uncacheable: Moka::builder().max_capacity(UNCACHEABLE_KEYS).build(),
+            digests: Digests::default(),
             setbacks: Setbacks::new(),
             varies: Moka::builder().max_capacity(VARYING_KEYS).build(),
             purges: AtomicU64::new(0),
@@ -168,25 +175,25 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     }
 
     /// Remembers that a key's answer could not be stored, so that nobody waits for the next one.
-    pub fn remember_uncacheable(&self, key: Key, now: Instant) {
-        self.uncacheable.insert(key, now);
+    pub fn remember_uncacheable(&self, key: &[u8], now: Instant) {
+        self.uncacheable.insert(self.digests.of(key), now);
     }
 
     /// Whether a key's answer could lately not be stored.
     pub fn is_uncacheable(&self, key: &[u8], now: Instant) -> bool {
         self.uncacheable
-            .get(key)
+            .get(&self.digests.of(key))
             .is_some_and(|noted| now.saturating_duration_since(noted) < self.settings.uncacheable_for)
     }
 
     /// Notes that fetching a key failed; until the pause that follows is over, nobody renews it behind a
     /// caller's back.
-    pub fn note_setback(&self, key: &Key, now: Instant) {
+    pub fn note_setback(&self, key: &[u8], now: Instant) {
         self.setbacks.note(key, now);
     }
 
     /// Notes that fetching a key went well.
-    pub fn clear_setback(&self, key: &Key) {
+    pub fn clear_setback(&self, key: &[u8]) {
         self.setbacks.clear(key);
     }
 
@@ -198,6 +205,11 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// A longer answer is not stored.
     pub fn max_entry_bytes(&self) -> usize {
         self.settings.max_entry_bytes
+    }
+
+    /// How many bytes the values of one request header may put into a key.
+    pub fn max_key_header_bytes(&self) -> usize {
+        self.settings.max_key_header_bytes
     }
 
     /// Entries, and the bytes they weigh.
@@ -220,6 +232,7 @@ mod tests {
             max_entry_bytes: 1 << 16,
             uncacheable_for: Duration::from_mins(1),
             fetch_timeout: Duration::from_mins(1),
+            max_key_header_bytes: 1 << 10,
         }
     }
 
@@ -285,7 +298,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_uncacheable_key_is_remembered_for_a_while() {
         let (cache, clock) = (Cache::<()>::new(settings(), 1, 1), Clock::system());
-        cache.remember_uncacheable(key("/big"), clock.now());
+        cache.remember_uncacheable(b"/big", clock.now());
         assert!(cache.is_uncacheable(b"/big", clock.now()));
         tokio::time::advance(Duration::from_mins(1)).await;
         assert!(!cache.is_uncacheable(b"/big", clock.now()));

@@ -17,6 +17,8 @@ use super::entry::Entry;
 const PLACES: usize = 64;
 /// A longer one is not copied: counting is nothing beside sending so much.
 const MOST_BYTES: usize = 8 * 1024;
+/// Nor is one that weighs more with its head and key, which bounds the copies of a worker to 2 MiB.
+const MOST_WEIGHT: u32 = 32 * 1024;
 /// Every so many-th time the store is asked nevertheless: it keeps what it knows to be wanted.
 const TOLD_EVERY: u32 = 32;
 /// That two keys share a stamp only means that a copy is made anew now and then.
@@ -94,7 +96,10 @@ impl Near {
                 return Some(entry);
             }
             let entry = store()?;
-            if place.next == hash && entry.body().len() <= MOST_BYTES {
+            if place.next == hash
+                && entry.body().len() <= MOST_BYTES
+                && entry.weight(key.len()) <= MOST_WEIGHT
+            {
                 let (cache, key, copied) = (self.cache, key.into(), Arc::new(entry.copied()));
                 place.copy = Some(Copy { cache, key, stamp, entry: copied, uses: 0 });
             }
@@ -210,6 +215,14 @@ mod tests {
         let (near, store) = (Near::new(), Store::of(""));
         *store.entry.borrow_mut() = Some(entry("x".repeat(MOST_BYTES + 1).leak()));
         (0..10).for_each(|_| assert!(store.look(&near, b"/a").is_some()));
+        assert_eq!(store.asked.get(), 10);
+    }
+
+    #[tokio::test]
+    async fn an_entry_with_a_long_key_is_not_copied() {
+        let (near, store) = (Near::new(), Store::of("1"));
+        let long = vec![b'x'; MOST_WEIGHT as usize];
+        (0..10).for_each(|_| assert!(store.look(&near, &long).is_some()));
         assert_eq!(store.asked.get(), 10);
     }
 }

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use moka::sync::Cache as Moka;
 
-use super::key::Key;
+use super::digest::{Digest, Digests};
 use crate::clock::Instant;
 
-pub(super) struct Setbacks(Moka<Key, Setback>);
+pub(super) struct Setbacks {
+    recent: Moka<Digest, Setback>,
+    digests: Digests,
+}
 
 #[derive(Clone, Copy)]
 struct Setback {
@@ -15,7 +18,7 @@ struct Setback {
     until: Instant,
 }
 
-/// How many are remembered; each costs some 200 bytes.
+/// How many are remembered, without their keys; each costs some 200 bytes.
 const MOST: u64 = 10_000;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Zoho is asked at least this often whether it is back.
@@ -25,23 +28,26 @@ const FORGOTTEN_AFTER: Duration = Duration::from_mins(10);
 
 impl Setbacks {
     pub(super) fn new() -> Self {
-        Self(Moka::builder().max_capacity(MOST).time_to_live(FORGOTTEN_AFTER).build())
+        let recent = Moka::builder().max_capacity(MOST).time_to_live(FORGOTTEN_AFTER).build();
+        Self { recent, digests: Digests::default() }
     }
 
-    pub(super) fn note(&self, key: &Key, now: Instant) {
-        let failures = self.0.get(key).map_or(0, |setback| setback.failures).saturating_add(1);
+    pub(super) fn note(&self, key: &[u8], now: Instant) {
+        let key = self.digests.of(key);
+        let failures = self.recent.get(&key).map_or(0, |setback| setback.failures).saturating_add(1);
         let pause = FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(16)).min(LONGEST_PAUSE);
-        self.0.insert(key.clone(), Setback { failures, until: now + pause });
+        self.recent.insert(key, Setback { failures, until: now + pause });
     }
 
-    pub(super) fn clear(&self, key: &Key) {
-        if self.0.contains_key(key) {
-            self.0.invalidate(key);
+    pub(super) fn clear(&self, key: &[u8]) {
+        let key = self.digests.of(key);
+        if self.recent.contains_key(&key) {
+            self.recent.invalidate(&key);
         }
     }
 
     pub(super) fn holds(&self, key: &[u8], now: Instant) -> bool {
-        self.0.get(key).is_some_and(|setback| now < setback.until)
+        self.recent.get(&self.digests.of(key)).is_some_and(|setback| now < setback.until)
     }
 }
 
@@ -52,14 +58,14 @@ mod tests {
 
     #[tokio::test]
     async fn pauses_grow_to_a_bound_and_success_ends_them() {
-        let (setbacks, key, now) = (Setbacks::new(), Key::from_bytes(b"/a"), Clock::system().now());
+        let (setbacks, key, now) = (Setbacks::new(), b"/a", Clock::system().now());
         let seconds = Duration::from_secs;
         for pause in [1, 2, 4, 8, 16, 30, 30] {
-            setbacks.note(&key, now);
+            setbacks.note(key, now);
             assert!(setbacks.holds(b"/a", now + seconds(pause) - Duration::from_millis(1)), "{pause}");
             assert!(!setbacks.holds(b"/a", now + seconds(pause)), "{pause}");
         }
-        setbacks.clear(&key);
+        setbacks.clear(key);
         assert!(!setbacks.holds(b"/a", now));
     }
 }

@@ -96,6 +96,7 @@ mod tests {
             max_entry_bytes: 1 << 16,
             uncacheable_for: Duration::from_mins(1),
             fetch_timeout: Duration::from_mins(1),
+            max_key_header_bytes: 1 << 10,
         };
         let (cache, now) = (Cache::new(settings, 1, 1), Clock::system().now());
         let rule = Rule::lasting(KEPT);

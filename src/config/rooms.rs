@@ -284,6 +284,9 @@ pub(super) fn admission(section: Section<'_>) -> admission::Settings {
     settings
 }
 
+/// Longer than any value by which answers are told apart.
+const MOST_KEY_HEADER_BYTES: usize = 64 << 10;
+
 pub(super) fn cache(section: Section<'_>) -> cache::Settings {
     let settings = cache::Settings {
         max_bytes: section.size("max_bytes"),
@@ -291,6 +294,7 @@ pub(super) fn cache(section: Section<'_>) -> cache::Settings {
         max_entry_bytes: section.memory_size("max_entry_bytes", 0, MOST_BYTES),
         uncacheable_for: section.duration("uncacheable_for"),
         fetch_timeout: section.limit("fetch_timeout"),
+        max_key_header_bytes: section.memory_size("max_key_header_bytes", 0, MOST_KEY_HEADER_BYTES),
     };
     section.finish();
     settings

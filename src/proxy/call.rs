@@ -157,7 +157,7 @@ impl Reading<'_> {
         identity: u64,
         headers: &HeaderMap,
         vary_by: &[http::HeaderName],
-        use_key: impl FnOnce(&[u8]) -> T,
+        use_key: impl FnOnce(&[u8], &key::Parts<'_>) -> T,
     ) -> T {
         thread_local! {
             static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -171,7 +171,7 @@ impl Reading<'_> {
                 vary_by,
             };
             key::write(&parts, buffer);
-            use_key(buffer)
+            use_key(buffer, &parts)
         })
     }
 

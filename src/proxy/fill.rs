@@ -81,9 +81,9 @@ impl Proxy {
         let key = slot.key.clone();
         let landed = self.fetch_whole(call, slot, rule).await;
         if landed.is_failure() {
-            shared.cache.note_setback(&key, shared.clock.now());
+            shared.cache.note_setback(key.as_bytes(), shared.clock.now());
         } else {
-            shared.cache.clear_setback(&key);
+            shared.cache.clear_setback(key.as_bytes());
         }
         landed
     }
@@ -99,7 +99,7 @@ impl Proxy {
         let bytes = match body.read_up_to(shared.cache.max_entry_bytes()).await {
             Ok(Prefix::Whole(bytes)) => bytes,
             Ok(Prefix::Partial(body)) => {
-                shared.cache.remember_uncacheable(slot.key, shared.clock.now());
+                shared.cache.remember_uncacheable(slot.key.as_bytes(), shared.clock.now());
                 let reply = Box::new(Reply { head, body, timing, identity });
                 return Landed::TooLong(OneReply(Arc::new(Mutex::new(Some(reply)))));
             }
@@ -152,7 +152,7 @@ impl Proxy {
         if is_refused || !rule.may_store(entry.status(), entry.terms()) {
             if rule.obeys_origin && !is_trouble(entry.status()) {
                 // Nobody may be answered from somebody else's fetch of it, so nobody should wait for one.
-                cache.remember_uncacheable(slot.key, self.shared.clock.now());
+                cache.remember_uncacheable(slot.key.as_bytes(), self.shared.clock.now());
             }
             return Kept::NotStorable;
         }

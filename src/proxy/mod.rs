@@ -68,7 +68,7 @@ use http_body::Body as HttpBody;
 use crate::cache::Lookup;
 use crate::cache::decision::{Decision, Fallback, Served, WhyFetch, decide};
 use crate::cache::entry::Entry;
-use crate::cache::key::Key;
+use crate::cache::key::{self, Key};
 use crate::cache::rule::Rule;
 use crate::cache::wishes::Wishes;
 use crate::callers::policy::Excess;
@@ -86,7 +86,7 @@ use call::{CacheSlot, Call, Plan, Read, Reading};
 use ending::Unanswered;
 use fill::Landed;
 use kinds::Kinds;
-use refusal::Refusal;
+use refusal::{HeaderTooLong, Refusal};
 use rest::Rest;
 use written::Written;
 
@@ -223,7 +223,13 @@ impl Proxy {
             self.answer_entry(entry, CacheStatus::Served(served), asked, facts, arrival.at)
         };
         let (url, vary_by) = self.variants(rule, reading, identity, request.headers());
-        reading.with_key(identity, request.headers(), &vary_by, |key| {
+        reading.with_key(identity, request.headers(), &vary_by, |key, parts| {
+            let limit = shared.cache.max_key_header_bytes();
+            if let Some(name) = key::overlong_header(key, parts, limit) {
+                let refusal = Refusal::HeaderTooLong(Box::new(HeaderTooLong { name, limit }));
+                let facts = Self::facts(request.method(), reading, arrival);
+                return Found::Answer(self.answer_refusal(facts, request.headers(), &refusal));
+            }
             let found = shared.cache.lookup(key, rule, epoch, arrival.at);
             let validates = match &found {
                 Lookup::Fresh(entry, _) | Lookup::Stale(entry, _) if entry.has_validator() => {
@@ -279,7 +285,7 @@ impl Proxy {
         if !rule.obeys_origin {
             return (None, Cow::Borrowed(&rule.vary_by));
         }
-        let url = reading.with_key(identity, headers, &rule.vary_by, Key::from_bytes);
+        let url = reading.with_key(identity, headers, &rule.vary_by, |key, _| Key::from_bytes(key));
         let named = self.shared.cache.varies_by(url.as_bytes());
         (Some(url), Cow::Owned(rule.vary_by_with(named.as_deref().unwrap_or_default())))
     }

@@ -33,6 +33,8 @@ use crate::server::{HeadBytes, Repeat};
 
 /// How many heads a worker knows, at most.
 const PLACES: usize = 64;
+/// A longer head is not learned, so that what a worker knows is bounded in bytes too.
+const LONGEST: usize = 8 * 1024;
 
 thread_local! {
     static MEMORY: RefCell<Memory> = RefCell::default();
@@ -190,7 +192,8 @@ impl Proxy {
         let rule = &rules.routes.route(route).rule;
         // Taken before the caller is identified once more: tokens that change in between make this one worthless.
         let tokens = rules.callers.tokens().generation();
-        if request.method() != Method::GET
+        if head.len() > LONGEST
+            || request.method() != Method::GET
             || request.version() != Version::HTTP_11
             || arrival.kinds.have(Kinds::INSPECTED)
             || arrival.would_refuse.get().is_some()

@@ -11,6 +11,8 @@ use crate::net::body::Body;
 
 /// A longer body is not copied: hyper sends it as it lies there.
 const MOST_BYTES: usize = 8 * 1024;
+/// Each worker remembers some of these answers with their entries, so a heavier entry is not remembered.
+const MOST_WEIGHT: u32 = 32 * 1024;
 
 /// All of an answer that is the same each time it is given, and the entry that gives it.
 pub(super) struct Written {
@@ -33,6 +35,7 @@ impl Written {
     pub(super) fn can_hold(entry: &Entry) -> bool {
         entry.status() == StatusCode::OK
             && entry.body().len() <= MOST_BYTES
+            && entry.weight(0) <= MOST_WEIGHT
             && entry.head().contains_key(DATE)
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use zoho_sidecar::emulator::{Fault, Target};
 
-use crate::world::{ASSOCIATED_USERS_COUNT, World, request, with_headers};
+use crate::world::{ASSOCIATED_USERS_COUNT, World, join_overseas, request, with_headers};
 
 #[tokio::test(start_paused = true)]
 async fn a_repeated_count_is_answered_from_memory_byte_for_byte() {
@@ -247,4 +247,37 @@ async fn a_callers_credentials_change_nothing() {
     let placeholder = [("authorization", "Zoho-oauthtoken callers-own"), ("cookie", "crmcsr=callers-own")];
     let asked = with_headers(request(Method::GET, ASSOCIATED_USERS_COUNT, ""), &placeholder);
     world.send(asked).await.assert_cache("zoho-sidecar; hit; ttl=300");
+}
+
+/// A refusal names the header and the limit, and what is refused is remembered nowhere.
+#[tokio::test(start_paused = true)]
+async fn a_header_longer_than_a_key_may_hold_is_refused() {
+    let config = "[routes.associated-users-count]\nvary_by = [\"x-region\"]\n";
+    let world = World::with(config).await;
+    for name in ["x-crm-org", "x-external", "x-region"] {
+        for values in [vec!["1".repeat(1025)], vec!["1".repeat(600), "2".repeat(600)]] {
+            let headers: Vec<_> = values.iter().map(|value| (name, value.as_str())).collect();
+            let refused = world.get_with(ASSOCIATED_USERS_COUNT, &headers).await;
+            refused.assert_status(400);
+            assert_eq!(refused.code(), "SIDECAR_HEADER_TOO_LONG");
+            let message = refused.json()["message"].as_str().unwrap().to_owned();
+            assert!(message.contains(&format!("{name} has more than 1024 bytes")), "{message}");
+        }
+    }
+    assert_eq!(world.calls(), 0);
+    let longest = "1".repeat(1024);
+    let all: Vec<_> = ["x-crm-org", "x-external", "x-region"].map(|name| (name, longest.as_str())).into();
+    world.get_with(ASSOCIATED_USERS_COUNT, &all).await.assert_cache("zoho-sidecar; fwd=uri-miss; stored");
+    world.get_with(ASSOCIATED_USERS_COUNT, &all).await.assert_cache("zoho-sidecar; hit; ttl=300");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_header_passes_where_no_key_is_made() {
+    let world = World::shipped().await;
+    let long = "1".repeat(10_000);
+    world.get_with("/crm/v8/org", &[("x-crm-org", &long)]).await.assert_status(200);
+    let write = with_headers(join_overseas(&world), &[("x-crm-org", &long)]);
+    world.send(write).await.assert_status(200);
+    let no_count = with_headers(request(Method::GET, ASSOCIATED_USERS_COUNT, "{}"), &[("x-crm-org", &long)]);
+    world.send(no_count).await.assert_cache("zoho-sidecar; fwd=request; detail=body");
 }

@@ -17,6 +17,8 @@ pub(super) use tap::{Seen, tap};
 
 /// How many entries are kept; the counters go on.
 const ENTRIES: usize = 10_000;
+/// How many bytes of paths and headers they may have together.
+const BYTES: usize = 32 << 20;
 
 /// One request.
 #[derive(Clone, Debug, Serialize)]
@@ -47,6 +49,12 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// How many bytes the caller decided.
+    fn bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        self.path_and_query.len() + headers.sum::<usize>()
+    }
+
     /// The path without the query.
     pub fn path(&self) -> &str {
         self.path_and_query.split('?').next().unwrap_or_default()
@@ -69,6 +77,8 @@ struct Book {
     entries: VecDeque<Entry>,
     /// The number of the first of `entries`.
     first: u64,
+    /// The bytes of `entries`, as far as callers decide them.
+    bytes: usize,
     calls: usize,
     mints: usize,
     mint_attempts: usize,
@@ -119,11 +129,13 @@ impl Ledger {
             Role::Accounts if is_mint(&entry) => book.mint_attempts += 1,
             Role::Accounts | Role::Control => {}
         }
-        if book.entries.len() == ENTRIES {
-            book.entries.pop_front();
+        book.bytes += entry.bytes();
+        book.entries.push_back(entry);
+        while book.entries.len() > ENTRIES || book.bytes > BYTES {
+            let Some(oldest) = book.entries.pop_front() else { break };
+            book.bytes -= oldest.bytes();
             book.first += 1;
         }
-        book.entries.push_back(entry);
         Line(book.first + book.entries.len() as u64 - 1)
     }
 
@@ -195,6 +207,14 @@ mod tests {
         }
         assert_eq!(ledger.entries().len(), ENTRIES);
         assert_eq!(ledger.calls(), ENTRIES + 5);
+    }
+
+    #[test]
+    fn entries_are_bounded_in_bytes_too() {
+        let ledger = Ledger::default();
+        let long = format!("/crm/v8/Leads?{}", "x".repeat(1 << 20));
+        (0..100).for_each(|_| drop(ledger.open(entry(Role::Api, &long))));
+        assert_eq!(ledger.entries().len(), BYTES / long.len());
     }
 
     #[test]

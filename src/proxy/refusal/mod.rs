@@ -8,7 +8,7 @@ mod words;
 
 use std::time::Duration;
 
-use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::json;
 
@@ -32,6 +32,8 @@ pub enum Refusal {
     Malformed(Fault),
     /// The path and query are longer than this many bytes.
     UriTooLong(usize),
+    /// The values of a header that enters cache keys are longer than a key may hold.
+    HeaderTooLong(Box<HeaderTooLong>),
     /// A method that a proxy with credentials must not pass on.
     Method,
     /// The caller expects something else than to be told to continue.
@@ -92,6 +94,15 @@ pub enum Refusal {
     Internal,
 }
 
+/// A header whose values are longer than a cache key may hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderTooLong {
+    /// Its name.
+    pub name: HeaderName,
+    /// How many bytes its values may have together.
+    pub limit: usize,
+}
+
 /// What a caller may not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forbidden {
@@ -122,6 +133,7 @@ impl Refusal {
             Self::Ambiguous(_) => Kind(S::BAD_REQUEST, "SIDECAR_AMBIGUOUS_REQUEST", "http_request_error"),
             Self::Malformed(fault) => of_fault(*fault),
             Self::UriTooLong(_) => Kind(S::URI_TOO_LONG, "SIDECAR_URI_TOO_LONG", "http_request_error"),
+            Self::HeaderTooLong(_) => Kind(S::BAD_REQUEST, "SIDECAR_HEADER_TOO_LONG", "http_request_error"),
             Self::Method => Kind(S::BAD_REQUEST, "SIDECAR_METHOD_REFUSED", "http_request_denied"),
             Self::Expectation => {
                 Kind(S::EXPECTATION_FAILED, "SIDECAR_EXPECTATION_FAILED", "http_request_error")

@@ -13,6 +13,10 @@ impl Refusal {
             Self::Ambiguous(what) => format!("The request is ambiguous: {what}"),
             Self::Malformed(fault) => format!("The request is malformed: {fault}"),
             Self::UriTooLong(limit) => format!("The path with its query is longer than {limit} bytes"),
+            Self::HeaderTooLong(what) => format!(
+                "The header {} has more than {} bytes, and answers to this path are stored by its value",
+                what.name, what.limit
+            ),
             Self::Method => "This method is not passed on to Zoho".to_owned(),
             Self::Expectation => "The request expects something that nobody here can promise".to_owned(),
             Self::Browser => "Pages of browsers may not use the sidecar's credentials".to_owned(),
@@ -76,6 +80,7 @@ impl Refusal {
             Self::Malformed(Fault::Target) => "percent-encode it (RFC 3986 section 2.1)".to_owned(),
             Self::Malformed(_) => "send HTTP/1.1 as RFC 9112 has it".to_owned(),
             Self::UriTooLong(_) => "send a shorter query, or raise server.max_uri_bytes".to_owned(),
+            Self::HeaderTooLong(_) => "send a shorter value, or raise cache.max_key_header_bytes".to_owned(),
             Self::Method => "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS".to_owned(),
             Self::Expectation => "expect nothing but 100-continue".to_owned(),
             Self::Browser => "ask from a service; it sends neither Origin nor Sec-Fetch-Site".to_owned(),
