@@ -45,6 +45,8 @@ fn main() {
             at: clock.now(),
             epoch: 0,
             terms: None,
+            is_unfit: false,
+            variant: None,
         };
         cache.store(Key::from_bytes(name.as_bytes()), Arc::new(Entry::new(&rule, 0, fetched)), 0, || 0);
     };

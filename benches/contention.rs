@@ -99,7 +99,16 @@ impl Shared {
         let (cache, head) = (Cache::new(settings, 1, 1), zohos_headers());
         let entry = || {
             let (status, body) = (StatusCode::OK, vec![b'x'; 440].into());
-            let fetched = Fetched { status, head: &head, body, at: now, epoch: 0, terms: None };
+            let fetched = Fetched {
+                status,
+                head: &head,
+                body,
+                at: now,
+                epoch: 0,
+                terms: None,
+                is_unfit: false,
+                variant: None,
+            };
             Arc::new(Entry::new(&rule, 0, fetched))
         };
         let keys: Vec<String> = (0..KEYS).map(|n| format!("acme\n/crm/v8/settings/modules/{n}")).collect();

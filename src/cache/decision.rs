@@ -100,7 +100,7 @@ pub fn decide(
             let served = Served::AfterWrite(by);
             Decision::Fetch(WhyFetch::Miss, Some(Fallback { entry, served }))
         }
-        Lookup::Stale(..) | Lookup::Miss => Decision::Fetch(WhyFetch::Miss, None),
+        Lookup::Stale(..) | Lookup::Varies(_) | Lookup::Miss => Decision::Fetch(WhyFetch::Miss, None),
     };
     match decision {
         Decision::Fetch(..) if wishes.only_if_cached => Decision::NotCached,

@@ -13,6 +13,7 @@ use http::{HeaderMap, StatusCode};
 use super::origin::Terms;
 use super::rule::Rule;
 use super::validator::strong_tag;
+use super::vary::Variant;
 use crate::clock::Instant;
 use crate::net::headers::{CACHE_STATUS, REQUEST_ID, copy_if, is_of_one_call};
 
@@ -32,6 +33,8 @@ pub struct Entry {
     spread: u8,
     expired_by_hand: AtomicBool,
     terms: Option<Terms>,
+    /// Boxed, since almost no answer has one.
+    variant: Option<Box<Variant>>,
 }
 
 /// How long a stale entry is kept for Zoho to say that it is unchanged.
@@ -58,6 +61,10 @@ pub struct Fetched<'a> {
     pub epoch: u64,
     /// What its own headers allow, for a rule that obeys them.
     pub terms: Option<Terms>,
+    /// Whether it is not to be stored, whatever its status allows.
+    pub is_unfit: bool,
+    /// Which request headers selected it, beside those in every key.
+    pub variant: Option<Variant>,
 }
 
 impl Entry {
@@ -67,8 +74,8 @@ impl Entry {
         // Zoho forbids caching by `no-store` on every answer; the rule overrides that on purpose. To callers
         // the sidecar is the cache: their own would not learn of the writes it sees.
         const SLOTS: usize = 7;
-        let Fetched { status, head, body, at, epoch, terms } = fetched;
-        let stores = rule.may_store(status, terms.as_ref());
+        let Fetched { status, head, body, at, epoch, terms, is_unfit, variant } = fetched;
+        let stores = !is_unfit && rule.may_store(status, terms.as_ref());
         let replaces = stores && !rule.obeys_origin;
         // What arrives is a slice of the connection's buffer; kept as it is, a short answer would hold all of it.
         let body = if stores { Bytes::copy_from_slice(&body) } else { body };
@@ -109,6 +116,7 @@ impl Entry {
             spread: spread(),
             expired_by_hand: AtomicBool::new(false),
             terms: terms.filter(|_| rule.obeys_origin),
+            variant: variant.map(Box::new),
         };
         entry.keep = entry.keep_by(rule);
         entry.own_weight = entry.weigh();
@@ -123,8 +131,33 @@ impl Entry {
             head,
             body: Bytes::copy_from_slice(&self.body),
             expired_by_hand: AtomicBool::new(self.is_expired_by_hand()),
+            variant: self.variant.clone(),
             ..*self
         }
+    }
+
+    /// What is stored in the place of an answer that has a longer key: how that is made.
+    pub(super) fn marker(&self) -> Option<Self> {
+        let variant = Box::new(self.variant.as_ref()?.marker());
+        let mut marker = Self {
+            head: HeaderMap::new(),
+            body: Bytes::new(),
+            expired_by_hand: AtomicBool::new(false),
+            variant: Some(variant),
+            ..*self
+        };
+        marker.own_weight = marker.weigh();
+        Some(marker)
+    }
+
+    /// Whether it holds no answer, but what the longer keys of answers are made of.
+    pub fn is_marker(&self) -> bool {
+        self.variant.as_ref().is_some_and(|variant| variant.is_marker())
+    }
+
+    /// Which request headers selected it, beside those in every key.
+    pub fn variant(&self) -> Option<&Variant> {
+        self.variant.as_deref()
     }
 
     fn keep_by(&self, rule: &Rule) -> Duration {
@@ -220,7 +253,8 @@ impl Entry {
     fn weigh(&self) -> u32 {
         let head: usize =
             self.head.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER_OVERHEAD).sum();
-        u32::try_from(OVERHEAD + head + self.body.len()).unwrap_or(u32::MAX)
+        let variant = self.variant.as_ref().map_or(0, |variant| variant.weight());
+        u32::try_from(OVERHEAD + head + variant + self.body.len()).unwrap_or(u32::MAX)
     }
 }
 
@@ -261,7 +295,16 @@ impl Fetched<'_> {
     /// An answer without headers.
     pub(super) fn plain(status: StatusCode, body: &'static str, at: Instant, epoch: u64) -> Self {
         static NONE: std::sync::LazyLock<HeaderMap> = std::sync::LazyLock::new(HeaderMap::new);
-        Self { status, head: &NONE, body: body.into(), at, epoch, terms: None }
+        Self {
+            status,
+            head: &NONE,
+            body: body.into(),
+            at,
+            epoch,
+            terms: None,
+            is_unfit: false,
+            variant: None,
+        }
     }
 }
 

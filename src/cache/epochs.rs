@@ -2,23 +2,32 @@
 //!
 //! A group has a counter per tenant, its epoch. A write moves it; an entry remembers what it was when its
 //! fetch began. So forgetting any number of entries is one addition, and it also reaches fetches that are
-//! still on their way.
+//! still on their way. In the same way a write moves the counter of its URL (RFC 9111 section 4.4).
 
-use std::hash::{BuildHasher, RandomState};
+use std::borrow::Cow;
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The epochs of all groups of all tenants.
+use foldhash::quality::RandomState;
+
+/// The epochs of all groups and URLs of all tenants.
 #[derive(Debug)]
 pub struct Epochs {
     counters: Vec<AtomicU64>,
     groups: usize,
-    /// For routes that obey the origin: one for many URLs, found by their hash. That two share one only means
-    /// that a write to either forgets both.
+    /// One counter for many URLs, found by their hash. That two URLs share one only means that a write to either
+    /// invalidates both.
     urls: Vec<AtomicU64>,
+    /// For each tenant, of all its URLs.
+    all_urls: Vec<AtomicU64>,
     hasher: RandomState,
 }
 
-const URL_COUNTERS: usize = 4096;
+/// The counter of a URL, found once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UrlSlot(usize);
+
+const URL_COUNTERS: usize = 16 * 1024;
 
 impl Epochs {
     /// All at zero.
@@ -28,13 +37,16 @@ impl Epochs {
             counters: zeros(tenants * groups),
             groups,
             urls: zeros(URL_COUNTERS),
-            hasher: RandomState::new(),
+            all_urls: zeros(tenants),
+            hasher: RandomState::default(),
         }
     }
 
-    /// The epoch of several groups together: their sum, which changes whenever one of them does.
-    pub fn current(&self, tenant: usize, groups: &[usize]) -> u64 {
-        groups.iter().map(|group| self.counter(tenant, *group).load(Ordering::Acquire)).sum()
+    /// The epoch of several groups and a URL together: their sum, which changes whenever one of them does.
+    pub fn current(&self, tenant: usize, groups: &[usize], url: UrlSlot) -> u64 {
+        let of_groups = groups.iter().map(|group| self.counter(tenant, *group).load(Ordering::Acquire));
+        let of_url = self.urls[url.0].load(Ordering::Acquire);
+        of_groups.sum::<u64>() + of_url + self.all_urls[tenant].load(Ordering::Acquire)
     }
 
     /// Makes all entries of these groups untrue.
@@ -44,19 +56,20 @@ impl Epochs {
         }
     }
 
-    /// The epoch of one URL.
-    pub fn of_url(&self, tenant: usize, path_and_query: &str) -> u64 {
-        self.url(tenant, path_and_query).load(Ordering::Acquire)
+    /// The counter of a URL; the same for all spellings that mean the same by RFC 9110 section 4.2.3.
+    pub fn url(&self, tenant: usize, path_and_query: &str) -> UrlSlot {
+        let hash = self.hasher.hash_one((tenant, normalized(path_and_query).as_bytes()));
+        UrlSlot(usize::try_from(hash % URL_COUNTERS as u64).expect("less than 16384"))
     }
 
-    /// Makes the entries of one URL untrue.
-    pub fn advance_url(&self, tenant: usize, path_and_query: &str) {
-        self.url(tenant, path_and_query).fetch_add(1, Ordering::AcqRel);
+    /// Makes the entries of one URL untrue, in all their variants.
+    pub fn advance_url(&self, url: UrlSlot) {
+        self.urls[url.0].fetch_add(1, Ordering::AcqRel);
     }
 
-    fn url(&self, tenant: usize, path_and_query: &str) -> &AtomicU64 {
-        let hash = self.hasher.hash_one((tenant, path_and_query));
-        &self.urls[usize::try_from(hash % URL_COUNTERS as u64).expect("less than 4096")]
+    /// Makes the entries of all URLs of a tenant untrue.
+    pub fn advance_all_urls(&self, tenant: usize) {
+        self.all_urls[tenant].fetch_add(1, Ordering::AcqRel);
     }
 
     fn counter(&self, tenant: usize, group: usize) -> &AtomicU64 {
@@ -64,16 +77,66 @@ impl Epochs {
     }
 }
 
+/// A path and query in which nothing is percent-encoded that need not be, and the rest in capitals.
+fn normalized(path_and_query: &str) -> Cow<'_, str> {
+    if !path_and_query.as_bytes().contains(&b'%') {
+        return Cow::Borrowed(path_and_query);
+    }
+    let mut plain = String::with_capacity(path_and_query.len());
+    let mut rest = path_and_query;
+    while let Some((before, after)) = rest.split_once('%') {
+        plain.push_str(before);
+        let digits = after.get(..2).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        let octet = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match octet {
+            Some(octet) if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) => {
+                plain.push(char::from(octet));
+            }
+            Some(octet) => plain.extend(["%", &format!("{octet:02X}")]),
+            None => plain.push('%'),
+        }
+        rest = if octet.is_some() { &after[2..] } else { after };
+    }
+    plain.push_str(rest);
+    Cow::Owned(plain)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOWHERE: UrlSlot = UrlSlot(0);
 
     #[test]
     fn a_write_of_one_tenant_leaves_the_others_alone() {
         let epochs = Epochs::new(2, 3);
         epochs.advance(1, &[0, 2]);
-        assert_eq!(epochs.current(0, &[0, 1, 2]), 0);
-        assert_eq!(epochs.current(1, &[0, 1, 2]), 2);
-        assert_eq!(epochs.current(1, &[1]), 0);
+        epochs.advance_all_urls(1);
+        assert_eq!(epochs.current(0, &[0, 1, 2], NOWHERE), 0);
+        assert_eq!(epochs.current(1, &[0, 1, 2], NOWHERE), 3);
+        assert_eq!(epochs.current(1, &[1], NOWHERE), 1);
+    }
+
+    #[test]
+    fn a_write_moves_the_epoch_of_its_url_in_every_spelling_and_of_no_other() {
+        let epochs = Epochs::new(2, 0);
+        let url = |text: &str| epochs.url(0, text);
+        for (one, other) in [
+            ("/a/%7euser?x=%c3%a9", "/a/~user?x=%C3%A9"),
+            ("/%61", "/a"),
+            ("/a%zz%2", "/a%zz%2"),
+            ("/a%+1", "/a%+1"),
+        ] {
+            assert_eq!(url(one), url(other), "{one}");
+        }
+        for (one, other) in [("/a%2Fb", "/a/b"), ("/a?x=1", "/a"), ("/a%3Fx", "/a?x"), ("/a%25", "/a%")] {
+            assert_ne!(normalized(one), normalized(other), "{one}");
+        }
+        epochs.advance_url(url("/%61"));
+        assert_eq!(epochs.current(0, &[], url("/a")), 1);
+        let moved = (0..1_000).filter(|n| epochs.current(0, &[], url(&format!("/b{n}"))) > 0);
+        assert!(moved.count() < 10, "few share its counter");
+        let of_another_tenant = (2..1_000).filter(|n| epochs.url(*n, "/a") == url("/a"));
+        assert!(of_another_tenant.count() < 10);
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 
 use http::HeaderMap;
-use http::header::{ACCEPT_ENCODING, HeaderName};
+use http::header::{ACCEPT_ENCODING, HeaderName, HeaderValue};
 
 /// What an entry is found by: tenant, credential, path, query, and the request headers that change the
 /// answer. Cannot be made without a tenant and its credential, so that no tenant is ever served another's
@@ -104,11 +104,25 @@ pub fn overlong_header(key: &[u8], parts: &Parts<'_>, limit: usize) -> Option<He
     if key.len() <= HEAD + parts.path_and_query.len() + limit {
         return None;
     }
-    let values = |name: &HeaderName| {
-        let lengths = parts.headers.get_all(name).iter().map(http::HeaderValue::len);
-        lengths.sum::<usize>()
-    };
-    ALWAYS.iter().chain(parts.vary_by).find(|name| values(name) > limit).cloned()
+    let is_overlong = |name: &&HeaderName| values_length(parts.headers, name) > limit;
+    ALWAYS.iter().chain(parts.vary_by).find(is_overlong).cloned()
+}
+
+/// How many bytes the values of a header have together.
+pub(super) fn values_length(headers: &HeaderMap, name: &HeaderName) -> usize {
+    headers.get_all(name).iter().map(HeaderValue::len).sum()
+}
+
+/// Lengthens a key by a header that an answer has named. Names stand in it too, since answers may come to name others.
+pub(super) fn push_named(headers: &HeaderMap, name: &HeaderName, to: &mut Vec<u8>) {
+    to.push(2);
+    push(name.as_str().as_bytes(), to);
+    push_values(headers, name, to);
+}
+
+/// Whether a header's value stands in every key.
+pub fn is_in_every_key(name: &HeaderName) -> bool {
+    ALWAYS.contains(name) || *name == ACCEPT_ENCODING
 }
 
 /// Looks through all headers, which are few: a look-up would cost a hash of the name.
@@ -152,7 +166,6 @@ fn is_no_weight(parameter: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     fn key(tenant: usize, identity: u64, path: &str, headers: &[(&'static str, &'static str)]) -> Vec<u8> {
         let mut map = HeaderMap::new();

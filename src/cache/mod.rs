@@ -1,7 +1,9 @@
 //! What Zoho said, for as long as a rule lets it be repeated.
 //!
+//! - [`content`]: whether a 200 holds an answer
 //! - `digest`: fixed-size stand-ins for keys
 //! - [`key`]: what makes two requests the same
+//! - [`media`]: the content types that a rule stores
 //! - `near`: a worker's own copies of what it serves most
 //! - [`origin`]: routes that obey the answer's own headers
 //! - [`rule`]: how a route is cached
@@ -10,14 +12,16 @@
 //! - [`decision`]: what to do about a read: serve, renew, fetch
 //! - [`wishes`]: what a caller asks of the cache
 //! - [`validator`]: `ETag`, and the conditions that callers put on it
-//! - [`purge`]: forgetting by hand
+//! - [`purge`]: purging by hand
 //! - [`flight`]: one fetch per key, however many ask
+//! - [`vary`]: which request headers select among answers
 //! - [`epochs`]: which entries a write has made untrue
 //! - [`walk`]: going through all entries
 //!
 //! moka bounds memory; our own clock decides age. An entry whose epoch has moved is as good as gone, and a
-//! fetch that began before the move is never stored.
+//! fetch that began before the move is never stored. Nor is one that began before a purge that covers it.
 
+pub mod content;
 pub mod decision;
 mod digest;
 mod directives;
@@ -26,17 +30,18 @@ pub mod epochs;
 pub mod flight;
 pub mod freshness;
 pub mod key;
+pub mod media;
 mod near;
 pub mod origin;
 pub mod purge;
 pub mod rule;
 mod setbacks;
 pub mod validator;
+pub mod vary;
 mod walk;
 pub mod wishes;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use foldhash::quality::RandomState;
@@ -51,6 +56,7 @@ use flight::Flights;
 use freshness::Freshness;
 use key::Key;
 use near::Near;
+use purge::{Depth, Purges};
 use rule::Rule;
 use setbacks::Setbacks;
 
@@ -79,6 +85,8 @@ pub enum Lookup {
     /// An entry that a write has made untrue, for a rule that prefers old to none when Zoho cannot answer;
     /// and how long it has been past its freshness.
     Overtaken(Arc<Entry>, Duration),
+    /// No answer: each has a longer key, in which these request headers stand too.
+    Varies(Arc<[HeaderName]>),
     /// Nothing.
     Miss,
 }
@@ -90,17 +98,13 @@ pub struct Cache<V> {
     uncacheable: Moka<Digest, Instant>,
     digests: Digests,
     setbacks: Setbacks,
-    varies: Moka<Key, Arc<[HeaderName]>>,
-    purges: AtomicU64,
+    purges: Purges,
     /// Groups of entries that writes make untrue.
     pub epochs: Epochs,
     /// Fetches under way.
     pub flights: Arc<Flights<V>>,
     settings: Settings,
 }
-
-/// For how many URLs it is remembered which request headers their answers depend on.
-const VARYING_KEYS: u64 = 50_000;
 
 /// How many uncacheable keys are remembered, by their digests; each costs some 200 bytes.
 const UNCACHEABLE_KEYS: u64 = 10_000;
@@ -118,8 +122,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             uncacheable: Moka::builder().max_capacity(UNCACHEABLE_KEYS).build(),
             digests: Digests::default(),
             setbacks: Setbacks::new(),
-            varies: Moka::builder().max_capacity(VARYING_KEYS).build(),
-            purges: AtomicU64::new(0),
+            purges: Purges::default(),
             epochs: Epochs::new(tenants, groups),
             flights: Flights::new(settings.fetch_timeout),
             settings,
@@ -129,6 +132,11 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// Looks a key up. `epoch` is the current one of the rule's groups.
     pub fn lookup(&self, key: &[u8], rule: &Rule, epoch: u64, now: Instant) -> Lookup {
         let Some(entry) = self.near.find(key, || self.entries.get(key)) else { return Lookup::Miss };
+        if let Some(variant) = entry.variant()
+            && entry.is_marker()
+        {
+            return Lookup::Varies(variant.names().clone());
+        }
         if entry.epoch() != epoch {
             let by = entry.age(now).saturating_sub(rule.fresh_for(entry.status()));
             let may_help = rule.stale_after_write && by < rule.stale_if_error;
@@ -141,37 +149,42 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         }
     }
 
-    /// What a fetch must know when it begins, to tell at its end whether it was overtaken by hand.
+    /// The number of the latest purge. A request reads it before it looks anything up, so that whatever it finds or
+    /// fetches can be told from what came after a purge.
     pub fn purges(&self) -> u64 {
-        self.purges.load(Ordering::Acquire)
+        self.purges.latest()
     }
 
-    /// Stores an entry, unless its epoch has moved since its fetch began, or something was purged since. Says
-    /// whether it did.
-    pub fn store(&self, key: Key, entry: Arc<Entry>, purges: u64, current_epoch: impl Fn() -> u64) -> bool {
-        if entry.epoch() != current_epoch() || purges != self.purges() {
+    /// How thoroughly the entry of a key was purged since the purge of this number; `None` if it was not.
+    pub fn purged_since(&self, purges: u64, key: &Key, route: usize) -> Option<Depth> {
+        self.purges.since(purges, key, route)
+    }
+
+    /// Stores an entry under the plain key of its requests or, if it has one, under a longer key; unless its epoch has
+    /// moved since its fetch began, or it was purged since. Says whether it did.
+    pub fn store(&self, plain: Key, entry: Arc<Entry>, purges: u64, current_epoch: impl Fn() -> u64) -> bool {
+        if entry.epoch() != current_epoch() {
             return false;
         }
         // A move between the look above and the insert is harmless: the entry carries the old epoch, and no
         // look-up will take it.
+        let (key, route) = (plain.clone(), entry.route());
+        self.purges.unless_since(purges, &key, route, || {
+            let longer = entry.variant().and_then(|variant| variant.key().cloned());
+            match (longer, entry.marker()) {
+                (Some(longer), Some(marker)) => {
+                    self.insert(longer, entry);
+                    self.insert(plain, Arc::new(marker));
+                }
+                _ => self.insert(plain, entry),
+            }
+        })
+    }
+
+    fn insert(&self, key: Key, entry: Arc<Entry>) {
         let stamp = self.near.stamp_of(key.as_bytes());
         self.entries.insert(key, entry);
         stamp.move_on();
-        true
-    }
-
-    /// Which request headers the answers of a URL depend on, as its last answer said.
-    pub fn varies_by(&self, url: &[u8]) -> Option<Arc<[HeaderName]>> {
-        self.varies.get(url)
-    }
-
-    /// Remembers that; nothing need be remembered of a URL whose answers depend on none.
-    pub fn note_vary(&self, url: Key, names: Vec<HeaderName>) {
-        if names.is_empty() {
-            self.varies.invalidate(&url);
-        } else {
-            self.varies.insert(url, names.into());
-        }
     }
 
     /// Remembers that a key's answer could not be stored, so that nobody waits for the next one.
@@ -276,9 +289,11 @@ mod tests {
     #[tokio::test]
     async fn a_fetch_that_a_write_overtook_is_not_stored() {
         let (cache, clock) = (Cache::<()>::new(settings(), 1, 1), Clock::system());
-        let began = cache.epochs.current(0, &[0]);
+        let url = cache.epochs.url(0, "/a");
+        let began = cache.epochs.current(0, &[0], url);
         cache.epochs.advance(0, &[0]);
-        let stored = cache.store(key("/a"), entry(clock.now(), began), 0, || cache.epochs.current(0, &[0]));
+        let current = || cache.epochs.current(0, &[0], url);
+        let stored = cache.store(key("/a"), entry(clock.now(), began), 0, current);
         assert!(!stored);
         assert!(matches!(cache.lookup(b"/a", &rule(), began, clock.now()), Lookup::Miss));
     }

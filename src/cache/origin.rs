@@ -7,13 +7,14 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{
     AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, EXPIRES,
-    HeaderName, LAST_MODIFIED, SET_COOKIE, VARY,
+    HeaderName, LAST_MODIFIED, SET_COOKIE,
 };
 use http::{HeaderMap, StatusCode};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 use super::directives::{self, Directive};
 use super::validator::{http_date, opaque};
+use super::vary;
 
 /// What an answer's own headers allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +72,7 @@ pub fn terms(
     let is_nobodys = !said.private && !answer.contains_key(SET_COOKIE);
     // `must-understand` takes the place of `no-store` for those who do (section 5.2.2.3).
     let is_allowed = if said.must_understand { is_understood } else { !said.no_store };
-    let is_comparable = vary(answer).is_some();
+    let is_comparable = vary::named(answer).is_some();
     // Section 3.5: an answer to somebody with credentials is theirs, unless it says otherwise.
     let is_theirs = asked.contains_key(AUTHORIZATION)
         && !(said.public || said.must_revalidate || said.s_maxage.is_some());
@@ -93,25 +94,6 @@ pub fn terms(
         stale_while_revalidate: said.stale_while_revalidate,
         stale_if_error: said.stale_if_error,
     })
-}
-
-/// The request headers that the answer depends on; `None` for `*`, which no request ever matches.
-pub fn vary(answer: &HeaderMap) -> Option<Vec<HeaderName>> {
-    let mut names = Vec::new();
-    for value in answer.get_all(VARY) {
-        for name in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            if name.is_empty() {
-                continue;
-            }
-            // `*`, and what is no name: it cannot be compared.
-            let name = HeaderName::from_bytes(name).ok().filter(|name| name.as_str() != "*")?;
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-    }
-    names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-    Some(names)
 }
 
 /// The stored headers after a 304 (RFC 9111 section 3.2): its fields take the place of the stored ones, but

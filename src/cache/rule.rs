@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
 
+use super::media::ContentTypes;
 use super::origin::Terms;
 
 /// How a route is cached.
@@ -22,6 +23,8 @@ pub struct Rule {
     pub groups: Vec<usize>,
     /// Request headers that change the answer, beside those in every key.
     pub vary_by: Vec<HeaderName>,
+    /// The content types that are stored; `None` for any, of which nothing is looked at.
+    pub content_types: Option<ContentTypes>,
     /// How long before the end of its freshness an entry that is asked for is renewed.
     pub refresh_ahead: Duration,
     /// However insistent callers are, an entry younger than this is served to them.
@@ -44,6 +47,7 @@ impl Rule {
             stale_if_error: Duration::ZERO,
             groups: Vec::new(),
             vary_by: Vec::new(),
+            content_types: None,
             refresh_ahead: Duration::ZERO,
             min_refresh_interval: Duration::ZERO,
             stale_after_write: false,
@@ -74,11 +78,6 @@ impl Rule {
     /// Whether an answer may be stored: for a rule that obeys the origin, whether that set terms for it.
     pub fn may_store(&self, status: StatusCode, terms: Option<&Terms>) -> bool {
         if self.obeys_origin { terms.is_some() } else { self.stores(status) }
-    }
-
-    /// The headers by which answers are told apart, with those that an answer itself has named.
-    pub fn vary_by_with(&self, named: &[HeaderName]) -> Vec<HeaderName> {
-        self.vary_by.iter().chain(named).cloned().collect()
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+use crate::cache::media::{ContentTypes, MediaRange};
 use crate::cache::rule::Rule;
 use crate::net::origin::{Origin, OriginError};
 use crate::oauth::Credential;
@@ -289,11 +290,26 @@ fn read_rule(section: &Section<'_>, writes: &[Write], number_of: &mut impl FnMut
         stale_if_error: section.duration("stale_if_error"),
         groups,
         vary_by: section.list("vary_by", "\"X-My-Header\""),
+        content_types: content_types(section, obeys_origin),
         refresh_ahead: section.duration("refresh_ahead"),
         min_refresh_interval: section.duration("min_refresh_interval"),
         stale_after_write: section.flag("stale_after_write"),
         cache_groups: section.flag("announce_groups").then(|| cache_groups(&names)).flatten(),
     }
+}
+
+/// What is stored; `None` for whatever the origin allows.
+fn content_types(section: &Section<'_>, obeys_origin: bool) -> Option<ContentTypes> {
+    const KEY: &str = "content_types";
+    if section.is_word(KEY, "auto") {
+        let _known = section.text(KEY, "\"auto\"");
+        return (!obeys_origin).then(ContentTypes::json);
+    }
+    let ranges: Vec<MediaRange> = section.list(KEY, "\"application/json\", \"text/csv\"");
+    if ranges.is_empty() && section.has(KEY) {
+        section.wrong(KEY, "no answer would be stored", "write \"auto\", or name the types that are stored");
+    }
+    Some(ContentTypes::of(ranges))
 }
 
 /// The `Cache-Groups` of RFC 9875: a list of strings (RFC 9651).

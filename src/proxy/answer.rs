@@ -52,6 +52,8 @@ pub enum Kept {
     Overtaken,
     /// It is longer than an entry may be.
     TooLong,
+    /// Its status says that it is an answer, and what it holds is none.
+    Invalid,
 }
 
 /// Why a request was passed through.
@@ -127,6 +129,7 @@ impl CacheStatus {
             Self::Fetched { kept: Kept::NotStorable, .. } => Outcome::NotStorable,
             Self::Fetched { kept: Kept::Overtaken, .. } => Outcome::Overtaken,
             Self::Fetched { kept: Kept::TooLong, .. } => Outcome::TooLong,
+            Self::Fetched { kept: Kept::Invalid, .. } => Outcome::InvalidResponse,
             Self::Fetched { collapsed: true, .. } => Outcome::Collapsed,
             Self::Fetched { why: WhyFetch::Miss, .. } => Outcome::Miss,
             Self::Fetched { why: WhyFetch::Stale, .. } => Outcome::Renewed,
@@ -314,6 +317,7 @@ mod tests {
             fetched(WhyFetch::Miss, Kept::NotStorable, false),
             fetched(WhyFetch::Miss, Kept::Overtaken, true),
             fetched(WhyFetch::Stale, Kept::TooLong, false),
+            fetched(WhyFetch::Miss, Kept::Invalid, false),
             CacheStatus::Passed(WhyPassed::NoRule),
             CacheStatus::Passed(WhyPassed::Method),
             CacheStatus::Passed(WhyPassed::Conditional),
@@ -339,6 +343,7 @@ mod tests {
         zoho-sidecar; fwd=uri-miss; detail=not-storable
         zoho-sidecar; fwd=uri-miss; collapsed; detail=overtaken
         zoho-sidecar; fwd=stale; detail=too-long
+        zoho-sidecar; fwd=uri-miss; detail=invalid-response
         zoho-sidecar; fwd=bypass
         zoho-sidecar; fwd=method
         zoho-sidecar; fwd=request; detail=conditional

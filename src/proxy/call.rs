@@ -17,6 +17,7 @@ use super::kinds::Kinds;
 use super::refusal::Refusal;
 use super::settings::Settings;
 use crate::cache::entry::Entry;
+use crate::cache::epochs::UrlSlot;
 use crate::cache::key::{self, Key};
 use crate::cache::validator::http_date;
 use crate::callers::{CallerNumber, Identity};
@@ -201,7 +202,7 @@ pub(super) struct Call {
     pub(super) request_id: HeaderValue,
     /// The groups that this request makes untrue, if it succeeds.
     pub(super) forgets: Forgets,
-    /// The caller's headers, for a rule by which the answer says which of them it depends on.
+    /// The caller's headers, for a fetch whose answer may say which of them it depends on.
     pub(super) asked: Option<HeaderMap>,
     /// How the caller speaks.
     pub(super) version: Version,
@@ -278,7 +279,7 @@ impl Call {
             target,
             request_id,
             version: request.version(),
-            asked: (is_shared && obeys_origin).then(|| request.headers().clone()),
+            asked: is_shared.then(|| request.headers().clone()),
             outbound,
         })
     }
@@ -295,16 +296,26 @@ fn target<B>(request: &Request<B>, path_and_query: &str) -> Result<PathAndQuery,
 }
 
 /// Where an answer belongs in the cache.
+#[derive(Clone)]
 pub(super) struct CacheSlot {
     pub(super) key: Key,
+    /// How much of it is the plain key, without the headers that an answer has named.
+    pub(super) plain_length: usize,
     pub(super) route: RouteNumber,
     pub(super) epoch: u64,
-    /// How often something was purged before the fetch began.
+    /// The number of the latest purge before anything was looked up.
     pub(super) purges: u64,
-    /// The key of the URL alone, for a rule by which the answer says what else belongs to it.
-    pub(super) url: Option<Key>,
+    /// What a write to the same URL moves.
+    pub(super) url: UrlSlot,
     /// An entry that Zoho may say is unchanged.
     pub(super) validates: Option<Arc<Entry>>,
     /// An entry stored since then is as good as what this fetch would bring; `None` for any fresh one.
     pub(super) not_before: Option<Instant>,
+}
+
+impl CacheSlot {
+    /// The bytes of the plain key.
+    pub(super) fn plain(&self) -> &[u8] {
+        &self.key.as_bytes()[..self.plain_length]
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use super::Proxy;
 use super::answer::{Kept, Timing, headers_for_callers};
@@ -10,13 +10,16 @@ use super::call::{CacheSlot, Call};
 use super::fetch::Reply;
 use super::refusal::Refusal;
 use crate::cache::Lookup;
+use crate::cache::content::{self, Invalid};
 use crate::cache::entry::{Entry, Fetched};
 use crate::cache::flight::{Lost, Ticket};
-use crate::cache::key::{self, Key, Parts};
+use crate::cache::key::{self, Key};
 use crate::cache::origin;
 use crate::cache::rule::Rule;
+use crate::cache::vary::{self, Variant};
 use crate::net::body::{Body, Prefix};
 use crate::net::headers::{copy_if, is_of_one_call};
+use crate::upstream::outbound::stays_here;
 
 /// What a shared fetch ends with. Cheap to clone: everybody who waited gets one.
 #[derive(Clone)]
@@ -29,8 +32,9 @@ pub(super) enum Landed {
         /// Fields about the call that brought it, if Zoho sent some: an entry does not have them.
         of_call: Option<Arc<HeaderMap>>,
     },
-    /// An answer too long to be kept; one of those who waited can have the stream.
-    TooLong(OneReply),
+    /// An answer too long to be kept; one of those who waited can have the stream. Whether its type is one that the
+    /// rule stores.
+    TooLong(OneReply, Result<(), Invalid>),
     /// No answer.
     Refused(Arc<Refusal>),
 }
@@ -64,8 +68,12 @@ impl Proxy {
     /// Joins the fetch of a key, or begins it in a task of its own.
     pub(super) fn begin_fetch(&self, call: &Arc<Call>, slot: CacheSlot) -> Ticket<Landed> {
         let (proxy, call) = (self.clone(), call.clone());
-        let flights = &self.shared.cache.flights;
-        flights.join(slot.key.clone(), slot.epoch, move || async move { proxy.land(&call, slot).await })
+        let cache = &self.shared.cache;
+        let (key, epoch, purges) = (slot.key.clone(), slot.epoch, slot.purges);
+        let (joined_key, route) = (key.clone(), slot.route);
+        let is_current = |since| cache.purged_since(since, &joined_key, route).is_none();
+        let fetch = move || async move { proxy.land(&call, slot).await };
+        cache.flights.join(key, epoch, purges, is_current, fetch)
     }
 
     async fn land(&self, call: &Call, slot: CacheSlot) -> Landed {
@@ -96,15 +104,23 @@ impl Proxy {
             Err(refusal) => return Landed::Refused(Arc::new(refusal)),
         };
         let Reply { head, body, timing, identity } = reply;
+        // Types are looked at where the status says that this is an answer; what was validated was looked at before.
+        let types = rule.content_types.as_ref();
+        let types = types.filter(|_| head.status == StatusCode::OK && validated.is_none());
         let bytes = match body.read_up_to(shared.cache.max_entry_bytes()).await {
             Ok(Prefix::Whole(bytes)) => bytes,
             Ok(Prefix::Partial(body)) => {
-                shared.cache.remember_uncacheable(slot.key.as_bytes(), shared.clock.now());
+                let verdict = types.map_or(Ok(()), |types| content::check_type(types, &head.headers));
+                match &verdict {
+                    Ok(()) => shared.cache.remember_uncacheable(slot.key.as_bytes(), shared.clock.now()),
+                    Err(why) => self.report_invalid(call, &slot, why),
+                }
                 let reply = Box::new(Reply { head, body, timing, identity });
-                return Landed::TooLong(OneReply(Arc::new(Mutex::new(Some(reply)))));
+                return Landed::TooLong(OneReply(Arc::new(Mutex::new(Some(reply)))), verdict);
             }
             Err(error) => return Landed::Refused(Arc::new(Refusal::of_answer_body(&error))),
         };
+        let verdict = types.map_or(Ok(()), |types| content::check(types, &head.headers, &bytes));
         let headers = headers_for_callers(head.headers.clone(), false);
         // What Zoho says is unchanged has the stored bytes, and the stored headers with the news.
         let (status, headers, bytes) = match &validated {
@@ -113,17 +129,76 @@ impl Proxy {
             }
             None => (head.status, headers, bytes),
         };
-        let terms = call.asked.as_ref().and_then(|asked| {
+        let asked = call.asked.as_ref();
+        let terms = asked.filter(|_| rule.obeys_origin).and_then(|asked| {
             let told = if validated.is_some() { &headers } else { &head.headers };
             origin::terms(asked, status, told, asked_at, shared.clock.wall())
         });
-        let fetched =
-            Fetched { status, head: &headers, body: bytes, at: shared.clock.now(), epoch: slot.epoch, terms };
+        let fate = match verdict {
+            Err(why) => {
+                self.report_invalid(call, &slot, &why);
+                Err(Kept::Invalid)
+            }
+            Ok(()) if status == StatusCode::UNAUTHORIZED || !rule.may_store(status, terms.as_ref()) => {
+                Err(Kept::NotStorable)
+            }
+            Ok(()) => self.selection(asked, &slot, rule, &headers).ok_or(Kept::NotStorable),
+        };
+        let (is_unfit, variant) = (fate.is_err(), fate.as_ref().ok().cloned().flatten());
+        let (at, epoch) = (shared.clock.now(), slot.epoch);
+        let fetched = Fetched { status, head: &headers, body: bytes, at, epoch, terms, is_unfit, variant };
         let entry = Arc::new(Entry::new(rule, slot.route, fetched));
-        let kept = self.keep(call, slot, rule, &entry, identity);
+        let kept = match fate {
+            Ok(_) => self.keep(call, &slot, rule, &entry, identity),
+            Err(why) => {
+                let is_for_who_asked = rule.may_store(status, terms.as_ref()) || rule.obeys_origin;
+                if why == Kept::NotStorable && is_for_who_asked && !is_trouble(status) {
+                    // Nobody may be answered from somebody else's fetch of it, so nobody should wait for one.
+                    shared.cache.remember_uncacheable(slot.key.as_bytes(), shared.clock.now());
+                }
+                why
+            }
+        };
         let of_call = head.headers.keys().any(is_of_one_call);
         let of_call = of_call.then(|| Arc::new(copy_if(&head.headers, 0, is_of_one_call)));
         Landed::Whole { entry, kept, timing: Some(timing), of_call }
+    }
+
+    /// Which request headers select an answer that has these headers, beside those in every key: `Some(None)` if none
+    /// do, and `None` if no other request can be known to be alike.
+    #[expect(clippy::option_option, reason = "selected by nothing, by something, and not to be known differ")]
+    fn selection(
+        &self,
+        asked: Option<&HeaderMap>,
+        slot: &CacheSlot,
+        rule: &Rule,
+        answer: &HeaderMap,
+    ) -> Option<Option<Variant>> {
+        let mut names = vary::named(answer)?;
+        if !rule.obeys_origin {
+            // What never goes out cannot have selected anything.
+            names.retain(|name| {
+                !(key::is_in_every_key(name) || rule.vary_by.contains(name) || stays_here(name))
+            });
+        }
+        if names.is_empty() {
+            return Some(None);
+        }
+        let limit = self.shared.cache.max_key_header_bytes();
+        let key = vary::longer_key(slot.plain(), &names, asked?, limit)?;
+        Some(Some(Variant::of(names, key)))
+    }
+
+    /// Logs why a 200 is not stored.
+    fn report_invalid(&self, call: &Call, slot: &CacheSlot, why: &Invalid) {
+        let shared = &*self.shared;
+        tracing::warn!(
+            tenant = shared.tokens[call.tenant].tenant(),
+            route = shared.rules.routes.route(slot.route).name,
+            request_id = call.request_id.to_str().unwrap_or_default(),
+            reason = %why,
+            "Zoho answered 200 with something that is no answer; it is passed on and not stored"
+        );
     }
 
     /// Asks Zoho; for an entry that has a validator, whether it is still right. A 304 that is about something
@@ -145,47 +220,54 @@ impl Proxy {
         Ok((self.fetch(call, Body::empty(), &mut |_| {}).await?, None))
     }
 
-    /// Makes an entry of an answer, if it may be one.
-    fn keep(&self, call: &Call, slot: CacheSlot, rule: &Rule, entry: &Arc<Entry>, identity: u64) -> Kept {
+    /// Stores an answer that may be stored, unless a write, a purge or another credential overtook its fetch.
+    fn keep(&self, call: &Call, slot: &CacheSlot, rule: &Rule, entry: &Arc<Entry>, identity: u64) -> Kept {
         let cache = &self.shared.cache;
-        let is_refused = entry.status() == StatusCode::UNAUTHORIZED;
-        if is_refused || !rule.may_store(entry.status(), entry.terms()) {
-            if rule.obeys_origin && !is_trouble(entry.status()) {
-                // Nobody may be answered from somebody else's fetch of it, so nobody should wait for one.
-                cache.remember_uncacheable(slot.key.as_bytes(), self.shared.clock.now());
-            }
-            return Kept::NotStorable;
-        }
-        let current_epoch = || self.shared.epoch(call.tenant, rule, call.target.as_str());
-        let key = match (&slot.url, &call.asked) {
-            (Some(url), Some(asked)) => {
-                let names = origin::vary(entry.head()).unwrap_or_default();
-                let key = variant(call, url.identity(), asked, rule, &names);
-                cache.note_vary(url.clone(), names);
-                key
-            }
-            _ => slot.key,
-        };
+        let current_epoch = || self.shared.epoch(call.tenant, rule, slot.url);
+        let key = Key::from_bytes(slot.plain());
         if identity == key.identity() && cache.store(key, entry.clone(), slot.purges, current_epoch) {
             Kept::Stored
         } else {
             Kept::Overtaken
         }
     }
-}
 
-/// The key of an answer that depends on these headers of the request.
-fn variant(call: &Call, identity: u64, asked: &HeaderMap, rule: &Rule, names: &[HeaderName]) -> Key {
-    let mut bytes = Vec::new();
-    let parts = Parts {
-        tenant: call.tenant,
-        identity,
-        path_and_query: call.target.as_str(),
-        headers: asked,
-        vary_by: &rule.vary_by_with(names),
-    };
-    key::write(&parts, &mut bytes);
-    Key::from_bytes(&bytes)
+    /// Whether an answer that another request's fetch brought is not for one with these headers.
+    pub(super) fn is_anothers(
+        &self,
+        slot: &CacheSlot,
+        entry: &Entry,
+        kept: Kept,
+        headers: &HeaderMap,
+    ) -> bool {
+        let rule = &self.shared.rules.routes.route(slot.route).rule;
+        if let Some(variant) = entry.variant() {
+            return self.own_key(slot, variant, headers).as_ref() != variant.key();
+        }
+        match kept {
+            Kept::Stored | Kept::Invalid => false,
+            _ if rule.obeys_origin => true,
+            _ => rule.stores(entry.status()) && vary::named(entry.head()).is_none(),
+        }
+    }
+
+    /// Where a request belongs that has joined the fetch of an answer which other values of its headers select.
+    pub(super) fn slot_beside(
+        &self,
+        landed: &Landed,
+        slot: &CacheSlot,
+        headers: &HeaderMap,
+    ) -> Option<CacheSlot> {
+        let Landed::Whole { entry, kept: Kept::Stored, .. } = landed else { return None };
+        let variant = entry.variant()?;
+        let key = self.own_key(slot, variant, headers).filter(|own| Some(own) != variant.key())?;
+        Some(CacheSlot { key, validates: None, ..slot.clone() })
+    }
+
+    fn own_key(&self, slot: &CacheSlot, variant: &Variant, headers: &HeaderMap) -> Option<Key> {
+        let limit = self.shared.cache.max_key_header_bytes();
+        vary::longer_key(slot.plain(), variant.names(), headers, limit)
+    }
 }
 
 /// What is no answer to the request. A 401 that gets here is about the scopes of the sidecar's own credential.
@@ -198,8 +280,8 @@ impl Landed {
     /// well.
     pub(super) fn is_failure(&self) -> bool {
         match self {
-            Self::Whole { entry, .. } => is_trouble(entry.status()),
-            Self::TooLong(_) => false,
+            Self::Whole { entry, kept, .. } => *kept == Kept::Invalid || is_trouble(entry.status()),
+            Self::TooLong(_, verdict) => verdict.is_err(),
             Self::Refused(_) => true,
         }
     }

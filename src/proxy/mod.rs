@@ -13,6 +13,7 @@
 //! - [`ending`]: every answer counted, and its line in the log
 //! - [`handling`]: how the server has a request handled
 //! - `kinds`: which kinds of headers a request has
+//! - `look_up`: a read looked up in the cache
 //! - `lately`: header values that were said lately
 //! - `options`: what `OPTIONS` is told about the sidecar itself
 //! - `permission`: what a caller asks beyond what it may
@@ -41,6 +42,7 @@ mod handling;
 mod inspect;
 mod kinds;
 mod lately;
+mod look_up;
 mod options;
 mod permission;
 pub mod refusal;
@@ -58,19 +60,14 @@ pub use handling::Handling;
 pub use settings::Settings;
 pub use shared::Shared;
 
-use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use http::header::HeaderValue;
-use http::{HeaderMap, HeaderName, Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::Body as HttpBody;
 
-use crate::cache::Lookup;
-use crate::cache::decision::{Decision, Fallback, Served, WhyFetch, decide};
-use crate::cache::entry::Entry;
-use crate::cache::key::{self, Key};
-use crate::cache::rule::Rule;
-use crate::cache::wishes::Wishes;
+use crate::cache::decision::{Fallback, Served, WhyFetch};
+use crate::cache::purge::Depth;
 use crate::callers::policy::Excess;
 use crate::clock::Instant;
 use crate::net::body::Body;
@@ -82,13 +79,12 @@ use crate::upstream::outbound::Received;
 use account::Facts;
 use accounts::Ask;
 use answer::{CacheStatus, Kept, WhyPassed};
-use call::{CacheSlot, Call, Plan, Read, Reading};
+use call::{CacheSlot, Call, Plan, Read};
 use ending::Unanswered;
 use fill::Landed;
 use kinds::Kinds;
-use refusal::{HeaderTooLong, Refusal};
+use refusal::Refusal;
 use rest::Rest;
-use written::Written;
 
 /// Answers requests. Each worker has one, with connections of its own to Zoho; each of its connections has a copy
 /// that knows who is at the other end.
@@ -203,93 +199,6 @@ impl Proxy {
         }))
     }
 
-    /// Looks a read up in the cache, and answers it there and then if an entry does.
-    fn look_up<B>(
-        &self,
-        route: usize,
-        reading: &Reading<'_>,
-        request: &Request<B>,
-        arrival: &Arrival,
-    ) -> Found {
-        let shared = &*self.shared;
-        let rule = &shared.rules.routes.route(route).rule;
-        let epoch = shared.epoch(reading.tenant, rule, reading.path_and_query);
-        let identity = shared.tokens[reading.tenant].identity();
-        let asks = |kind| arrival.kinds.have(kind).then(|| request.headers());
-        let wishes = asks(Kinds::WISH).map(Wishes::of).unwrap_or_default();
-        let answer = |entry: &Entry, served| {
-            let facts = Self::facts(request.method(), reading, arrival);
-            let asked = Received { headers: request.headers(), version: request.version() };
-            self.answer_entry(entry, CacheStatus::Served(served), asked, facts, arrival.at)
-        };
-        let (url, vary_by) = self.variants(rule, reading, identity, request.headers());
-        reading.with_key(identity, request.headers(), &vary_by, |key, parts| {
-            let limit = shared.cache.max_key_header_bytes();
-            if let Some(name) = key::overlong_header(key, parts, limit) {
-                let refusal = Refusal::HeaderTooLong(Box::new(HeaderTooLong { name, limit }));
-                let facts = Self::facts(request.method(), reading, arrival);
-                return Found::Answer(self.answer_refusal(facts, request.headers(), &refusal));
-            }
-            let found = shared.cache.lookup(key, rule, epoch, arrival.at);
-            let validates = match &found {
-                Lookup::Fresh(entry, _) | Lookup::Stale(entry, _) if entry.has_validator() => {
-                    Some(entry.clone())
-                }
-                _ => None,
-            };
-            let slot = |not_before| CacheSlot {
-                key: Key::from_bytes(key),
-                route,
-                epoch,
-                purges: shared.cache.purges(),
-                url,
-                validates,
-                not_before,
-            };
-            let is_set_back = || shared.cache.is_set_back(key, arrival.at);
-            match decide(found, rule, &wishes, is_set_back, arrival.at) {
-                Decision::Serve(entry, served) => {
-                    if Written::can_hold(&entry) {
-                        self.learn(request, reading, key, identity, wishes, arrival);
-                    }
-                    Found::Answer(answer(&entry, served))
-                }
-                Decision::ServeAndRenew(entry, served) => {
-                    Found::AnswerAndRenew(answer(&entry, served), slot(Some(arrival.at)))
-                }
-                Decision::Fetch(..) if shared.cache.is_uncacheable(key, arrival.at) => {
-                    Found::Nothing(Errand::Pass(WhyPassed::Uncacheable))
-                }
-                Decision::Fetch(why, fallback) => {
-                    let slot = slot((why == WhyFetch::Forced).then_some(arrival.at));
-                    Found::Nothing(Errand::Fetch(Box::new(Fetch { slot, why, fallback })))
-                }
-                Decision::PassUnstored => Found::Nothing(Errand::Pass(WhyPassed::NoStore)),
-                Decision::NotCached => {
-                    let facts = Self::facts(request.method(), reading, arrival);
-                    Found::Answer(self.answer_refusal(facts, request.headers(), &Refusal::NotCached))
-                }
-            }
-        })
-    }
-
-    /// Which headers tell the answers of a URL apart: the rule's, and for one that obeys the origin those that
-    /// the last answer named; then with the key of the URL alone.
-    fn variants<'a>(
-        &self,
-        rule: &'a Rule,
-        reading: &Reading<'_>,
-        identity: u64,
-        headers: &HeaderMap,
-    ) -> (Option<Key>, Cow<'a, [HeaderName]>) {
-        if !rule.obeys_origin {
-            return (None, Cow::Borrowed(&rule.vary_by));
-        }
-        let url = reading.with_key(identity, headers, &rule.vary_by, |key, _| Key::from_bytes(key));
-        let named = self.shared.cache.varies_by(url.as_bytes());
-        (Some(url), Cow::Owned(rule.vary_by_with(named.as_deref().unwrap_or_default())))
-    }
-
     /// Answers a read that a rule covers from a fetch, this caller's own or one under way; or from the
     /// fallback, if the fetch fails and what the fallback says is still true.
     async fn fill(
@@ -300,12 +209,16 @@ impl Proxy {
         arrival: &Arrival,
     ) -> Result<Response<Body>, Refusal> {
         let Fetch { slot, why, fallback } = fetch;
-        let (route, epoch) = (slot.route, slot.epoch);
         let asked = Received { headers: asked, version: call.version };
-        let landed = self.share_fetch(call, slot).await;
+        let mut landed = self.share_fetch(call, slot.clone()).await;
+        if let Ok((joined, false)) = &landed
+            && let Some(own) = self.slot_beside(joined, &slot, asked.headers)
+        {
+            landed = self.share_fetch(call, own).await;
+        }
         if let Some(Fallback { entry, served }) = fallback
             && landed.as_ref().map_or(true, |(landed, _)| landed.is_failure())
-            && self.may_serve(served, call, route, epoch)
+            && self.may_serve(served, call, &slot)
         {
             let status = CacheStatus::Served(served);
             let facts = Self::facts_of(call, arrival);
@@ -313,7 +226,9 @@ impl Proxy {
         }
         let (landed, leads) = landed?;
         match landed {
-            Landed::Whole { entry, kept, .. } if !leads && self.is_anothers(route, &entry, kept) => {
+            Landed::Whole { entry, kept, .. }
+                if !leads && self.is_anothers(&slot, &entry, kept, asked.headers) =>
+            {
                 // By the answer's own word it is for who asked, or for who asks alike.
                 self.relay(call, Body::empty(), WhyPassed::Uncacheable, arrival).await
             }
@@ -330,7 +245,7 @@ impl Proxy {
                 answer::label(response.headers_mut(), status, timing.as_ref(), call.request_id.clone());
                 Ok(response)
             }
-            Landed::TooLong(reply) => match reply.take() {
+            Landed::TooLong(reply, _) => match reply.take() {
                 Some(reply) => {
                     let status = CacheStatus::Fetched { why, kept: Kept::TooLong, collapsed: !leads };
                     Ok(self.deliver(call, *reply, status, arrival))
@@ -342,19 +257,15 @@ impl Proxy {
         }
     }
 
-    /// Whether an answer that another request's fetch brought is not for this one.
-    fn is_anothers(&self, route: usize, entry: &Entry, kept: Kept) -> bool {
-        let obeys_origin = self.shared.rules.routes.route(route).rule.obeys_origin;
-        obeys_origin && (kept != Kept::Stored || entry.head().contains_key(http::header::VARY))
-    }
-
     /// What a write has made untrue while its renewal failed is not served, whatever happened to Zoho,
-    /// unless the rule prefers old to none.
-    fn may_serve(&self, served: Served, call: &Call, route: usize, epoch: u64) -> bool {
-        let rule = &self.shared.rules.routes.route(route).rule;
-        matches!(served, Served::AfterWrite(_))
-            || rule.stale_after_write
-            || self.shared.epoch(call.tenant, rule, call.target.as_str()) == epoch
+    /// unless the rule prefers old to none; and what was purged for good is not served at all.
+    fn may_serve(&self, served: Served, call: &Call, slot: &CacheSlot) -> bool {
+        let rule = &self.shared.rules.routes.route(slot.route).rule;
+        let purged = self.shared.cache.purged_since(slot.purges, &slot.key, slot.route);
+        purged != Some(Depth::Hard)
+            && (matches!(served, Served::AfterWrite(_))
+                || rule.stale_after_write
+                || self.shared.epoch(call.tenant, rule, slot.url) == slot.epoch)
     }
 
     /// Keeps hold of a body that is too long to be read before the call, in case it is given up.

@@ -24,6 +24,7 @@ use super::kinds::Kinds;
 use super::written::{Anew, Written};
 use super::{Arrival, Proxy, request_id, shape};
 use crate::cache::decision::{Decision, decide};
+use crate::cache::epochs::UrlSlot;
 use crate::cache::wishes::Wishes;
 use crate::callers::Identity;
 use crate::net::headers::copy_if;
@@ -79,6 +80,7 @@ struct Meaning {
     route: RouteNumber,
     key: Box<[u8]>,
     path_and_query: Box<str>,
+    url: UrlSlot,
     path_bytes: usize,
     wishes: Wishes,
     /// The headers that put a condition on the answer.
@@ -152,7 +154,7 @@ impl Proxy {
         let (shared, meaning) = (&*self.shared, &known.meaning);
         let now = shared.clock.now();
         let rule = &shared.rules.routes.route(meaning.route).rule;
-        let epoch = shared.epoch(meaning.tenant, rule, &meaning.path_and_query);
+        let epoch = shared.epoch(meaning.tenant, rule, meaning.url);
         let found = shared.cache.lookup(&meaning.key, rule, epoch, now);
         let is_set_back = || shared.cache.is_set_back(&meaning.key, now);
         let Decision::Serve(entry, served) = decide(found, rule, &meaning.wishes, is_set_back, now) else {
@@ -210,6 +212,7 @@ impl Proxy {
             route,
             key: key.into(),
             path_and_query: reading.path_and_query.into(),
+            url: self.shared.cache.epochs.url(reading.tenant, reading.path_and_query),
             path_bytes: reading.path.len(),
             wishes,
             conditions: conditions_in(headers),

@@ -9,6 +9,7 @@ use super::permission::Told;
 use super::settings::Settings;
 use crate::admission::Admission;
 use crate::cache::Cache;
+use crate::cache::epochs::UrlSlot;
 use crate::cache::purge::{Depth, Purge};
 use crate::cache::rule::Rule;
 use crate::clock::Clock;
@@ -73,13 +74,8 @@ impl Shared {
     }
 
     /// The epoch of all that can make an answer of this URL untrue.
-    pub(super) fn epoch(&self, tenant: usize, rule: &Rule, path_and_query: &str) -> u64 {
-        let of_groups = self.cache.epochs.current(tenant, &rule.groups);
-        if rule.obeys_origin {
-            of_groups.wrapping_add(self.cache.epochs.of_url(tenant, path_and_query))
-        } else {
-            of_groups
-        }
+    pub(super) fn epoch(&self, tenant: usize, rule: &Rule, url: UrlSlot) -> u64 {
+        self.cache.epochs.current(tenant, &rule.groups, url)
     }
 
     /// Entries in the cache, and the bytes they weigh.

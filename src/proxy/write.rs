@@ -9,6 +9,7 @@ use super::fate::Fate;
 use super::fetch::Reply;
 use super::refusal::Refusal;
 use super::{Arrival, Proxy};
+use crate::cache::epochs::UrlSlot;
 use crate::net::body::{Body, Prefix};
 use crate::routes::Forgets;
 use crate::zoho::composite;
@@ -22,8 +23,15 @@ struct PendingWrite<'a> {
     proxy: &'a Proxy,
     tenant: usize,
     forgets: Forgets,
-    url: Option<&'a str>,
+    urls: Urls,
     fate: Fate,
+}
+
+/// The URLs whose entries a write makes untrue (RFC 9111 section 4.4), as far as entries can be stored for them.
+#[derive(Clone)]
+enum Urls {
+    These(Vec<UrlSlot>),
+    All,
 }
 
 impl Drop for PendingWrite<'_> {
@@ -32,14 +40,13 @@ impl Drop for PendingWrite<'_> {
         if !is_uncertain && self.fate != Fate::Happened {
             return;
         }
-        self.proxy.forget(self.tenant, &self.forgets.groups);
-        if let Some(url) = self.url {
-            self.proxy.shared.cache.epochs.advance_url(self.tenant, url);
-        }
+        self.proxy.forget(self.tenant, &self.forgets.groups, &self.urls);
         // Zoho may still be at it after the caller has left or was told of a timeout.
         let patience = is_uncertain.then_some(self.proxy.upstream.settings().first_byte_timeout);
         if let Some(pause) = self.forgets.again_after.max(patience) {
-            self.proxy.forget_again(self.tenant, self.forgets.groups.clone(), pause);
+            let groups = std::mem::take(&mut self.forgets.groups);
+            let urls = std::mem::replace(&mut self.urls, Urls::These(Vec::new()));
+            self.proxy.forget_again(self.tenant, groups, urls, pause);
         }
     }
 }
@@ -61,38 +68,52 @@ impl Proxy {
         body: Body,
         arrival: &Arrival,
     ) -> Result<Reply, Refusal> {
-        let (forgets, body) = if composite::is_composite(call.outbound.method(), call.target.path()) {
+        let is_unsafe = !call.method.is_safe();
+        let (forgets, urls, body) = if composite::is_composite(call.outbound.method(), call.target.path()) {
             self.look_into(call, body, arrival).await?
         } else {
-            (call.forgets.clone(), body)
+            let own = is_unsafe.then(|| self.url_slot(call, call.target.path(), call.target.query()));
+            (call.forgets.clone(), Urls::These(own.flatten().into_iter().collect()), body)
         };
-        // RFC 9111 section 4.4, for routes that go by it.
-        let forgets_url = self.shared.rules.routes.some_obey_origin() && !call.method.is_safe();
-        if forgets.groups.is_empty() && !forgets_url {
+        if forgets.groups.is_empty() && !is_unsafe {
             return self.fetch(call, body, &mut |_| {}).await;
         }
-        let url = forgets_url.then(|| call.target.as_str());
-        let mut write = PendingWrite { proxy: self, tenant: call.tenant, forgets, url, fate: Fate::NotSent };
+        let mut write = PendingWrite { proxy: self, tenant: call.tenant, forgets, urls, fate: Fate::NotSent };
         let fetched = self.fetch(call, body, &mut |fate| write.note(fate)).await;
-        if forgets_url && let Ok(reply) = &fetched {
-            self.forget_urls(call, reply);
+        if is_unsafe && let Ok(reply) = &fetched {
+            self.forget_named(call, reply);
         }
         drop(write);
         fetched
     }
 
-    /// An answer that is no error makes untrue what is kept of the URL it was for, and of those it names on the
+    /// What a write to this URL moves; `None` if no rule stores anything for it.
+    fn url_slot(&self, call: &Call, path: &str, query: Option<&str>) -> Option<UrlSlot> {
+        if !self.shared.rules.routes.covers(path) {
+            return None;
+        }
+        let epochs = &self.shared.cache.epochs;
+        Some(match query {
+            None => epochs.url(call.tenant, path),
+            Some(query) => epochs.url(call.tenant, &format!("{path}?{query}")),
+        })
+    }
+
+    /// An answer that is no error makes untrue what is stored for the URL it was for, and for those it names on the
     /// same host.
-    fn forget_urls(&self, call: &Call, reply: &Reply) {
+    fn forget_named(&self, call: &Call, reply: &Reply) {
         if !(reply.head.status.is_success() || reply.head.status.is_redirection()) {
             return;
         }
-        let epochs = &self.shared.cache.epochs;
-        epochs.advance_url(call.tenant, call.target.as_str());
-        for name in [LOCATION, CONTENT_LOCATION] {
-            let named = reply.head.headers.get(name).and_then(|value| value.to_str().ok());
-            if let Some(url) = named.and_then(|url| call.outbound.on_same_origin(url)) {
-                epochs.advance_url(call.tenant, &url);
+        let named = [LOCATION, CONTENT_LOCATION].into_iter().filter_map(|name| {
+            let url = reply.head.headers.get(name)?.to_str().ok()?;
+            call.outbound.on_same_origin(url)
+        });
+        for url in std::iter::once(call.target.as_str().to_owned()).chain(named) {
+            let (path, query) =
+                url.split_once('?').map_or((&*url, None), |(path, query)| (path, Some(query)));
+            if let Some(slot) = self.url_slot(call, path, query) {
+                self.shared.cache.epochs.advance_url(slot);
             }
         }
     }
@@ -103,7 +124,7 @@ impl Proxy {
         call: &Call,
         body: Body,
         arrival: &Arrival,
-    ) -> Result<(Forgets, Body), Refusal> {
+    ) -> Result<(Forgets, Urls, Body), Refusal> {
         let body = self.upstream.paced_request(body, self.upstream.deadline());
         let routes = &self.shared.rules.routes;
         let read =
@@ -113,19 +134,24 @@ impl Proxy {
             Prefix::Partial(body) => (None, body),
         };
         self.permit_parts(call, parts.as_deref(), arrival)?;
-        let forgets = match parts {
-            Some(parts) => parts
-                .iter()
-                .map(|part| routes.forgotten_by(&part.method, &part.path))
-                .fold(Forgets::default(), Forgets::and),
-            None => routes.everything(),
-        };
-        Ok((forgets, body))
+        let Some(parts) = parts else { return Ok((routes.everything(), Urls::All, body)) };
+        let forgets = parts
+            .iter()
+            .map(|part| routes.forgotten_by(&part.method, &part.path))
+            .fold(Forgets::default(), Forgets::and);
+        let writes = parts.iter().filter(|part| !part.method.is_safe() || !part.is_plain);
+        let urls = writes.filter_map(|part| self.url_slot(call, &part.path, part.query.as_deref()));
+        let urls = Urls::These(urls.collect());
+        Ok((forgets, urls, body))
     }
 
-    fn forget(&self, tenant: usize, groups: &[usize]) {
+    fn forget(&self, tenant: usize, groups: &[usize], urls: &Urls) {
         let shared = &*self.shared;
         shared.cache.epochs.advance(tenant, groups);
+        match urls {
+            Urls::These(urls) => urls.iter().for_each(|url| shared.cache.epochs.advance_url(*url)),
+            Urls::All => shared.cache.epochs.advance_all_urls(tenant),
+        }
         for group in groups {
             let name = &shared.rules.routes.groups()[*group];
             shared.metrics.count_invalidation(&shared.rules.tenants.tenant(tenant).name, name);
@@ -134,11 +160,11 @@ impl Proxy {
 
     /// Forgets once more when a job that Zoho has accepted may have ended. The task lives as long as the
     /// worker, and there are no more of them than jobs that Zoho accepts within the pause.
-    fn forget_again(&self, tenant: usize, groups: Vec<usize>, pause: Duration) {
+    fn forget_again(&self, tenant: usize, groups: Vec<usize>, urls: Urls, pause: Duration) {
         let proxy = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep(pause).await;
-            proxy.forget(tenant, &groups);
+            proxy.forget(tenant, &groups, &urls);
         });
     }
 }

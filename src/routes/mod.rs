@@ -149,9 +149,9 @@ impl Routes {
         Forgets { groups: (0..self.groups.len()).collect(), again_after }
     }
 
-    /// Whether any route goes by the answers' own headers.
-    pub fn some_obey_origin(&self) -> bool {
-        self.cached.iter().any(|route| route.rule.obeys_origin)
+    /// Whether answers to a GET of this path may be stored.
+    pub fn covers(&self, path: &str) -> bool {
+        self.route_of(&Method::GET, path).is_some()
     }
 
     /// The names of all groups, by number.

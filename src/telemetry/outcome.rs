@@ -32,6 +32,8 @@ pub enum Outcome {
     Overtaken,
     /// Fetched, and not stored: longer than an entry may be.
     TooLong,
+    /// Fetched, and not stored: a 200 that holds no answer.
+    InvalidResponse,
     /// Passed through: the last answer of this key was too long.
     Uncacheable,
     /// Passed through: no rule covers the route.
@@ -54,7 +56,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Hit,
         Self::RefreshAhead,
         Self::MinRefreshInterval,
@@ -69,6 +71,7 @@ impl Outcome {
         Self::NotStorable,
         Self::Overtaken,
         Self::TooLong,
+        Self::InvalidResponse,
         Self::Uncacheable,
         Self::Bypass,
         Self::Method,
@@ -97,6 +100,7 @@ impl Outcome {
             Self::NotStorable => "not-storable",
             Self::Overtaken => "overtaken",
             Self::TooLong => "too-long",
+            Self::InvalidResponse => "invalid-response",
             Self::Uncacheable => "uncacheable",
             Self::Bypass => "bypass",
             Self::Method => "method",

@@ -134,27 +134,53 @@ impl Outbound {
 
     /// Path and query of a URL that an answer names, if it is on the host that was asked.
     pub fn on_same_origin(&self, url: &str) -> Option<String> {
-        let path = match url.parse::<Uri>().ok()?.into_parts() {
-            http::uri::Parts { scheme: Some(_), authority: Some(authority), path_and_query, .. } => {
-                if !authority.as_str().eq_ignore_ascii_case(self.origin.authority().as_str()) {
-                    return None;
-                }
-                path_and_query?
-            }
-            http::uri::Parts { path_and_query, .. } => path_and_query?,
+        let url = url.split_once('#').map_or(url, |(url, _fragment)| url);
+        let (path, query) = url.split_once('?').map_or((url, None), |(path, query)| (path, Some(query)));
+        let path = if path.starts_with("//") || path.contains("://") {
+            let absolute = if path.starts_with("//") { format!("https:{path}") } else { path.to_owned() };
+            let uri = absolute.parse::<Uri>().ok()?;
+            let default_port = if uri.scheme_str() == Some("http") { ":80" } else { ":443" };
+            let authority = uri.authority()?.as_str().to_ascii_lowercase();
+            let bare = authority.strip_suffix(default_port).unwrap_or(&authority);
+            (bare == self.origin.authority().as_str()).then(|| uri.path().to_owned())?
+        } else if path.starts_with('/') {
+            path.to_owned()
+        } else if path.is_empty() {
+            self.path_and_query.path().to_owned()
+        } else {
+            // Relative to the folder of what was asked.
+            let folder = self.path_and_query.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+            format!("{folder}/{path}")
         };
-        if path.as_str().starts_with('/') {
-            return Some(path.as_str().to_owned());
-        }
-        // Relative to the folder of what was asked.
-        let folder = self.path_and_query.path().rsplit_once('/').map_or("", |(folder, _)| folder);
-        Some(format!("{folder}/{}", path.as_str()))
+        let path = without_dot_segments(&path);
+        Some(query.map_or(path.clone(), |query| format!("{path}?{query}")))
     }
 
     /// Its method.
     pub fn method(&self) -> &Method {
         &self.method
     }
+}
+
+/// A path in which `.` and `..` are resolved (RFC 3986 section 5.2.4).
+fn without_dot_segments(path: &str) -> String {
+    let mut kept = Vec::new();
+    for segment in path.split('/').skip(1) {
+        match segment {
+            "." => {}
+            ".." => drop(kept.pop()),
+            segment => kept.push(segment),
+        }
+    }
+    if path.ends_with("/.") || path.ends_with("/..") {
+        kept.push("");
+    }
+    format!("/{}", kept.join("/"))
+}
+
+/// Whether a header of a caller never reaches Zoho, whoever the answer is for.
+pub fn stays_here(name: &HeaderName) -> bool {
+    is_never_forwarded(name)
 }
 
 /// Headers of a caller that never reach Zoho: the caller's credentials, what belongs to one hop only, what

@@ -17,6 +17,8 @@ pub struct Part {
     pub method: Method,
     /// Its path, without the query, as it would be outside.
     pub path: String,
+    /// Its query, if it has one.
+    pub query: Option<String>,
     /// Whether that is certain: it says its whole path, borrows nothing of it from another call's answer
     /// (`@{1:$.…}`), and no header of its own says that its method is another one.
     pub is_plain: bool,
@@ -75,7 +77,8 @@ pub fn parts(outer: &str, body: &[u8]) -> Option<Vec<Part>> {
             && !call.uri.contains("@{")
             && !call.headers.as_ref().is_some_and(renames);
         let method = Method::from_bytes(method.as_bytes()).ok()?;
-        Some(Part { method, path: path(outer, &call.uri)?, is_plain })
+        let query = call.uri.split_once('?').map(|(_, query)| query.to_owned());
+        Some(Part { method, path: path(outer, &call.uri)?, query, is_plain })
     };
     composite.__composite_requests.into_iter().map(part).collect()
 }
@@ -155,6 +158,7 @@ mod tests {
                 Some(vec![Part {
                     method: Method::PUT,
                     path: "/crm/v8/users/1".into(),
+                    query: uri.ends_with("?a=b").then(|| "a=b".to_owned()),
                     is_plain: uri.starts_with("/crm/"),
                 }]),
                 "{uri}"

@@ -59,6 +59,8 @@ async fn every_outcome_is_told_in_the_answer_the_metrics_and_the_log() {
     answers.push(world.get(count).await); // miss
     script().next(Target::Api, Fault::Status { status: 400, body: "{}".into(), headers: Vec::new() });
     answers.push(world.get(&format!("{count}?page=2")).await); // not-storable
+    script().next(Target::Api, Fault::Html200);
+    answers.push(world.get(&format!("{count}?page=5")).await); // invalid-response
     world.passes(Duration::from_secs(20)).await;
     answers.push(world.send(asked("no-cache")).await); // forced
     world.passes(Duration::from_secs(286)).await;

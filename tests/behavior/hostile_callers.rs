@@ -136,7 +136,7 @@ async fn streams_of_http2_that_are_never_read_hold_their_calls_no_longer_than_tw
 #[tokio::test(start_paused = true)]
 async fn a_long_kept_answer_that_is_never_read_is_given_up_too() {
     const KEPT: &str = "/crm/v8/__bytes?size=200000";
-    let rule = "[routes.bytes]\nmatch = \"GET /crm/{version}/__bytes\"\nfresh_for = \"1h\"\n";
+    let rule = "[routes.bytes]\nmatch = \"GET /crm/{version}/__bytes\"\nfresh_for = \"1h\"\ncontent_types = [\"*/*\"]\n";
     for window in [0, 1000] {
         let world = World::with(rule).await;
         world.get(KEPT).await.assert_status(200);

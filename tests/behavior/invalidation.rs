@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use zoho_sidecar::emulator::{Fault, Target};
 
-use crate::world::{ASSOCIATED_USERS_COUNT, World, join_overseas, request};
+use crate::world::{ASSOCIATED_USERS_COUNT, Answer, World, join_overseas, request, with_headers};
 
 #[tokio::test(start_paused = true)]
 async fn a_writer_reads_its_own_write() {
@@ -199,4 +199,147 @@ async fn a_job_that_nobody_polls_forgets_after_a_while() {
     assert_eq!(world.get(ASSOCIATED_USERS_COUNT).await.body, during.body);
     world.passes(Duration::from_secs(2)).await;
     assert_ne!(world.get(ASSOCIATED_USERS_COUNT).await.body, during.body);
+}
+
+/// A route that no configured write makes untrue.
+const ROLES: &str = "/crm/v8/settings/roles";
+const ROLES_ROUTE: &str = "[routes.roles]\nmatch = \"GET /crm/{version}/settings/roles\"\n";
+const HIT: &str = "zoho-sidecar; hit; ttl=300";
+
+/// Sends this, which Zoho answers so.
+async fn answered(world: &World, method: &str, path: &str, status: u16, headers: &[(&str, &str)]) -> Answer {
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let fault = Fault::Status { status, body: "{}".to_owned(), headers: headers.collect() };
+    world.zoho().script().next(Target::Api, fault);
+    let answer = world.send(request(method.parse().unwrap(), path, "")).await;
+    answer.assert_status(status);
+    answer
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unsafe_request_invalidates_what_is_stored_for_its_url_under_every_rule() {
+    for method in ["POST", "PUT", "PATCH", "DELETE", "PROPPATCH"] {
+        for status in [200, 201, 302] {
+            let world = World::with(ROLES_ROUTE).await;
+            let all = [vec![], vec![("x-crm-org", "1")], vec![("accept-encoding", "gzip")]];
+            for headers in &all {
+                world.get_with(ROLES, headers).await.assert_status(200);
+            }
+            answered(&world, method, ROLES, status, &[]).await;
+            for headers in &all {
+                let after = world.get_with(ROLES, headers).await;
+                assert_eq!(
+                    after.cache_status(),
+                    "zoho-sidecar; fwd=uri-miss; stored",
+                    "{method} {status} {headers:?}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_safe_or_refused_request_or_one_for_another_url_invalidates_nothing() {
+    for (method, path, status) in [
+        ("OPTIONS", ROLES, 200),
+        ("POST", ROLES, 400),
+        ("DELETE", ROLES, 404),
+        ("POST", "/crm/v8/settings/roles?page=2", 200),
+        ("POST", "/crm/v7/settings/roles", 200),
+        ("POST", "/crm/v8/settings/roles/1", 200),
+    ] {
+        let world = World::with(ROLES_ROUTE).await;
+        world.get(ROLES).await.assert_status(200);
+        answered(&world, method, path, status, &[]).await;
+        assert_eq!(world.get(ROLES).await.cache_status(), HIT, "{method} {path} {status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn urls_are_the_same_in_every_spelling_and_differ_by_query() {
+    let world = World::with(ROLES_ROUTE).await;
+    let pages = [format!("{ROLES}?page=1&x=%7E"), format!("{ROLES}?page=2")];
+    for path in &pages {
+        world.get(path).await.assert_status(200);
+    }
+    answered(&world, "POST", "/crm/v8/settings/%72oles?page=1&x=~", 200, &[]).await;
+    world.get(&pages[0]).await.assert_cache("zoho-sidecar; fwd=uri-miss; stored");
+    world.get(&pages[1]).await.assert_cache(HIT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_urls_that_the_answer_to_a_write_names_are_invalidated_on_the_same_host() {
+    for (name, url, is_forgotten) in [
+        ("location", "/crm/v8/settings/roles", true),
+        ("location", "https://www.zohoapis.com/crm/v8/settings/roles", true),
+        ("content-location", "https://WWW.zohoapis.com:443/crm/v8/settings/roles#x", true),
+        ("content-location", "//www.zohoapis.com/crm/v8/settings/roles", true),
+        ("content-location", "../settings/./roles", true),
+        ("location", "https://www.example.com/crm/v8/settings/roles", false),
+        ("location", "/crm/v8/settings/roles?page=2", false),
+    ] {
+        let world = World::with(ROLES_ROUTE).await;
+        world.get(ROLES).await.assert_status(200);
+        answered(&world, "POST", "/crm/v8/settings/others", 201, &[(name, url)]).await;
+        assert_eq!(world.get(ROLES).await.cache_status() != HIT, is_forgotten, "{name}: {url}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_to_a_url_overtakes_the_fetch_of_it_that_is_under_way() {
+    let world = World::with(ROLES_ROUTE).await;
+    world.zoho().script().next(Target::Api, Fault::DelayAnswer(Duration::from_secs(5)));
+    let slow = world.begin(request(Method::GET, ROLES, ""));
+    world.settles().await;
+    answered(&world, "PUT", ROLES, 200, &[]).await;
+    world.get(ROLES).await.assert_cache("zoho-sidecar; fwd=uri-miss; stored");
+    slow.await.unwrap().assert_cache("zoho-sidecar; fwd=uri-miss; detail=overtaken");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_to_a_url_whose_fate_is_unknown_invalidates_it() {
+    let world = World::with(ROLES_ROUTE).await;
+    world.get(ROLES).await.assert_status(200);
+    world.zoho().script().next(Target::Api, Fault::DropAfter);
+    world.send(request(Method::POST, ROLES, "")).await.assert_status(502);
+    world.get(ROLES).await.assert_cache("zoho-sidecar; fwd=uri-miss; stored");
+    // Zoho may still have been at it.
+    world.passes(Duration::from_secs(61)).await;
+    world.get(ROLES).await.assert_cache("zoho-sidecar; fwd=uri-miss; stored");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_inside_a_composite_request_invalidates_its_url() {
+    for (uri, method, is_forgotten) in [
+        ("/crm/v8/settings/roles", "POST", true),
+        ("v8/settings/roles", "DELETE", true),
+        ("/crm/v8/settings/roles?page=2", "POST", false),
+        ("/crm/v8/settings/roles", "GET", false),
+    ] {
+        let world = World::with(ROLES_ROUTE).await;
+        world.get(ROLES).await.assert_status(200);
+        let fault = Fault::Status { status: 200, body: "{}".into(), headers: Vec::new() };
+        world.zoho().script().next(Target::Api, fault);
+        world.send(composite(&world, uri, method)).await.assert_status(200);
+        assert_eq!(world.get(ROLES).await.cache_status() != HIT, is_forgotten, "{method} {uri}");
+    }
+    let world = World::with(ROLES_ROUTE).await;
+    world.get(ROLES).await.assert_status(200);
+    answered(&world, "POST", "/crm/v8/__composite_requests", 200, &[]).await;
+    assert_ne!(world.get(ROLES).await.cache_status(), HIT, "one that cannot be read could be anything");
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_number_of_writes_elsewhere_leaves_an_entry_alone() {
+    let world = World::with(ROLES_ROUTE).await;
+    world.get(ROLES).await.assert_status(200);
+    world
+        .zoho()
+        .script()
+        .always(Target::Api, Fault::Status { status: 200, body: "{}".into(), headers: Vec::new() });
+    for n in 0..3_000 {
+        let write = request(Method::PUT, &format!("/crm/v8/Leads/{n}"), "");
+        world.send(with_headers(write, &[("x-crm-org", "1")])).await.assert_status(200);
+    }
+    world.get(ROLES).await.assert_cache(HIT);
 }

@@ -36,4 +36,6 @@ mod tenants;
 mod timeouts;
 mod token_endpoint;
 mod tokens;
+mod valid_answers;
+mod vary;
 mod wishes;

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use http::Method;
 use zoho_sidecar::emulator::{Fault, Target};
+use zoho_sidecar::server::{Handler, Repeat};
 
-use crate::world::{ASSOCIATED_USERS_COUNT, World, request};
+use crate::world::{ASSOCIATED_USERS_COUNT, Answer, World, request, with_headers};
 
 const ROLES: &str = "/crm/v8/settings/roles";
 const CONFIG: &str =
@@ -64,12 +66,7 @@ async fn what_is_softly_forgotten_still_helps_in_need() {
 
 #[tokio::test(start_paused = true)]
 async fn a_fetch_that_began_before_a_purge_is_not_kept() {
-    for body in [
-        r#"{"all":true}"#,
-        r#"{"group":"territory-users"}"#,
-        r#"{"path":"/crm"}"#,
-        r#"{"all":true,"soft":true}"#,
-    ] {
+    for body in [r#"{"all":true}"#, r#"{"group":"territory-users"}"#, r#"{"all":true,"soft":true}"#] {
         let world = World::shipped().await;
         world.zoho().script().next(Target::Api, Fault::DelayAnswer(Duration::from_secs(5)));
         let slow = world.begin(request(http::Method::GET, ASSOCIATED_USERS_COUNT, ""));
@@ -101,4 +98,164 @@ async fn a_purge_that_cannot_be_understood_forgets_nothing_and_says_what_would_b
     }
     assert_eq!(world.metric("zoho_sidecar_cache_entries"), Some(6.0));
     assert_eq!(world.ask_admin("/purge").status, 405);
+}
+
+/// The kinds of purge, each of which covers the count of acme.
+fn every_kind() -> [String; 8] {
+    let path = format!(r#"{{"path":"{ASSOCIATED_USERS_COUNT}"}}"#);
+    let soft_path = format!(r#"{{"path":"{ASSOCIATED_USERS_COUNT}","soft":true}}"#);
+    [
+        r#"{"all":true}"#.to_owned(),
+        r#"{"tenant":"acme"}"#.to_owned(),
+        r#"{"route":"associated-users-count"}"#.to_owned(),
+        path,
+        r#"{"group":"territory-users"}"#.to_owned(),
+        r#"{"all":true,"soft":true}"#.to_owned(),
+        r#"{"group":"territory-users","soft":true}"#.to_owned(),
+        soft_path,
+    ]
+}
+
+/// How an old count can be near when a purge comes.
+#[derive(Debug, Clone, Copy)]
+enum Old {
+    Fetched,
+    RefreshedBehindTheCallersBack,
+    RefreshedAhead,
+    Forced,
+    CopiedByTheWorker,
+    OfAKnownHead,
+}
+
+const HEAD: &str =
+    "GET /crm/v8/settings/territories/actions/associated_users_count HTTP/1.1\r\nhost: sidecar:8080\r\n\r\n";
+
+/// Makes the old count; what is still under way comes back.
+async fn make(old: Old, world: &World) -> Option<tokio::task::JoinHandle<Answer>> {
+    let begin = |directive: &'static str| {
+        world.zoho().script().next(Target::Api, Fault::DelayAnswer(Duration::from_secs(5)));
+        let asked = request(Method::GET, ASSOCIATED_USERS_COUNT, "");
+        Some(world.begin(with_headers(asked, &[("cache-control", directive)])))
+    };
+    if !matches!(old, Old::Fetched) {
+        world.get(ASSOCIATED_USERS_COUNT).await.assert_status(200);
+    }
+    let slow = match old {
+        Old::Fetched => begin("max-age=60"),
+        Old::RefreshedBehindTheCallersBack => {
+            world.passes(Duration::from_secs(310)).await;
+            begin("min-made-up")
+        }
+        Old::RefreshedAhead => {
+            world.passes(Duration::from_secs(290)).await;
+            begin("min-made-up")
+        }
+        Old::Forced => begin("no-cache"),
+        Old::CopiedByTheWorker => {
+            for _ in 0..5 {
+                world.get(ASSOCIATED_USERS_COUNT).await.assert_cache("zoho-sidecar; hit; ttl=300");
+            }
+            None
+        }
+        Old::OfAKnownHead => {
+            let mut caller = world.connect();
+            for _ in 0..5 {
+                assert!(caller.say(HEAD).await);
+                caller.whole_answer().await.unwrap();
+            }
+            assert_eq!(world.handler().repeat(HEAD.as_bytes(), &mut Vec::new()), Repeat::Done);
+            None
+        }
+    };
+    world.settles().await;
+    slow
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_after_a_purge_is_a_new_call_whatever_was_under_way_or_remembered() {
+    for old in [
+        Old::Fetched,
+        Old::RefreshedBehindTheCallersBack,
+        Old::RefreshedAhead,
+        Old::Forced,
+        Old::CopiedByTheWorker,
+        Old::OfAKnownHead,
+    ] {
+        for purge in every_kind() {
+            let what = format!("{old:?} {purge}");
+            let world = World::shipped().await;
+            let slow = make(old, &world).await;
+            world.acme().add_user_to_territory("Ada Example", "Overseas");
+            let calls = world.calls();
+            assert_eq!(world.purge(&purge).status, 200, "{what}");
+            if matches!(old, Old::OfAKnownHead) {
+                let repeat = world.handler().repeat(HEAD.as_bytes(), &mut Vec::new());
+                assert_ne!(repeat, Repeat::Done, "{what}");
+            }
+
+            let after = world.get(ASSOCIATED_USERS_COUNT).await;
+
+            assert_eq!(world.calls(), calls + 1, "{what}");
+            assert_eq!(after.count_of("Overseas"), "1", "{what}");
+            assert!(after.cache_status().ends_with("; stored"), "{what}: {}", after.cache_status());
+            world.passes(Duration::from_secs(6)).await;
+            if let Some(slow) = slow {
+                assert_eq!(slow.await.unwrap().count_of("Overseas"), "0", "{what}: it was asked before");
+            }
+            let later = world.get(ASSOCIATED_USERS_COUNT).await;
+            assert_eq!(later.count_of("Overseas"), "1", "{what}: what came late was not stored");
+            assert_eq!(world.calls(), calls + 1, "{what}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_after_a_purge_share_their_own_fetch() {
+    let world = World::shipped().await;
+    let old = make(Old::Fetched, &world).await.unwrap();
+    world.purge(r#"{"all":true}"#);
+    world.zoho().script().next(Target::Api, Fault::DelayAnswer(Duration::from_secs(9)));
+    let new = world.get_at_once(ASSOCIATED_USERS_COUNT, 10).await;
+    assert_eq!(world.calls(), 2, "also after the older fetch has ended");
+    assert!(new.iter().all(|answer| answer.status == 200));
+    old.await.unwrap().assert_cache("zoho-sidecar; fwd=uri-miss; detail=overtaken");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_of_something_else_leaves_a_fetch_alone() {
+    for purge in [
+        r#"{"path":"/crm"}"#,
+        r#"{"tenant":"globex"}"#,
+        r#"{"route":"roles"}"#,
+        r#"{"tenant":"globex","group":"territory-users","soft":true}"#,
+    ] {
+        let world = World::making().tenants(&["acme", "globex"]).config(CONFIG).await_first_token().await;
+        let count = format!("/tenants/acme{ASSOCIATED_USERS_COUNT}");
+        world.zoho().script().next(Target::Api, Fault::DelayAnswer(Duration::from_secs(5)));
+        let slow = world.begin(request(Method::GET, &count, ""));
+        world.settles().await;
+        assert_eq!(world.purge(purge).status, 200);
+        world.get(&count).await.assert_cache("zoho-sidecar; fwd=uri-miss; stored; collapsed");
+        slow.await.unwrap().assert_cache("zoho-sidecar; fwd=uri-miss; stored");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_purged_for_good_while_its_renewal_failed_is_not_served() {
+    for purge in every_kind() {
+        let world = World::shipped().await;
+        world.get(ASSOCIATED_USERS_COUNT).await.assert_status(200);
+        world.passes(Duration::from_secs(400)).await;
+        let late = Fault::Delay(Duration::from_secs(5)).and(Fault::Html500);
+        world.zoho().script().next(Target::Api, late);
+        let renewal = world.begin(request(Method::GET, ASSOCIATED_USERS_COUNT, ""));
+        world.settles().await;
+        world.purge(&purge);
+        let answer = renewal.await.unwrap();
+        if purge.contains("soft") {
+            answer.assert_cache("zoho-sidecar; hit; ttl=-100; detail=stale-if-error");
+        } else {
+            answer.assert_status(500).assert_cache("zoho-sidecar; fwd=stale; detail=not-storable");
+        }
+    }
 }

@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::header::{AGE, CACHE_CONTROL, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, SET_COOKIE};
 use http::{HeaderMap, StatusCode};
-use zoho_sidecar::cache::origin::{Terms, is_about, terms, updated, vary};
+use zoho_sidecar::cache::origin::{Terms, is_about, terms, updated};
 use zoho_sidecar::cache::validator::{http_date, is_unchanged, strong_tag};
+use zoho_sidecar::cache::vary;
 use zoho_sidecar::cache::wishes::Wishes;
 
 const TARGETED: HeaderName = HeaderName::from_static("cdn-cache-control");
@@ -79,7 +80,7 @@ fn says(headers: &HeaderMap, word: &str) -> bool {
 fn a_shorter_lifetime_is_never_a_longer_one(asked: &HeaderMap, status: StatusCode, answer: &HeaderMap) {
     let before = told(asked, status, answer);
     if let Some(terms) = &before {
-        assert!(terms.initial_age >= Duration::ZERO && vary(answer).is_some(), "{terms:?}");
+        assert!(terms.initial_age >= Duration::ZERO && vary::named(answer).is_some(), "{terms:?}");
         assert!(!answer.contains_key(SET_COOKIE));
     }
     if answer.contains_key(TARGETED) {
@@ -110,7 +111,7 @@ fn the_order_of_vary_means_nothing(answer: &HeaderMap) {
     for value in values.into_iter().rev() {
         backwards.append("vary", value);
     }
-    assert_eq!(vary(answer), vary(&backwards));
+    assert_eq!(vary::named(answer), vary::named(&backwards));
 }
 
 /// One more word never makes a caller content with more; only `max-stale` is there to do so.

@@ -70,7 +70,13 @@ fn plain(item: &serde_json::Map<String, Value>) -> Option<Part> {
         Some(headers) => headers.as_object()?.keys().any(renames),
     };
     let is_certain = !uri.contains("@{") && !is_renamed;
-    (is_method && is_plain).then(|| Part { method, path: path.to_owned(), is_plain: is_certain })
+    let whole_query = uri.contains('?').then(|| query.to_owned());
+    (is_method && is_plain).then(|| Part {
+        method,
+        path: path.to_owned(),
+        query: whole_query,
+        is_plain: is_certain,
+    })
 }
 
 fn every_call_is_found(items: &[&serde_json::Map<String, Value>], read: &[Part]) {

@@ -1,0 +1,374 @@
+//! Whether a 200 holds an answer at all.
+//!
+//! Gateways, login pages and overloaded servers say 200 to things that are no answer: nothing, a page of HTML, an error
+//! envelope. Stored, it would be served for as long as the rule says, in the place of a good answer. Type and first
+//! bytes tell: [`check`] is a pure function of them.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::Read;
+
+use flate2::read::{DeflateDecoder, GzDecoder, ZlibDecoder};
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use serde::Deserializer;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::media::{ContentTypes, is_json};
+
+/// So many bytes of a decoded body are looked at. Zoho's error envelopes have some 100.
+const LOOKED_AT: usize = 4 * 1024;
+
+/// Why a 200 is not stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// It has no bytes, or nothing but white space.
+    #[error("its body is empty")]
+    Empty,
+    /// It is of another type than the rule stores.
+    #[error("its Content-Type is not one that the route stores")]
+    ContentType,
+    /// It is a page for people, whatever its type says.
+    #[error("its body is HTML")]
+    Html,
+    /// It is coded so that it cannot be looked into, or is not what its coding says.
+    #[error("its Content-Encoding cannot be decoded")]
+    Coding,
+    /// It is not JSON, or JSON that was cut off.
+    #[error("its body is not valid JSON")]
+    NotJson,
+    /// It is a text, a number, a truth value or `null`.
+    #[error("its body is neither a JSON object nor an array")]
+    Scalar,
+    /// It says that it is an error: `{"code":…,"status":"error"}`.
+    #[error("its body is an error envelope")]
+    ErrorEnvelope,
+}
+
+/// Whether an answer is of a type that a rule stores.
+pub fn check_type(types: &ContentTypes, head: &HeaderMap) -> Result<(), Invalid> {
+    if types.allow(essence(head).as_deref()) { Ok(()) } else { Err(Invalid::ContentType) }
+}
+
+/// Whether a 200 with this head and body is an answer, for a rule that stores these types.
+pub fn check(types: &ContentTypes, head: &HeaderMap, body: &[u8]) -> Result<(), Invalid> {
+    // Before the type, which is often missing where there is nothing.
+    if body.is_empty() {
+        return Err(Invalid::Empty);
+    }
+    check_type(types, head)?;
+    let essence = essence(head);
+    let beginning = beginning(head, body)?;
+    let text = beginning.text();
+    let Some(first) = text.first() else {
+        return Err(Invalid::Empty);
+    };
+    let is_json = essence.as_deref().map_or(!types.covers_anything(), is_json);
+    if is_json {
+        return check_json(*first, text, &beginning);
+    }
+    let is_for_people =
+        essence.as_deref().is_some_and(|it| it == "text/html" || it == "application/xhtml+xml");
+    if !is_for_people && looks_like_html(text) { Err(Invalid::Html) } else { Ok(()) }
+}
+
+/// The media type of an answer without its parameters, in small letters.
+fn essence(head: &HeaderMap) -> Option<String> {
+    let value = head.get(CONTENT_TYPE)?;
+    let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    Some(String::from_utf8_lossy(essence.trim_ascii()).to_ascii_lowercase())
+}
+
+/// The first bytes of a body, decoded.
+struct Beginning<'a> {
+    bytes: Cow<'a, [u8]>,
+    /// Whether they are all there are.
+    is_whole: bool,
+    /// The last byte of the whole body that is no white space, if the body is not coded.
+    last: Option<u8>,
+}
+
+impl Beginning<'_> {
+    /// Without a byte order mark and white space.
+    fn text(&self) -> &[u8] {
+        self.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.bytes).trim_ascii_start()
+    }
+}
+
+fn beginning<'a>(head: &HeaderMap, body: &'a [u8]) -> Result<Beginning<'a>, Invalid> {
+    let mut codings = head.get_all(CONTENT_ENCODING).iter();
+    let (coding, more) = (codings.next(), codings.next());
+    let coding = coding.map(|value| value.as_bytes().trim_ascii().to_ascii_lowercase()).unwrap_or_default();
+    match &*coding {
+        _ if more.is_some() => Err(Invalid::Coding),
+        b"" | b"identity" => {
+            let bytes = Cow::Borrowed(&body[..body.len().min(LOOKED_AT)]);
+            let last = body.trim_ascii_end().last().copied();
+            Ok(Beginning { bytes, is_whole: body.len() <= LOOKED_AT, last })
+        }
+        b"gzip" | b"x-gzip" => decoded(GzDecoder::new(body)),
+        // By the standard it is wrapped (RFC 9110 section 8.4.1.2), but some servers send it bare.
+        b"deflate" => decoded(ZlibDecoder::new(body)).or_else(|_| decoded(DeflateDecoder::new(body))),
+        _ => Err(Invalid::Coding),
+    }
+}
+
+fn decoded(decoder: impl Read) -> Result<Beginning<'static>, Invalid> {
+    let (mut bytes, most) = (Vec::new(), LOOKED_AT as u64 + 1);
+    decoder.take(most).read_to_end(&mut bytes).map_err(|_| Invalid::Coding)?;
+    let is_whole = bytes.len() <= LOOKED_AT;
+    bytes.truncate(LOOKED_AT);
+    Ok(Beginning { bytes: Cow::Owned(bytes), is_whole, last: None })
+}
+
+fn looks_like_html(text: &[u8]) -> bool {
+    let begins =
+        |with: &str| text.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with.as_bytes()));
+    ["<!doctype html", "<html", "<head", "<body"].into_iter().any(begins)
+}
+
+fn check_json(first: u8, text: &[u8], beginning: &Beginning<'_>) -> Result<(), Invalid> {
+    if looks_like_html(text) {
+        return Err(Invalid::Html);
+    }
+    let mut says_error = false;
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let read = Outline(&mut says_error).read(&mut reader).and_then(|()| reader.end());
+    if says_error {
+        return Err(Invalid::ErrorEnvelope);
+    }
+    match read {
+        // Of a longer body the end of what is looked at is not the end.
+        Err(error) if beginning.is_whole || !error.is_eof() => return Err(Invalid::NotJson),
+        _ => {}
+    }
+    let closing = match first {
+        b'{' => b'}',
+        b'[' => b']',
+        _ => return Err(Invalid::Scalar),
+    };
+    let is_cut_off = beginning.last.is_some_and(|last| last != closing);
+    if is_cut_off { Err(Invalid::NotJson) } else { Ok(()) }
+}
+
+/// Reads a JSON text, and notes whether it is an object that says of itself to be an error.
+struct Outline<'a>(&'a mut bool);
+
+impl Outline<'_> {
+    fn read<'de, D: Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Outline<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON text")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<String>()? {
+            if name == "status" {
+                *self.0 |= map.next_value::<&RawValue>()?.get().eq_ignore_ascii_case("\"error\"");
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const JSON: &str = "application/json;charset=UTF-8";
+
+    fn head(content_type: &str, coding: &str) -> HeaderMap {
+        let pairs = [(CONTENT_TYPE, content_type), (CONTENT_ENCODING, coding)];
+        let given = pairs.into_iter().filter(|(_, value)| !value.is_empty());
+        given.map(|(name, value)| (name, value.parse().unwrap())).collect()
+    }
+
+    fn checked(content_type: &str, body: impl AsRef<[u8]>) -> Result<(), Invalid> {
+        check(&ContentTypes::json(), &head(content_type, ""), body.as_ref())
+    }
+
+    fn types(texts: &[&str]) -> ContentTypes {
+        ContentTypes::of(texts.iter().map(|text| text.parse().unwrap()).collect())
+    }
+
+    fn gzip(body: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(body).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// A JSON object of more bytes than are looked at.
+    fn long(beginning: &str) -> String {
+        let rows = r#"{"id":"1111111111","name":"made up"},"#.repeat(500);
+        format!(r#"{{{beginning}"rows":[{rows}{{}}]}}"#)
+    }
+
+    #[test]
+    fn objects_and_arrays_are_answers() {
+        for body in [
+            "{}",
+            "[]",
+            " \r\n{\"a\":1}\n",
+            "\u{feff}{\"a\":\"\\u00e9\"}",
+            r#"{"data":[{"code":"SUCCESS","details":{},"message":"done","status":"success"}]}"#,
+            r#"{"data":[{"code":"INVALID_DATA","status":"error"}]}"#,
+            r#"[{"code":"X","status":"error"}]"#,
+            r#"{"status":"active","code":7}"#,
+            r#"{"status":{"status":"error"}}"#,
+            &long(""),
+        ] {
+            for content_type in [JSON, "Application/JSON", "text/json", "application/hal+json", ""] {
+                assert_eq!(checked(content_type, body), Ok(()), "{content_type} {body}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_is_recognized_whatever_its_type_says() {
+        for (body, why) in [
+            ("", Invalid::Empty),
+            (" \r\n\t", Invalid::Empty),
+            ("\u{feff}", Invalid::Empty),
+            ("<!DOCTYPE html><title>Sign in</title>", Invalid::Html),
+            ("\n<HTML>", Invalid::Html),
+            ("Service temporarily unavailable", Invalid::NotJson),
+            ("{\"a\":1", Invalid::NotJson),
+            ("{\"a\":1}}", Invalid::NotJson),
+            ("{\"a\":tru}", Invalid::NotJson),
+            ("null", Invalid::Scalar),
+            ("true", Invalid::Scalar),
+            ("-7", Invalid::Scalar),
+            ("7.5", Invalid::Scalar),
+            ("\"OK\"", Invalid::Scalar),
+            (
+                r#"{"code":"INTERNAL_ERROR","details":{},"message":"…","status":"error"}"#,
+                Invalid::ErrorEnvelope,
+            ),
+            (r#"{"status":"error","code":"X"}"#, Invalid::ErrorEnvelope),
+            (r#"{"status" : "ERROR" , "code": 7"#, Invalid::ErrorEnvelope),
+            (&long(r#""status":"error","#), Invalid::ErrorEnvelope),
+            (long("").trim_end_matches('}'), Invalid::NotJson),
+            (&long("oops"), Invalid::NotJson),
+        ] {
+            for content_type in [JSON, ""] {
+                assert_eq!(checked(content_type, body), Err(why.clone()), "{content_type} {body}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_type_is_no_answer_unless_the_rule_stores_it() {
+        for content_type in
+            ["text/html", "text/html;charset=UTF-8", "text/plain", "image/png", "nonsense", ";"]
+        {
+            assert_eq!(checked(content_type, "{}"), Err(Invalid::ContentType), "{content_type}");
+        }
+        let check = |types: &[&str], content_type: &str, body: &str| {
+            super::check(&self::types(types), &head(content_type, ""), body.as_bytes())
+        };
+        assert_eq!(check(&["text/csv"], "text/csv; header=present", "a,b\n"), Ok(()));
+        assert_eq!(check(&["text/csv"], JSON, "{}"), Err(Invalid::ContentType));
+        assert_eq!(check(&["text/csv"], "", "a,b\n"), Err(Invalid::ContentType));
+        assert_eq!(check(&["text/csv"], "text/csv", ""), Err(Invalid::Empty));
+        assert_eq!(check(&["text/csv"], "text/csv", "<html>"), Err(Invalid::Html));
+        assert_eq!(check(&["text/html"], "text/html", "<html>"), Ok(()));
+        assert_eq!(check(&["image/*"], "image/png", "\u{1}PNG"), Ok(()));
+        assert_eq!(check(&["*/*"], "", "anything"), Ok(()));
+        assert_eq!(check(&["*/*"], JSON, "anything"), Err(Invalid::NotJson));
+        assert_eq!(check(&["text/csv", "application/json"], JSON, "{}"), Ok(()));
+    }
+
+    #[test]
+    fn a_coded_body_is_looked_into() {
+        let error = br#"{"code":"X","status":"error"}"#;
+        let coded = |coding: &str, body: &[u8]| check(&ContentTypes::json(), &head(JSON, coding), body);
+        for (body, expected) in
+            [(&b"{}"[..], Ok(())), (error, Err(Invalid::ErrorEnvelope)), (long("").as_bytes(), Ok(()))]
+        {
+            let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
+            let mut bare = DeflateEncoder::new(Vec::new(), Compression::default());
+            zlib.write_all(body).unwrap();
+            bare.write_all(body).unwrap();
+            assert_eq!(coded("gzip", &gzip(body)), expected);
+            assert_eq!(coded("X-GZIP", &gzip(body)), expected);
+            assert_eq!(coded("deflate", &zlib.finish().unwrap()), expected);
+            assert_eq!(coded("deflate", &bare.finish().unwrap()), expected);
+            assert_eq!(coded("identity", body), expected);
+            assert_eq!(coded("br", body), Err(Invalid::Coding), "which nobody asked for");
+            assert_eq!(coded("gzip, gzip", &gzip(&gzip(body))), Err(Invalid::Coding));
+        }
+        assert_eq!(coded("gzip", b"{}"), Err(Invalid::Coding));
+        assert_eq!(coded("gzip", &gzip(b"")), Err(Invalid::Empty));
+        let whole = gzip(b"{\"a\":1}");
+        assert_eq!(coded("gzip", &whole[..whole.len() - 9]), Err(Invalid::Coding), "cut off");
+    }
+
+    #[test]
+    fn no_more_is_decoded_than_is_looked_at() {
+        let bomb = gzip(&vec![b' '; 64 << 20]);
+        assert_eq!(check(&ContentTypes::json(), &head(JSON, "gzip"), &bomb), Err(Invalid::Empty));
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_looking_panic(body in proptest::collection::vec(any::<u8>(), 0..200), coding in 0usize..4) {
+            let coding = ["", "gzip", "deflate", "br"][coding];
+            let _ = check(&ContentTypes::json(), &head(JSON, coding), &body);
+        }
+
+        #[test]
+        fn every_object_that_does_not_say_error_is_an_answer(
+            members in proptest::collection::btree_map("[a-z]{1,8}", "[ -~]{0,300}", 0..40)
+        ) {
+            let says_error = members.get("status").is_some_and(|status| status.eq_ignore_ascii_case("error"));
+            let body = serde_json::to_vec(&members).unwrap();
+            prop_assert_eq!(checked(JSON, &body).is_ok(), !says_error);
+            let coded = check(&ContentTypes::json(), &head(JSON, "gzip"), &gzip(&body));
+            prop_assert_eq!(coded.is_ok(), !says_error);
+        }
+    }
+}
