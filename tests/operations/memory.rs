@@ -17,8 +17,8 @@ use zoho_sidecar::telemetry::metrics::Metrics;
 use zoho_sidecar::telemetry::request_log::RequestLog;
 
 use crate::exchange::{
-    Arrived, Digest, Headers, Message, assert_answered_on, assert_answered_on_by_cache, assert_sent_on,
-    assert_sent_on_for_all,
+    Arrived, Digest, Headers, Message, assert_answered_from_the_cache, assert_answered_on,
+    assert_answered_on_and_stored, assert_sent_on, assert_sent_on_for_all,
 };
 use crate::table::{Operation, VERSIONS, operations, shape};
 
@@ -176,7 +176,7 @@ async fn every_operation_reaches_zoho_and_its_answer_the_caller_as_they_were_sen
             let seen = world.only_call(host_of(&operation));
             if is_cached {
                 assert_sent_on_for_all(&sent, &seen, TOKEN);
-                assert_answered_on_by_cache(&answer, &got, &sent.start);
+                assert_answered_on_and_stored(&answer, &got, &sent.start);
                 cached.push(sent.start);
             } else {
                 assert_sent_on(&sent, &seen, TOKEN);
@@ -211,9 +211,9 @@ async fn what_a_rule_covers_comes_a_second_time_as_it_came_the_first_and_nothing
             }
             if !is_known {
                 assert_sent_on_for_all(&sent, &world.only_call(API), TOKEN);
-                assert_answered_on_by_cache(&answer, &first, about);
+                assert_answered_on_and_stored(&answer, &first, about);
                 let second = world.send(&sent).await;
-                assert_answered_on_by_cache(&answer, &second, about);
+                assert_answered_from_the_cache(&answer, &second, about);
                 assert!(second.cache_status().contains("; hit"), "{about}: {}", second.cache_status());
             }
             assert_eq!(world.zoho.seen().len(), 0, "{about}");

@@ -1,6 +1,10 @@
 //! The operations, and a realistic request and answer for each.
 
+use std::io::Read;
+
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::GzEncoder;
 
 use crate::exchange::{Headers, Message};
 
@@ -167,7 +171,9 @@ impl Operation {
             (true, 0) => &self.answer,
             (true, _) => OF_FILES[turn / 2 % OF_FILES.len()],
         };
+        let is_coded = turn % 6 == 5;
         let body = if is_file { file(turn) } else { json(turn + 1) };
+        let body = if is_coded { gzip(&body) } else { body };
         let disposition = if is_file {
             "attachment; filename*=UTF-8''a%20%C3%BC.bin"
         } else {
@@ -192,7 +198,7 @@ impl Operation {
             ("strict-transport-security", "max-age=63072000"),
             ("x-api-credits-remaining", "49000"),
         ]);
-        if turn % 6 == 5 {
+        if is_coded {
             headers.push(("content-encoding".to_owned(), "gzip".to_owned()));
         }
         if turn.is_multiple_of(3) {
@@ -260,6 +266,12 @@ fn file(turn: usize) -> Bytes {
 
 fn owned(headers: &[(&str, &str)]) -> Headers {
     headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn gzip(body: &[u8]) -> Bytes {
+    let mut coded = Vec::new();
+    GzEncoder::new(body, Compression::default()).read_to_end(&mut coded).unwrap();
+    coded.into()
 }
 
 #[test]
