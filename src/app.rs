@@ -14,6 +14,7 @@ use crate::oauth::{RenewalTask, STATES, Tokens};
 use crate::proxy::{Proxy, Shared};
 use crate::rulebook::Rulebook;
 use crate::server;
+use crate::supervisor::{Supervisor, Task};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request_log::RequestLog;
 use crate::upstream::{self, Upstream};
@@ -30,15 +31,18 @@ pub struct App {
     transports: Transports,
     upstream: upstream::Settings,
     secret_poll: Duration,
+    supervisor: Supervisor,
     clock: Clock,
 }
 
 /// Connections over sockets, as configured.
-pub fn over_sockets(config: &Config) -> Result<Transports, TlsError> {
-    let settings = config.connections.clone();
+pub fn over_sockets(config: &Config, supervisor: &Supervisor) -> Result<Transports, TlsError> {
+    let (settings, supervisor) = (config.connections.clone(), supervisor.clone());
     // Made once, here, so that a mistake shows at the start and not on a worker.
     let tls = client_config(settings.ca_file.as_deref())?;
-    Ok(Arc::new(move || Arc::new(HttpClient::trusting(tls.clone(), &settings)) as Arc<dyn Transport>))
+    Ok(Arc::new(move || {
+        Arc::new(HttpClient::trusting(tls.clone(), &settings, &supervisor)) as Arc<dyn Transport>
+    }))
 }
 
 impl App {
@@ -48,6 +52,7 @@ impl App {
         transports: Transports,
         metrics: Arc<Metrics>,
         log: RequestLog,
+        supervisor: Supervisor,
         clock: Clock,
     ) -> Self {
         let rules = Arc::new(config.rulebook);
@@ -74,27 +79,44 @@ impl App {
             config.proxy,
             metrics.clone(),
             log,
+            supervisor.clone(),
             clock.clone(),
         );
         let secret_poll = config.tokens.secret_poll;
-        Self { shared, rules, tokens, metrics, transports, upstream: config.upstream, secret_poll, clock }
+        Self {
+            shared,
+            rules,
+            tokens,
+            metrics,
+            transports,
+            upstream: config.upstream,
+            secret_poll,
+            supervisor,
+            clock,
+        }
     }
 
-    /// Looks at the files of callers' tokens every now and then, until dropped.
-    pub fn keep_callers_fresh(&self) -> impl Future<Output = ()> + Send + 'static {
+    /// Starts to look at the files of callers' tokens every now and then, until dropped.
+    pub fn start_caller_polling(&self) -> Task {
         let (rules, pause) = (self.rules.clone(), self.secret_poll);
-        async move { rules.callers.tokens().keep_fresh(pause).await }
+        self.supervisor.task("caller-tokens", move || {
+            let rules = rules.clone();
+            async move { rules.callers.tokens().keep_fresh(pause).await }
+        })
     }
 
-    /// Frees what the cache has no use for, until dropped.
-    pub fn keep_cache_swept(&self) -> impl Future<Output = ()> + Send + 'static {
+    /// Starts to free what the cache has no use for, until dropped.
+    pub fn start_cache_sweep(&self) -> Task {
         let shared = self.shared.clone();
-        async move { shared.keep_cache_swept().await }
+        self.supervisor.task("cache-sweep", move || {
+            let shared = shared.clone();
+            async move { shared.keep_cache_swept().await }
+        })
     }
 
     /// Starts to mint and renew, on the current runtime, until the tasks are dropped.
     pub fn start_renewals(&self) -> Vec<RenewalTask> {
-        self.tokens.iter().map(Tokens::start).collect()
+        self.tokens.iter().map(|tokens| tokens.start(&self.supervisor)).collect()
     }
 
     /// A proxy with connections of its own to Zoho.
@@ -126,6 +148,7 @@ impl App {
                 Box::pin(async move { purged.purge(&purge, group).await })
             }),
             listeners,
+            self.supervisor.clone(),
             self.clock.clone(),
         )
     }
@@ -152,6 +175,11 @@ impl App {
     /// The rules in force.
     pub fn rules(&self) -> &Rulebook {
         &self.rules
+    }
+
+    /// What starts and watches all tasks.
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
     }
 
     /// All metrics.

@@ -40,6 +40,26 @@ const MOST_LINES: usize = 400;
 /// What may stand in tests only.
 const UNFINISHED: [&str; 4] = ["todo!", "unimplemented!", "dbg!", ".unwrap()"];
 
+/// What starts a task or a thread.
+const STARTS: [&str; 3] = ["spawn(", "spawn_blocking(", "spawn_local("];
+
+/// Who may start tasks and threads beside the supervisor, and why. After a panic such a task just stops.
+const STARTERS: [(&str, &str); 8] = [
+    ("cli/service.rs", "the start waits for it, and takes over its panic"),
+    ("supervisor/", "it starts what all others ask it to start"),
+    ("emulator/", "it is no part of a sidecar that serves"),
+    ("cli/demo/", "the demo waits for what it starts, and reports how it ended"),
+    ("server/worker.rs", "a connection's task catches its panic itself, without another allocation"),
+    ("admin/listener.rs", "a connection's task catches its panic itself, and ends with the listener"),
+    ("cache/flight.rs", "a fetch catches its panic itself, and whoever waits learns that it is gone"),
+    ("oauth/vault.rs", "its panic reaches the renewal task, which the supervisor starts again"),
+];
+
+#[test]
+fn tasks_and_threads_are_started_through_the_supervisor() {
+    expect_none(&plain_starts(&house()));
+}
+
 #[test]
 fn imports_point_down_the_floors() {
     expect_none(&upward_imports(&house()));
@@ -192,6 +212,23 @@ fn direct_output(house: &[Source]) -> Vec<String> {
             let handle = HANDLES.iter().find(|handle| line.contains(**handle));
             if let Some(handle) = handle.filter(|_| !line.contains("is_terminal")) {
                 complaints.push(format!("src/{}:{} has `{handle}`", source.path, n + 1));
+            }
+        }
+    }
+    complaints
+}
+
+fn plain_starts(house: &[Source]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let may_start = |source: &&Source| STARTERS.iter().any(|(path, _)| source.path.starts_with(path));
+    for source in without_tests(house).filter(|source| !may_start(source)) {
+        for (n, line) in source.code().lines().enumerate() {
+            if STARTS.iter().any(|start| line.contains(start)) {
+                complaints.push(format!(
+                    "src/{}:{} starts a task or thread by itself; the supervisor would notice its panic",
+                    source.path,
+                    n + 1
+                ));
             }
         }
     }
@@ -359,6 +396,16 @@ fn an_empty_name_is_found_wherever_it_is() {
 fn a_long_file_is_found() {
     let house = sources([("a.rs", "//\n".repeat(400).as_str()), ("b.rs", "//\n".repeat(401).as_str())]);
     assert_eq!(long_files(&house), ["src/b.rs has 401 lines; 400 are the most"]);
+}
+
+#[test]
+fn a_task_or_thread_that_is_started_past_the_supervisor_is_found() {
+    let starts =
+        "fn f() {\n    tokio::spawn(g());\n    std::thread::Builder::new().spawn(h)\n    set.spawn(i);\n}\n";
+    let tests = "#[cfg(test)]\nmod tests { fn t() { tokio::spawn(g()); } }\n// tokio::spawn(g())\n";
+    let house = sources([("cache/a.rs", starts), ("cache/b.rs", tests), ("supervisor/mod.rs", starts)]);
+    let found: Vec<String> = plain_starts(&house).iter().map(|text| text[..14].to_owned()).collect();
+    assert_eq!(found, ["src/cache/a.rs", "src/cache/a.rs", "src/cache/a.rs"]);
 }
 
 #[test]

@@ -19,10 +19,24 @@ pub(super) fn readiness(admin: &Admin) -> Readiness {
     let none_lives = !admin.tokens.iter().any(|tokens| lives(admin, tokens));
     let one_starts = admin.tokens.iter().any(|tokens| tokens.state().health == Health::Starting);
     let is_stopping = admin.stopping.load(Ordering::Relaxed);
+    reasons.extend(admin.supervisor.stalled().iter().map(|stalled| {
+        json!({
+            "reason": "task_stalled",
+            "task": &*stalled.task,
+            "seconds": stalled.age.as_secs(),
+            "remedy": "see what it waits for: a log that nobody reads, a file system that does not answer",
+        })
+    }));
     if is_stopping {
         reasons.push(json!({ "reason": "stopping", "remedy": "nothing to do" }));
     }
     Readiness { is_ready: !(none_lives || one_starts || is_stopping), reasons }
+}
+
+/// The tasks without which the process does not serve and which make no progress.
+pub(super) fn stuck(admin: &Admin) -> Vec<Value> {
+    let dead = admin.supervisor.dead();
+    dead.iter().map(|dead| json!({ "task": &*dead.task, "seconds": dead.age.as_secs() })).collect()
 }
 
 fn trouble(admin: &Admin, tokens: &Tokens) -> Option<Value> {

@@ -1,5 +1,6 @@
 //! The admin listener's connections.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,16 +10,19 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower::{ServiceBuilder, service_fn};
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use super::{Access, Admin};
+use super::{Access, Admin, json_answer};
 use crate::net::body::{Body, BoxError};
 use crate::net::patient::Patient;
 use crate::server::address::{Listener, Stream};
+use crate::supervisor::{Heartbeat, Supervisor, Thread, caught};
 
 /// Longer than any page takes.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,23 +33,79 @@ const MOST_CONNECTIONS: usize = 100;
 /// How long accepting rests when the process has no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves the admin pages until dropped.
-pub async fn serve(listener: Listener, admin: Arc<Admin>, access: Access) {
+/// The admin pages, served on a thread of their own.
+pub struct Serving {
+    stop: watch::Sender<()>,
+    thread: Thread,
+    heartbeat: Heartbeat,
+    supervisor: Supervisor,
+}
+
+/// Serves the admin pages on a thread of their own: a worker or a main task that is stuck does not keep `/livez` from
+/// saying so. After a panic the same socket is served again.
+pub fn start(
+    listener: Listener,
+    admin: Arc<Admin>,
+    access: Access,
+    supervisor: &Supervisor,
+) -> io::Result<Serving> {
+    let (stop, stopped) = watch::channel(());
+    let listener = Arc::new(listener);
+    let (thread, heartbeat) = supervisor.runtime_thread("admin", move || {
+        let (listener, mut stopped) = (listener.clone(), stopped.clone());
+        let (admin, access) = (admin.clone(), access.clone());
+        async move {
+            tokio::select! {
+                () = serve(&listener, admin, access) => {}
+                _ = stopped.changed() => {}
+            }
+        }
+    })?;
+    Ok(Serving { stop, thread, heartbeat, supervisor: supervisor.clone() })
+}
+
+impl Serving {
+    /// Closes the listener and all its connections, and waits for that.
+    pub async fn end(self) {
+        let Self { stop, thread, heartbeat, supervisor } = self;
+        drop(stop);
+        // The error case is a panic of the waiting, which has been logged.
+        let _ = supervisor.blocking("admin-end", move || thread.join()).await;
+        drop(heartbeat);
+    }
+}
+
+/// The listener on this thread's runtime.
+async fn here(listener: &Listener) -> Listener {
+    loop {
+        match listener.here() {
+            Ok(listener) => return listener,
+            Err(error) => refused(&error).await,
+        }
+    }
+}
+
+async fn refused(error: &io::Error) {
+    tracing::warn!(error = error as &dyn std::error::Error, "an admin connection cannot be accepted");
+    tokio::time::sleep(PAUSE).await;
+}
+
+async fn serve(listener: &Listener, admin: Arc<Admin>, access: Access) {
+    let listener = here(listener).await;
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok(stream) if connections.len() < MOST_CONNECTIONS => {
-                connections.spawn(answer(stream, admin.clone(), access.clone()));
+                let (supervisor, answering) =
+                    (admin.supervisor.clone(), Box::pin(answer(stream, admin.clone(), access.clone())));
+                connections.spawn(async move {
+                    let ended = caught(answering).await;
+                    let _ = ended.inspect_err(|panicked| supervisor.note_panic("admin-connection", panicked));
+                });
             }
             Ok(_one_too_many) => {}
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "an admin connection cannot be accepted"
-                );
-                tokio::time::sleep(PAUSE).await;
-            }
+            Err(error) => refused(&error).await,
         }
     }
 }
@@ -106,8 +166,12 @@ where
         Err(_) => return empty(StatusCode::REQUEST_TIMEOUT),
     };
     // A task of its own: a purge that was begun goes on to its end when its asker is gone.
+    let supervisor = admin.supervisor.clone();
     let answering = async move { admin.answer(&Request::from_parts(head, body), &access).await };
-    tokio::spawn(answering).await.unwrap_or_else(|_| empty(StatusCode::INTERNAL_SERVER_ERROR))
+    supervisor.detached("admin-request", answering).await.unwrap_or_else(|_| {
+        let error = json!({ "error": "the sidecar met a defect of its own; the log has the details" });
+        json_answer(StatusCode::INTERNAL_SERVER_ERROR, &error)
+    })
 }
 
 fn empty(status: StatusCode) -> Response<Body> {

@@ -2,7 +2,7 @@
 //!
 //! | path | answers |
 //! | --- | --- |
-//! | `GET /livez` | 200 while the process serves; depends on nothing else |
+//! | `GET /livez` | 200 while workers, admin listener and supervisor make progress, else 503 naming what is stuck |
 //! | `GET /readyz` | 200, or 503 with the reasons as JSON |
 //! | `GET /metrics` | all metrics, in the text format of Prometheus and `OpenMetrics` |
 //! | `GET /status` | JSON: callers, tenants, tokens, routes, cache |
@@ -32,9 +32,10 @@ use crate::net::body::Body;
 use crate::net::transport::BoxFuture;
 use crate::oauth::{SecretSource, Tokens};
 use crate::rulebook::Rulebook;
+use crate::supervisor::Supervisor;
 use crate::telemetry::metrics::Metrics;
 
-pub use listener::{serve, serve_connection};
+pub use listener::{Serving, serve_connection, start};
 
 /// What the admin listener tells of.
 pub struct Admin {
@@ -46,6 +47,7 @@ pub struct Admin {
     /// Held by the purge that goes on: several at once would take several shares of a core.
     purging: Mutex<()>,
     listeners: Vec<String>,
+    supervisor: Supervisor,
     clock: Clock,
     started: Instant,
     stopping: AtomicBool,
@@ -66,6 +68,7 @@ pub struct Access {
 impl Admin {
     /// Tells of these rules and tokens. `cache_size` gives entries and bytes, `listeners` the addresses that
     /// callers use.
+    #[expect(clippy::too_many_arguments, reason = "one module each; only the composition root calls it")]
     pub fn new(
         rules: Arc<Rulebook>,
         tokens: Vec<Arc<Tokens>>,
@@ -73,6 +76,7 @@ impl Admin {
         cache_size: impl Fn() -> (u64, u64) + Send + Sync + 'static,
         purge: Box<PurgeCache>,
         listeners: Vec<String>,
+        supervisor: Supervisor,
         clock: Clock,
     ) -> Arc<Self> {
         let started = clock.now();
@@ -84,6 +88,7 @@ impl Admin {
             purge,
             purging: Mutex::default(),
             listeners,
+            supervisor,
             clock,
             started,
             stopping: AtomicBool::new(false),
@@ -106,7 +111,7 @@ impl Admin {
             "/purge" if is_known => self.forget(request.body()).await,
             "/purge" => unauthorized(),
             _ if !matches!(*request.method(), Method::GET | Method::HEAD) => wrong_method("GET, HEAD"),
-            "/livez" => json_answer(StatusCode::OK, &json!({ "live": true })),
+            "/livez" => self.liveness(),
             "/readyz" => self.readiness(is_known),
             "/metrics" if is_known => self.metrics_text(),
             "/status" if is_known => json_answer(StatusCode::OK, &status::status(self)),
@@ -125,6 +130,14 @@ impl Admin {
         }
     }
 
+    fn liveness(&self) -> Response<Body> {
+        let stuck = health::stuck(self);
+        if stuck.is_empty() {
+            return json_answer(StatusCode::OK, &json!({ "live": true }));
+        }
+        json_answer(StatusCode::SERVICE_UNAVAILABLE, &json!({ "live": false, "stalled": stuck }))
+    }
+
     fn readiness(&self, with_reasons: bool) -> Response<Body> {
         let readiness = health::readiness(self);
         let status = if readiness.is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -139,6 +152,7 @@ impl Admin {
         for tokens in &self.tokens {
             tokens.observe();
         }
+        self.supervisor.observe();
         let (entries, bytes) = (self.cache_size)();
         self.metrics.cache_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
         self.metrics.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));

@@ -1,8 +1,10 @@
 //! `run`: serve until told to stop.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::service::Service;
 use super::sidecar::{ServeError, Sidecar};
@@ -12,7 +14,7 @@ use crate::app::over_sockets;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::server::Ended;
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Failure, Supervisor, caught_now};
 use crate::telemetry::log::{Bounds, Log};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request_log::RequestLog;
@@ -29,7 +31,7 @@ pub(super) fn run(files: Vec<PathBuf>) -> Result<ExitCode, ServeError> {
     let log = log(loaded.config.as_ref(), &metrics, &supervisor)?;
     log.events().put_lines(&check::report(&loaded.problems));
     let code = match loaded.config {
-        Some(config) => serve(service, config, metrics, &log),
+        Some(config) => serve(service, config, metrics, &supervisor, &log),
         None => PROBLEM,
     };
     let _output_failed = log.finish();
@@ -47,19 +49,36 @@ fn log(config: Option<&Config>, metrics: &Metrics, supervisor: &Supervisor) -> s
     Ok(log)
 }
 
-fn serve(mut service: Service, config: Config, metrics: Arc<Metrics>, log: &Log) -> ExitCode {
+fn serve(
+    mut service: Service,
+    config: Config,
+    metrics: Arc<Metrics>,
+    supervisor: &Supervisor,
+    log: &Log,
+) -> ExitCode {
     let requests = if config.log.requests { RequestLog::of(log) } else { RequestLog::off() };
-    let format = config.log.format;
+    let (format, drain_timeout) = (config.log.format, config.server.drain_timeout);
+    let starts = supervisor.clone();
     let prepared = service.prepare(move || {
-        let transports = over_sockets(&config)?;
-        Sidecar::new(config, transports, metrics, requests, Clock::system())
+        let transports = over_sockets(&config, &starts)?;
+        // It goes on to tell systemd until all has ended.
+        let watchdog = starts.watch(drain_timeout + LAST_WORK)?;
+        Sidecar::new(config, transports, metrics, requests, starts, Clock::system())
+            .map(|sidecar| (sidecar, watchdog))
     });
-    let ended = match prepared {
+    let (ended, _watchdog) = match prepared {
         None => return ExitCode::SUCCESS,
-        Some(Err(error)) => Err(error),
-        Some(Ok(sidecar)) => {
+        Some(Err(error)) => (Err(error), None),
+        Some(Ok((sidecar, watchdog))) => {
             announce(&sidecar, format, log.requests());
-            service.run(async |signals| serve_until_told(sidecar, signals).await)
+            let serving =
+                || service.run(async |signals| serve_until_told(sidecar, signals, supervisor).await);
+            let ended = caught_now(serving).unwrap_or_else(|panicked| {
+                let failure = Failure { task: "main".to_owned(), reason: panicked.to_string() };
+                supervisor.fail(&failure.task, &failure.reason);
+                Err(failure.into())
+            });
+            (ended, Some(watchdog))
         }
     };
     drop(service);
@@ -76,10 +95,17 @@ fn serve(mut service: Service, config: Config, metrics: Arc<Metrics>, log: &Log)
     }
 }
 
-async fn serve_until_told(sidecar: Sidecar, signals: &mut Signals) -> Result<Ended, ServeError> {
+/// How long the end may take beyond the time for draining before a process that has failed is ended by force.
+const LAST_WORK: Duration = Duration::from_secs(15);
+
+async fn serve_until_told(
+    sidecar: Sidecar,
+    signals: &mut Signals,
+    supervisor: &Supervisor,
+) -> Result<Ended, ServeError> {
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let (hurry, hurried) = tokio::sync::oneshot::channel();
-    let listening = async move {
+    let listening = pin!(async move {
         signals.stop().await;
         tracing::info!("stopping: requests under way finish, a second signal ends them");
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -89,12 +115,18 @@ async fn serve_until_told(sidecar: Sidecar, signals: &mut Signals) -> Result<End
         loop {
             signals.stop().await;
         }
-    };
+    });
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    let serving = sidecar.serve(async { drop(stopped.await) }, async { drop(hurried.await) });
+    let hurry = async {
+        if hurried.await.is_err() {
+            // Nothing listens for signals any more, which is no reason to cut anybody.
+            std::future::pending::<()>().await;
+        }
+    };
+    let serving = sidecar.serve(async { drop(stopped.await) }, hurry);
     tokio::select! {
         ended = serving => ended,
-        () = listening => unreachable!("listening for signals never ends"),
+        () = supervisor.essential("signals", listening) => unreachable!("listening for signals never ends"),
     }
 }
 

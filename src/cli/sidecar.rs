@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::admin::{self, Access};
 use crate::app::{App, Transports};
@@ -11,6 +12,7 @@ use crate::net::tls::TlsError;
 use crate::oauth::SecretError;
 use crate::server::address::{BindError, Listener};
 use crate::server::{self, Bound, CannotListen, Ended};
+use crate::supervisor::{Failure, Importance, Supervisor};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request_log::RequestLog;
 
@@ -34,7 +36,12 @@ pub(super) enum ServeError {
     AdminToken(#[from] SecretError),
     #[error("the system does not give what serving needs")]
     System(#[from] io::Error),
+    #[error(transparent)]
+    Failed(#[from] Failure),
 }
+
+/// How long the admin listener may take to end.
+const LAST_PAGES: Duration = Duration::from_secs(1);
 
 impl Sidecar {
     pub(super) fn new(
@@ -42,6 +49,7 @@ impl Sidecar {
         transports: Transports,
         metrics: Arc<Metrics>,
         log: RequestLog,
+        supervisor: Supervisor,
         clock: Clock,
     ) -> Result<Self, ServeError> {
         let bound = server::bind(config.server.clone())?;
@@ -54,7 +62,7 @@ impl Sidecar {
             }
             None => None,
         };
-        Ok(Self { app: App::new(config, transports, metrics, log, clock), bound, admin })
+        Ok(Self { app: App::new(config, transports, metrics, log, supervisor, clock), bound, admin })
     }
 
     /// Every listener: what it is for, and the address it got.
@@ -64,31 +72,42 @@ impl Sidecar {
         callers.chain(admin).collect()
     }
 
-    /// Serves until `stop` ends, then lets requests finish until `hurry` ends or time is up.
+    /// Serves until `stop` ends, then lets requests finish until `hurry` ends or time is up. A task that the process
+    /// cannot do without and that has failed stops it too.
     pub(super) async fn serve(
         self,
         stop: impl Future<Output = ()>,
         hurry: impl Future<Output = ()>,
     ) -> Result<Ended, ServeError> {
         let Self { app, bound, admin } = self;
+        let supervisor = app.supervisor().clone();
+        let heartbeat = supervisor.heartbeat("main", Importance::Vital);
         let listeners = bound.addresses().iter().map(ToString::to_string).collect();
         let pages = app.admin(listeners);
-        let admin_task = admin.map(|(listener, access)| {
-            tokio::spawn(admin::serve(listener, pages.clone(), access)).abort_handle()
-        });
+        let admin = admin
+            .map(|(listener, access)| admin::start(listener, pages.clone(), access, &supervisor))
+            .transpose()?;
         let renewals = app.start_renewals();
-        let keeping = [tokio::spawn(app.keep_callers_fresh()), tokio::spawn(app.keep_cache_swept())];
+        let keeping = [app.start_caller_polling(), app.start_cache_sweep()];
         let stop = async {
-            stop.await;
+            tokio::select! {
+                () = stop => {}
+                _ = supervisor.failed() => {}
+            }
             pages.stop();
         };
         let (counts, proxies) = (app.counts(), app.proxies());
-        let ended = bound.serve(counts, proxies, stop, hurry).await?;
-        drop(renewals);
-        keeping.iter().for_each(tokio::task::JoinHandle::abort);
-        if let Some(task) = admin_task {
-            task.abort();
+        let ended = tokio::select! {
+            ended = bound.serve(&supervisor, counts, proxies, stop, hurry) => ended?,
+            () = heartbeat.keep_beating() => unreachable!("it beats without end"),
+        };
+        drop((renewals, keeping));
+        if let Some(admin) = admin {
+            let _ = tokio::time::timeout(LAST_PAGES, admin.end()).await;
         }
-        Ok(ended)
+        match supervisor.failure() {
+            Some(failure) => Err(failure.into()),
+            None => Ok(ended),
+        }
     }
 }

@@ -8,6 +8,8 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
+use crate::supervisor::caught_now;
+
 /// Any error a body can end with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// A boxed body of any kind.
@@ -149,13 +151,22 @@ impl HttpBody for Body {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.get_mut() {
+        let this = self.get_mut();
+        match this {
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Incoming(body) => match Pin::new(body).poll_frame(cx).map_err(Into::into) {
                 Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => Poll::Ready(None),
                 frame => frame,
             },
-            Self::Stream(body) => body.as_mut().poll_frame(cx),
+            Self::Stream(body) => {
+                let polled = caught_now(|| body.as_mut().poll_frame(cx));
+                polled.unwrap_or_else(|panicked| {
+                    // Whoever reads it would go down with it: a connection, and all that shares it.
+                    tracing::error!(panic = panicked.text(), "a body panicked and is broken off");
+                    *this = Self::empty();
+                    Poll::Ready(Some(Err(panicked.into())))
+                })
+            }
         }
     }
 
@@ -236,6 +247,25 @@ mod tests {
             panic!("6 bytes fit into 5");
         };
         assert_eq!(whole(body).await, "abcdef");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_panics_ends_in_an_error() {
+        struct Panics;
+        impl HttpBody for Panics {
+            type Data = Bytes;
+            type Error = BoxError;
+
+            fn poll_frame(
+                self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+            ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+                panic!("a defect, on purpose")
+            }
+        }
+        let mut body = Body::stream(Rejoined { read: None, rest: Body::stream(Panics) });
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "it panicked: a defect, on purpose");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::connector::{EgressProxy, MaybeTunnel};
 use super::pool::{HeadLimits, Limits, Pool, exchange};
 use super::tls::{TlsError, client_config};
 use super::transport::{BoxFuture, Transport, TransportError};
+use crate::supervisor::Supervisor;
 
 /// How connections to the outside are made and kept.
 #[derive(Debug, Clone)]
@@ -56,22 +57,33 @@ impl HttpClient {
     /// A client with connections of its own. They live on the runtime that first uses them, so each worker makes
     /// its own client.
     pub fn new(settings: &Settings) -> Result<Self, TlsError> {
-        Ok(Self::trusting(client_config(settings.ca_file.as_deref())?, settings))
+        Ok(Self::trusting(client_config(settings.ca_file.as_deref())?, settings, &Supervisor::unobserved()))
     }
 
     /// The same with what [`client_config`] made: reading the system's certificates takes milliseconds, and once is
     /// enough for all clients. What it remembers of past connections is shared too.
-    pub fn trusting(tls: ClientConfig, settings: &Settings) -> Self {
+    pub fn trusting(tls: ClientConfig, settings: &Settings, supervisor: &Supervisor) -> Self {
         let tunnel = MaybeTunnel::new(&settings.proxy, settings.connect_timeout);
         // Plain http only ever reaches loopback: `Origin` admits nothing else.
         let https = |tls| HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
         let without_http2 = https(tls.clone()).enable_http1().wrap_connector(tunnel.clone());
-        Self::over(https(tls).enable_all_versions().wrap_connector(tunnel), without_http2, settings)
+        let any = https(tls).enable_all_versions().wrap_connector(tunnel);
+        Self::supervised(any, without_http2, settings, supervisor)
     }
 
     /// The same over connections of any kind. `http1` makes those to servers that ask for HTTP/1.1 in the place of
     /// HTTP/2.
     pub fn over<C>(connector: C, http1: C, settings: &Settings) -> Self
+    where
+        C: Service<Uri> + Clone + Send + Sync + 'static,
+        C::Response: Connection + Read + Write + Unpin + Send + 'static,
+        C::Error: Into<BoxError>,
+        C::Future: Send,
+    {
+        Self::supervised(connector, http1, settings, &Supervisor::unobserved())
+    }
+
+    fn supervised<C>(connector: C, http1: C, settings: &Settings, supervisor: &Supervisor) -> Self
     where
         C: Service<Uri> + Clone + Send + Sync + 'static,
         C::Response: Connection + Read + Write + Unpin + Send + 'static,
@@ -91,7 +103,7 @@ impl HttpClient {
             most: settings.max_connections,
             most_per_host: settings.max_connections_per_host,
         };
-        Self { pool: Pool::new(connector, http1, limits) }
+        Self { pool: Pool::new(connector, http1, limits, supervisor) }
     }
 }
 

@@ -10,6 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::task::AbortHandle;
 
 use super::body::{Body, BoxBody, BoxError};
+use crate::supervisor::Supervisor;
 
 /// The caller left its answer unread for too long, and the answer was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -29,14 +30,14 @@ const PIECE: usize = 16 * 1024;
 /// pings: neither the limits of the body nor those of the connection would ever end it. The stream itself stays
 /// until its caller reads on and finds it reset, or leaves; what it held, a call to Zoho above all, is free. So are bytes
 /// in memory, if they are more than [`HTTP2_SEND_BUFFER`]: fewer are out of our hands as soon as they are asked for.
-pub fn given_up_when_unread(body: Body, limit: Duration) -> Body {
+pub fn given_up_when_unread(body: Body, limit: Duration, supervisor: &Supervisor) -> Body {
     let body = match body {
         Body::Stream(body) if !body.is_end_stream() => body,
         Body::Full(Some(bytes)) if bytes.len() > HTTP2_SEND_BUFFER => Box::pin(Pieces(bytes)),
         short => return short,
     };
     let slot = Arc::new(Slot(Mutex::new(State { body: Some(body), turn: 0, is_callers: true })));
-    let watch = tokio::spawn(watch(slot.clone(), limit)).abort_handle();
+    let watch = supervisor.once("unread-answers", watch(slot.clone(), limit));
     Body::stream(Unread { slot, watch, limit })
 }
 
@@ -152,7 +153,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn long_bytes_that_are_read_arrive_whole() {
-        let body = given_up_when_unread(Body::full(long()), LIMIT);
+        let body = given_up_when_unread(Body::full(long()), LIMIT, &Supervisor::unobserved());
         assert_eq!(body.size_hint().exact(), Some(long().len() as u64));
         assert_eq!(body.collect().await.unwrap().to_bytes(), long());
     }
@@ -160,7 +161,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn long_bytes_that_are_left_unread_are_free_though_a_piece_of_them_waits() {
         let bytes = long();
-        let mut body = given_up_when_unread(Body::full(bytes.clone()), LIMIT);
+        let mut body = given_up_when_unread(Body::full(bytes.clone()), LIMIT, &Supervisor::unobserved());
         let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
         assert_eq!(piece, bytes[..PIECE]);
         assert!(!bytes.is_unique(), "the body has them");
@@ -173,7 +174,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn short_bytes_stay_as_they_are() {
         let short = Bytes::from(vec![1; HTTP2_SEND_BUFFER]);
-        let Body::Full(Some(same)) = given_up_when_unread(Body::full(short.clone()), LIMIT) else {
+        let Body::Full(Some(same)) =
+            given_up_when_unread(Body::full(short.clone()), LIMIT, &Supervisor::unobserved())
+        else {
             panic!("they were wrapped")
         };
         assert_eq!(same.as_ptr(), short.as_ptr());

@@ -35,15 +35,16 @@ pub use vault::Identity;
 
 use secrecy::SecretString;
 use tokio::sync::{Notify, watch};
-use tokio::task::AbortHandle;
 
 use crate::clock::{Clock, Instant};
 use crate::net::origin::Origin;
 use crate::net::transport::Transport;
+use crate::supervisor::{Supervisor, Task};
 use crate::telemetry::metrics::TokenMetrics;
 use crate::zoho::data_center::{ApiOrigins, Environment};
 use budget::Mints;
 use rejections::Rejections;
+use renewal::Renewal;
 
 /// How tokens are minted and kept.
 #[derive(Debug, Clone)]
@@ -136,13 +137,8 @@ pub struct Unavailable {
 
 /// Stops the renewal task when dropped.
 #[derive(Debug)]
-pub struct RenewalTask(AbortHandle);
-
-impl Drop for RenewalTask {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
+#[must_use = "dropping it stops the renewals"]
+pub struct RenewalTask(#[expect(dead_code, reason = "held for its drop")] Task);
 
 impl Credential {
     fn identity(&self, refresh_token: &SecretString) -> Identity {
@@ -189,9 +185,14 @@ impl Tokens {
         Arc::new(tokens)
     }
 
-    /// Starts the renewal task on the current runtime.
-    pub fn start(self: &Arc<Self>) -> RenewalTask {
-        RenewalTask(tokio::spawn(renewal::keep(self.clone())).abort_handle())
+    /// Starts the renewal task on the current runtime. After a panic it goes on with what it knew: the mints of the
+    /// last minutes count still, and a pause that Zoho asked for is kept.
+    pub fn start(self: &Arc<Self>, supervisor: &Supervisor) -> RenewalTask {
+        let renewal = Arc::new(tokio::sync::Mutex::new(Renewal::new(self.clone())));
+        RenewalTask(supervisor.task(format!("token-renewal/{}", self.tenant()), move || {
+            let renewal = renewal.clone();
+            async move { renewal.lock().await.keep().await }
+        }))
     }
 
     /// A token that lives. Waits for one, within limits, only if there is none.

@@ -1,5 +1,6 @@
 //! When it is time to mint: ahead of a token's end, and again after a failure.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::health::Health;
@@ -77,6 +78,23 @@ pub(super) fn chance() -> f64 {
     // Without randomness all is as well, only less spread.
     let _ = aws_lc_rs::rand::fill(&mut byte);
     f64::from(byte[0]) / 255.0
+}
+
+/// Marks an exchange as under way. Requests wait for its end, so that the mark has to go also when the attempt ends in a
+/// panic.
+pub(super) struct UnderWay(Arc<Tokens>);
+
+impl UnderWay {
+    pub(super) fn begin(tokens: &Arc<Tokens>) -> Self {
+        tokens.state.send_modify(|state| state.minting = true);
+        Self(tokens.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.state.send_if_modified(|state| std::mem::take(&mut state.minting));
+    }
 }
 
 #[cfg(test)]

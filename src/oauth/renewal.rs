@@ -9,34 +9,15 @@ use super::Tokens;
 use super::budget::{Mints, Now};
 use super::grant::Grant;
 use super::health::Health;
-use super::pace::{Setback, chance, record, renew_at};
+use super::pace::{Setback, UnderWay, chance, record, renew_at};
 use super::probe;
 use super::reply::Minted;
 use super::token::Token;
 use super::vault::{Identity, Kept, KeptToken, Vault};
 use crate::clock::Instant;
 
-/// Renews for as long as the task is not stopped.
-pub(super) async fn keep(tokens: Arc<Tokens>) {
-    let mut renewal = Renewal {
-        tokens,
-        memory: Kept::default(),
-        memory_of: None,
-        is_unanswered: false,
-        renew_at: None,
-        secrets_seen: None,
-    };
-    // Adopts a token that outlived the last process, or mints the first.
-    renewal.attempt().await;
-    loop {
-        renewal.rest().await;
-        if renewal.is_due() {
-            renewal.attempt().await;
-        }
-    }
-}
-
-struct Renewal {
+/// What the task knows. It outlives a panic of the task.
+pub(super) struct Renewal {
     tokens: Arc<Tokens>,
     /// What the state file holds, or would hold.
     memory: Kept,
@@ -47,6 +28,8 @@ struct Renewal {
     renew_at: Option<Instant>,
     /// A digest of the secrets that the last attempt used.
     secrets_seen: Option<[u8; 32]>,
+    /// Whether the first attempt has begun.
+    has_begun: bool,
 }
 
 /// A token that lives shorter than this would be renewed without end.
@@ -59,6 +42,26 @@ struct Secrets {
 }
 
 impl Renewal {
+    pub(super) fn new(tokens: Arc<Tokens>) -> Self {
+        let (memory, memory_of) = (Kept::default(), None);
+        let (renew_at, secrets_seen) = (None, None);
+        Self { tokens, memory, memory_of, is_unanswered: false, renew_at, secrets_seen, has_begun: false }
+    }
+
+    /// Renews for as long as the task is not stopped.
+    pub(super) async fn keep(&mut self) {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            // Adopts a token that outlived the last process, or mints the first.
+            self.attempt().await;
+        }
+        loop {
+            self.rest().await;
+            if self.is_due() {
+                self.attempt().await;
+            }
+        }
+    }
+
     /// Sleeps until something may be due.
     async fn rest(&mut self) {
         let tokens = self.tokens.clone();
@@ -113,7 +116,7 @@ impl Renewal {
             tokens.observe();
             return;
         }
-        tokens.state.send_modify(|state| state.minting = true);
+        let _under_way = UnderWay::begin(&tokens);
         let began = tokens.clock.now();
         let outcome = self.obtain().await;
         let now = tokens.clock.now();

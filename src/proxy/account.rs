@@ -116,6 +116,13 @@ impl Account {
         self.0.is_some()
     }
 
+    /// The answer cannot be finished for this reason.
+    pub(super) fn refuse(&mut self, code: &'static str) {
+        if let Some(open) = &mut self.0 {
+            open.facts.refusal = Some(code);
+        }
+    }
+
     /// Writes the line.
     pub(super) fn close(&mut self, bytes: u64, cut_short: bool) {
         if let Some(open) = self.0.take() {

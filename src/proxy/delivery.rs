@@ -7,7 +7,9 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::account::Account;
+use super::refusal::Refusal;
 use crate::net::body::{Body, BoxError};
+use crate::supervisor::Panicked;
 
 /// A body whose end closes the request's account, however it ends.
 pub(super) struct Delivery {
@@ -40,6 +42,10 @@ impl HttpBody for Delivery {
                 this.complete = this.body.is_end_stream();
             }
             Poll::Ready(None) => this.complete = true,
+            Poll::Ready(Some(Err(error))) if error.is::<Panicked>() => {
+                // The head is out already: all that is left is to break off, and to say so in the log.
+                this.account.refuse(Refusal::Internal.code());
+            }
             Poll::Ready(Some(Err(_))) | Poll::Pending => {}
         }
         polled

@@ -62,7 +62,7 @@ impl Proxy {
     /// one is watched by the server.
     fn watched(&self, body: Body, version: Version) -> Body {
         if version == Version::HTTP_2 {
-            given_up_when_unread(body, self.shared.settings.unread_timeout)
+            given_up_when_unread(body, self.shared.settings.unread_timeout, &self.shared.supervisor)
         } else {
             body
         }

@@ -1,5 +1,6 @@
 //! A fetch that many share, and what it ends with.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, StatusCode};
@@ -8,6 +9,7 @@ use super::Proxy;
 use super::answer::{Kept, Timing, headers_for_callers};
 use super::call::{CacheSlot, Call};
 use super::fetch::Reply;
+use super::panics::SHARED_FETCH;
 use super::refusal::Refusal;
 use crate::cache::Lookup;
 use crate::cache::content::{self, Invalid};
@@ -19,6 +21,7 @@ use crate::cache::rule::Rule;
 use crate::cache::vary::{self, Variant};
 use crate::net::body::{Body, Prefix};
 use crate::net::headers::{copy_if, is_of_one_call};
+use crate::supervisor::caught;
 use crate::upstream::outbound::stays_here;
 
 /// What a shared fetch ends with. Cheap to clone: everybody who waited gets one.
@@ -87,7 +90,11 @@ impl Proxy {
             return Landed::Whole { entry, kept: Kept::Stored, timing: None, of_call: None };
         }
         let key = slot.key.clone();
-        let landed = self.fetch_whole(call, slot, rule).await;
+        // Everybody who waits is told at once, and the next fetch of the key waits like after any other failure.
+        let landed = caught(pin!(self.fetch_whole(call, slot, rule))).await.unwrap_or_else(|panicked| {
+            shared.supervisor.note_panic(SHARED_FETCH, &panicked);
+            Landed::Refused(Arc::new(Refusal::Internal))
+        });
         if landed.is_failure() {
             shared.cache.note_setback(key.as_bytes(), shared.clock.now());
         } else {

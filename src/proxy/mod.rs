@@ -32,6 +32,7 @@
 mod account;
 mod accounts;
 pub mod answer;
+mod arrival;
 mod call;
 mod delivery;
 mod ending;
@@ -44,6 +45,7 @@ mod kinds;
 mod lately;
 mod look_up;
 mod options;
+mod panics;
 mod permission;
 pub mod refusal;
 mod repeat;
@@ -60,29 +62,29 @@ pub use handling::Handling;
 pub use settings::Settings;
 pub use shared::Shared;
 
-use std::sync::{Arc, OnceLock};
+use std::pin::pin;
+use std::sync::Arc;
 
-use http::header::HeaderValue;
 use http::{HeaderMap, Request, Response};
 use http_body::Body as HttpBody;
 
 use crate::cache::decision::{Fallback, Served, WhyFetch};
 use crate::cache::purge::Depth;
-use crate::callers::policy::Excess;
-use crate::clock::Instant;
 use crate::net::body::Body;
 use crate::net::peer::Peer;
 use crate::net::whole::whole;
+use crate::supervisor::caught_now;
 use crate::upstream::Upstream;
 use crate::upstream::outbound::Received;
 
 use account::Facts;
 use accounts::Ask;
 use answer::{CacheStatus, Kept, WhyPassed};
+use arrival::Arrival;
 use call::{CacheSlot, Call, Plan, Read};
 use ending::Unanswered;
 use fill::Landed;
-use kinds::Kinds;
+use panics::{refused_on_panic, take};
 use refusal::Refusal;
 use rest::Rest;
 
@@ -93,16 +95,6 @@ pub struct Proxy {
     shared: Arc<Shared>,
     upstream: Upstream,
     peer: Arc<Peer>,
-}
-
-/// When a request came, and its id.
-#[derive(Clone)]
-struct Arrival {
-    at: Instant,
-    request_id: HeaderValue,
-    kinds: Kinds,
-    /// What it would be refused for if its caller were not in shadow mode.
-    would_refuse: OnceLock<Excess>,
 }
 
 impl Proxy {
@@ -117,50 +109,55 @@ impl Proxy {
         Self { peer: Arc::new(peer), ..self }
     }
 
-    /// Handles a request.
+    /// Handles a request. A panic on the way is answered, counted and logged like any other refusal.
     pub fn handle<B>(&self, request: Request<B>) -> Handling
     where
         B: HttpBody + Into<Body>,
     {
-        let kinds = Kinds::of(request.headers());
-        let arrival = Arrival {
-            at: self.shared.clock.now(),
-            request_id: request_id::of(request.headers(), kinds),
-            kinds,
-            would_refuse: OnceLock::new(),
-        };
-        let (rules, settings) = (&*self.shared.rules, &self.shared.settings);
+        let arrival = Arrival::of(&request, self.shared.clock.now());
+        let mut held = Some(request);
+        let begun = caught_now(|| self.begin(&mut held, &arrival));
+        begun.unwrap_or_else(|panicked| self.refuse_panic(held, &arrival, &panicked))
+    }
+
+    /// Takes the request from `held` only when it has been looked at for the last time.
+    fn begin<B>(&self, held: &mut Option<Request<B>>, arrival: &Arrival) -> Handling
+    where
+        B: HttpBody + Into<Body>,
+    {
+        let request = held.as_ref().expect("a request is held until it is taken");
+        let (rules, settings, kinds) = (&*self.shared.rules, &self.shared.settings, arrival.kinds);
         let caller = rules.callers.identify(&self.peer, request.headers());
-        if options::is_about_us(&request) {
-            return self.tell_options(request, caller, &arrival);
+        if options::is_about_us(request) {
+            return self.tell_options(held, caller, arrival);
         }
-        let reading = match call::read(rules, caller, settings, &self.peer, &request, kinds) {
+        let reading = match call::read(rules, caller, settings, &self.peer, request, kinds) {
             Ok(Read::Call(reading)) => reading,
             Ok(Read::Accounts(bare)) => {
-                let ask = Ask::read(self.peer.is_tls, &request, bare, caller, &arrival);
-                return self.stand_in(ask, request, arrival);
+                let ask = Ask::read(self.peer.is_tls, request, bare, caller, arrival);
+                return self.stand_in(ask, take(held), arrival.clone());
             }
             Err(refusal) => {
-                let answer = self.refuse_unread(&request, caller, &arrival, &refusal);
-                return self.turn_away(request, answer, &refusal);
+                let answer = self.refuse_unread(request, caller, arrival, &refusal);
+                return self.turn_away(take(held), answer, &refusal);
             }
         };
-        if let Err(refusal) = self.permit(&reading, &request, &arrival) {
-            let answer = self.refuse_read(&request, &reading, &arrival, &refusal);
-            return self.turn_away(request, answer, &refusal);
+        if let Err(refusal) = self.permit(&reading, request, arrival) {
+            let answer = self.refuse_read(request, &reading, arrival, &refusal);
+            return self.turn_away(take(held), answer, &refusal);
         }
         let found = match reading.plan {
-            Plan::Cached(route) => self.look_up(route, &reading, &request, &arrival),
+            Plan::Cached(route) => self.look_up(route, &reading, request, arrival),
             Plan::Pass(why, _) => Found::Nothing(Errand::Pass(why)),
         };
         let call = |is_shared| {
-            Call::new(rules, &reading, &request, arrival.request_id.clone(), is_shared).map(Arc::new)
+            Call::new(rules, &reading, request, arrival.request_id.clone(), is_shared).map(Arc::new)
         };
         let errand = match found {
             Found::Answer(answer) => return Handling::now(answer),
             Found::AnswerAndRenew(answer, slot) => {
                 // The fetch goes on in its own task; nobody has to wait for it.
-                drop(call(true).map(|call| self.begin_fetch(&call, slot)));
+                self.beside(|| drop(call(true).map(|call| self.begin_fetch(&call, slot))));
                 return Handling::now(answer);
             }
             Found::Nothing(errand) => errand,
@@ -168,27 +165,31 @@ impl Proxy {
         let call = match call(matches!(errand, Errand::Fetch(_))) {
             Ok(call) => call,
             Err(refusal) => {
-                let answer = self.refuse_read(&request, &reading, &arrival, &refusal);
-                return self.turn_away(request, answer, &refusal);
+                let answer = self.refuse_read(request, &reading, arrival, &refusal);
+                return self.turn_away(take(held), answer, &refusal);
             }
         };
         let place = match self.shared.admission.admit() {
             Ok(place) => place,
             // Whoever is one too many does not stay for the rest of its body either.
             Err(crowded) => {
-                return Handling::now(self.refuse_read(&request, &reading, &arrival, &crowded.into()));
+                return Handling::now(self.refuse_read(request, &reading, arrival, &crowded.into()));
             }
         };
-        let (proxy, (head, body)) = (self.clone(), request.into_parts());
-        let (body, rest) = self.keep_hold_of(whole(head.version, body.into()));
-        let headers = head.headers;
+        let (proxy, arrival) = (self.clone(), arrival.clone());
+        let (parts, body) = take(held).into_parts();
+        let (body, rest) = self.keep_hold_of(whole(parts.version, body.into()));
+        let headers = parts.headers;
         Handling::Later(Box::pin(async move {
             let unanswered = Unanswered::new(&proxy, || Self::facts_of(&call, &arrival));
-            let answered = match errand {
-                // In a box, so that who is passed on need not be as long.
-                Errand::Fetch(fetch) => Box::pin(proxy.fill(&call, *fetch, &headers, &arrival)).await,
-                Errand::Pass(why) => proxy.relay(&call, body, why, &arrival).await,
-            };
+            // In a box, so that who is passed on need not be as long.
+            let answering = pin!(async {
+                match errand {
+                    Errand::Fetch(fetch) => Box::pin(proxy.fill(&call, *fetch, &headers, &arrival)).await,
+                    Errand::Pass(why) => proxy.relay(&call, body, why, &arrival).await,
+                }
+            });
+            let answered = refused_on_panic(&arrival, answering).await;
             unanswered.answered();
             let answer = match answered {
                 Ok(answer) => answer,

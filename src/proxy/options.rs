@@ -5,6 +5,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 
 use super::account::{self, Facts, Label};
+use super::panics::take;
 use super::refusal::Refusal;
 use super::{Arrival, Handling, Proxy, inspect};
 use crate::callers::Identity;
@@ -25,20 +26,26 @@ pub(super) fn is_about_us<B>(request: &Request<B>) -> bool {
 
 impl Proxy {
     /// Says which methods pass.
-    pub(super) fn tell_options<B>(&self, request: Request<B>, caller: Identity, arrival: &Arrival) -> Handling
+    pub(super) fn tell_options<B>(
+        &self,
+        held: &mut Option<Request<B>>,
+        caller: Identity,
+        arrival: &Arrival,
+    ) -> Handling
     where
         B: HttpBody + Into<Body>,
     {
+        let request = held.as_ref().expect("a request is held until it is taken");
         let is_known = caller != Identity::Unknown;
-        let checked = inspect::check(&request, arrival.kinds);
+        let checked = inspect::check(request, arrival.kinds);
         if let Err(refusal) = checked.and_then(|()| is_known.then_some(()).ok_or(Refusal::CallerUnknown)) {
-            let answer = self.refuse_unread(&request, caller, arrival, &refusal);
-            return self.turn_away(request, answer, &refusal);
+            let answer = self.refuse_unread(request, caller, arrival, &refusal);
+            return self.turn_away(take(held), answer, &refusal);
         }
         let (shared, status, outcome) = (&*self.shared, StatusCode::NO_CONTENT, Outcome::StandIn);
         shared.counters.of(None, Label::Unknown).count(status, outcome);
         if shared.books.log.is_on() {
-            let facts = Facts { status, outcome, ..Self::facts_unread(&request, caller, arrival) };
+            let facts = Facts { status, outcome, ..Self::facts_unread(request, caller, arrival) };
             account::write(&shared.books, &facts, 0, false);
         }
         let mut response = Response::new(Body::empty());

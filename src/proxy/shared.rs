@@ -15,6 +15,7 @@ use crate::cache::rule::Rule;
 use crate::clock::Clock;
 use crate::oauth::Tokens;
 use crate::rulebook::Rulebook;
+use crate::supervisor::Supervisor;
 use crate::telemetry::metrics::{Metrics, UpstreamMetrics};
 use crate::telemetry::request_log::RequestLog;
 
@@ -32,6 +33,7 @@ pub struct Shared {
     pub(super) counters: Counters,
     pub(super) books: Arc<Books>,
     pub(super) told: Told,
+    pub(super) supervisor: Supervisor,
     pub(super) clock: Clock,
 }
 
@@ -46,6 +48,7 @@ impl Shared {
         settings: Settings,
         metrics: Arc<Metrics>,
         log: RequestLog,
+        supervisor: Supervisor,
         clock: Clock,
     ) -> Arc<Self> {
         static SHARED: AtomicU64 = AtomicU64::new(0);
@@ -69,6 +72,7 @@ impl Shared {
             admission,
             settings,
             metrics,
+            supervisor,
             clock,
         })
     }

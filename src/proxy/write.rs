@@ -162,7 +162,7 @@ impl Proxy {
     /// worker, and there are no more of them than jobs that Zoho accepts within the pause.
     fn forget_again(&self, tenant: usize, groups: Vec<usize>, urls: Urls, pause: Duration) {
         let proxy = self.clone();
-        tokio::spawn(async move {
+        self.shared.supervisor.once("late-invalidation", async move {
             tokio::time::sleep(pause).await;
             proxy.forget(tenant, &groups, &urls);
         });

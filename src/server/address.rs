@@ -150,6 +150,23 @@ impl Listener {
         }
     }
 
+    /// The same socket on the current runtime, which may be another than the one it was bound on. A unix socket's file
+    /// stays with the original.
+    pub fn here(&self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(listener) => {
+                TcpListener::from_std(SockRef::from(listener).try_clone()?.into()).map(Self::Tcp)
+            }
+            Self::Tls(listener) => {
+                TcpListener::from_std(SockRef::from(listener).try_clone()?.into()).map(Self::Tls)
+            }
+            Self::Unix(listener, _) => {
+                let socket = SockRef::from(listener).try_clone()?;
+                UnixListener::from_std(socket.into()).map(|listener| Self::Unix(listener, PathBuf::new()))
+            }
+        }
+    }
+
     /// Waits for a connection.
     pub async fn accept(&self) -> io::Result<Stream> {
         match self {

@@ -30,6 +30,8 @@ mod repeats;
 mod severable;
 mod shell;
 mod strict;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 mod worker;
 
@@ -44,10 +46,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
 
 use crate::net::body::{Body, BoxError};
 use crate::net::peer::Peer;
+use crate::supervisor::{Supervisor, Task};
 use address::{Address, BindError, Listener, Stream, is_of_the_caller};
 use limits::Limits;
 use severable::Severed;
@@ -188,6 +190,7 @@ impl Bound {
     /// Serves until `stop` ends, then lets requests finish, until `hurry` ends or time is up.
     pub async fn serve<G: Greet>(
         self,
+        supervisor: &Supervisor,
         counts: Counts,
         make: impl Fn() -> G + Clone + Send + 'static,
         stop: impl Future<Output = ()>,
@@ -197,23 +200,23 @@ impl Bound {
         settings.max_connections = descriptors::connections(settings.max_connections);
         let tls = tls.map(|tls| Arc::new(tls.counting(counts.tls.clone())));
         let (phase, phases) = watch::channel(Phase::Serving);
-        let workers = Arc::new(Workers::start(&settings, &counts, make, &phases)?);
+        let workers = Arc::new(Workers::start(&settings, &counts, make, &phases, supervisor)?);
         // One permit per connection: all of them free means that all connections have ended.
         let places = Arc::new(Semaphore::new(settings.max_connections));
 
         let entrance = Entrance { workers, places, counts };
-        let (mut accepting, mut renewing) = (JoinSet::new(), JoinSet::new());
+        let mut accepting = Vec::new();
         for listener in listeners {
             let tls = tls.clone().filter(|_| matches!(listener, Listener::Tls(_)));
-            accepting.spawn(entrance.clone().accept(listener, tls, phases.clone()));
+            accepting.push(entrance.start_accepting(listener, tls, supervisor));
         }
-        if let Some(tls) = tls {
-            renewing.spawn(tls.keep_fresh());
-        }
+        let renewing = tls.map(|tls| supervisor.task("tls-certificates", move || tls.clone().keep_fresh()));
         stop.await;
         phase.send_replace(Phase::Draining);
-        while accepting.join_next().await.is_some() {}
-        renewing.shutdown().await;
+        for accepting in accepting {
+            accepting.end().await;
+        }
+        drop(renewing);
 
         let Entrance { workers, places, .. } = entrance;
         let all = u32::try_from(settings.max_connections).unwrap_or(u32::MAX);
@@ -225,8 +228,12 @@ impl Bound {
         let open = settings.max_connections - places.available_permits();
         phase.send_replace(Phase::Over);
         let workers = Arc::into_inner(workers).expect("the accepting tasks have ended");
-        tokio::task::spawn_blocking(move || workers.join()).await?;
-        Ok(if drained { Ended::Drained } else { Ended::Cut(open) })
+        let joining = supervisor.blocking("workers", move || workers.join());
+        let have_ended = tokio::time::timeout(LAST_WORKERS, joining).await.is_ok();
+        if !have_ended {
+            tracing::error!("a worker does not end and is left behind");
+        }
+        Ok(if drained && have_ended { Ended::Drained } else { Ended::Cut(open) })
     }
 }
 
@@ -240,6 +247,9 @@ pub async fn serve_connection<H: Handler>(
     conversation::serve(io, handler, Arc::new(Limits::of(settings)), phases, Severed::default()).await
 }
 
+/// How long workers may take to end when all connections are closed. One that is stuck must not hold the process.
+const LAST_WORKERS: Duration = Duration::from_secs(5);
+
 /// How long accepting rests when the process has no file descriptors left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -251,16 +261,45 @@ struct Entrance {
     counts: Counts,
 }
 
+/// A listener whose connections are accepted.
+struct Accepting {
+    entrance: Entrance,
+    listener: Arc<Listener>,
+    tls: Option<Arc<Tls>>,
+    task: Task,
+}
+
+impl Accepting {
+    /// Stops to accept. Who has connected by then is served too.
+    async fn end(self) {
+        let Self { entrance, listener, tls, task } = self;
+        task.stop().await;
+        let listener = Arc::into_inner(listener).expect("the task that shared it has ended");
+        listener.close().into_iter().for_each(|stream| entrance.admit(stream, tls.as_ref()));
+    }
+}
+
 impl Entrance {
-    /// Accepts until the sidecar stops. Who has connected by then is served too.
-    async fn accept(self, listener: Listener, tls: Option<Arc<Tls>>, mut phases: watch::Receiver<Phase>) {
+    fn start_accepting(
+        &self,
+        listener: Listener,
+        tls: Option<Arc<Tls>>,
+        supervisor: &Supervisor,
+    ) -> Accepting {
+        let (entrance, listener) = (self.clone(), Arc::new(listener));
+        let (shared, spoken) = (listener.clone(), tls.clone());
+        let task = supervisor.task(format!("accept/{}", listener.address()), move || {
+            let (entrance, listener, tls) = (entrance.clone(), shared.clone(), spoken.clone());
+            async move { entrance.accept(&listener, tls.as_ref()).await }
+        });
+        Accepting { entrance: self.clone(), listener, tls, task }
+    }
+
+    /// Accepts until it is stopped.
+    async fn accept(&self, listener: &Listener, tls: Option<&Arc<Tls>>) {
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                _ = phases.wait_for(|phase| *phase != Phase::Serving) => break,
-            };
-            match accepted {
-                Ok(stream) => self.admit(stream, tls.as_ref()),
+            match listener.accept().await {
+                Ok(stream) => self.admit(stream, tls),
                 Err(error) if is_of_the_caller(&error) => {}
                 Err(error) => {
                     tracing::warn!(
@@ -271,7 +310,6 @@ impl Entrance {
                 }
             }
         }
-        listener.close().into_iter().for_each(|stream| self.admit(stream, tls.as_ref()));
     }
 
     fn admit(&self, stream: Stream, tls: Option<&Arc<Tls>>) {

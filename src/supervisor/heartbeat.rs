@@ -29,6 +29,9 @@ pub(super) struct Pulse {
     at: AtomicU64,
 }
 
+/// How often the heartbeat of a runtime beats within the time after which it is too old.
+const BEATS_PER_LIMIT: u32 = 6;
+
 /// No beat is due.
 const RESTING: u64 = u64::MAX;
 
@@ -119,7 +122,7 @@ impl Heartbeat {
     pub async fn keep_beating(&self) {
         loop {
             self.beat();
-            tokio::time::sleep(super::BEAT_INTERVAL).await;
+            tokio::time::sleep(self.supervisor.0.stall_limit / BEATS_PER_LIMIT).await;
         }
     }
 }

@@ -39,9 +39,6 @@ pub use watchdog::Watchdog;
 /// A heartbeat this old belongs to a task that is stuck.
 pub const STALL_LIMIT: Duration = Duration::from_secs(30);
 
-/// How often a task whose heartbeat only shows that its runtime runs beats.
-pub const BEAT_INTERVAL: Duration = Duration::from_secs(5);
-
 /// Starts tasks and threads, and knows how they are. Cheap to clone; clones share everything.
 #[derive(Clone)]
 pub struct Supervisor(Arc<Inner>);
@@ -78,6 +75,12 @@ impl Drop for Task {
 }
 
 impl Task {
+    /// Stops the task, and waits until everything that it held is dropped.
+    pub async fn stop(mut self) {
+        self.0.abort();
+        self.ended().await;
+    }
+
     /// Waits until the task has returned by itself.
     pub async fn ended(&mut self) {
         // The error case is an abort, which is an end as well: the supervised future catches its own panics.
@@ -88,10 +91,15 @@ impl Task {
 impl Supervisor {
     /// Supervises by this clock and counts in these metrics.
     pub fn new(clock: Clock, metrics: TaskMetrics) -> Self {
+        Self::stalling_after(STALL_LIMIT, clock, metrics)
+    }
+
+    /// The same with another age at which heartbeats are too old.
+    pub fn stalling_after(stall_limit: Duration, clock: Clock, metrics: TaskMetrics) -> Self {
         let inner = Inner {
             epoch: clock.now(),
             clock,
-            stall_limit: STALL_LIMIT,
+            stall_limit,
             metrics,
             pulses: Mutex::default(),
             failure: watch::Sender::new(None),
@@ -115,20 +123,17 @@ impl Supervisor {
         Task(spawn(self.clone().keep_running(name.into(), start)))
     }
 
-    /// Runs a task that the process cannot do without and that cannot be started again: its panic ends the process,
-    /// see [`Self::failed`].
-    pub fn essential(
-        &self,
-        name: impl Into<Arc<str>>,
-        future: impl Future<Output = ()> + Send + 'static,
-    ) -> Task {
-        let (supervisor, name, future) = (self.clone(), name.into(), Box::pin(future));
-        Task(spawn(async move {
-            if let Err(panicked) = caught(future).await {
-                supervisor.note_panic(&name, &panicked);
-                supervisor.fail(&name, &panicked.to_string());
+    /// Runs a future that the process cannot do without and that cannot be started again: its panic ends the process,
+    /// see [`Self::failed`], and this does not end any more.
+    pub async fn essential<F: Future + Unpin>(&self, name: &str, future: F) -> F::Output {
+        match caught(future).await {
+            Ok(output) => output,
+            Err(panicked) => {
+                self.note_panic(name, &panicked);
+                self.fail(name, &panicked.to_string());
+                std::future::pending().await
             }
-        }))
+        }
     }
 
     /// Runs a short task to its end, whoever waits for it or not. Its panic is logged and counted, and has to reach
@@ -141,6 +146,23 @@ impl Supervisor {
             }
         })
         .abort_handle()
+    }
+
+    /// Runs a task to its end, also when nobody waits for its output any more. A panic is logged and counted, and comes
+    /// back as an error.
+    pub async fn detached<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Panicked> {
+        let (sender, output) = tokio::sync::oneshot::channel();
+        let (supervisor, future) = (self.clone(), Box::pin(future));
+        spawn(async move {
+            let output = caught(future).await.inspect_err(|panicked| supervisor.note_panic(name, panicked));
+            // Nobody may be waiting any more.
+            let _ = sender.send(output);
+        });
+        output.await.unwrap_or_else(|_| Err(Panicked::cancelled()))
     }
 
     /// Runs work that may block on a thread for such work. Its panic is logged and counted, and comes back as an error.
@@ -303,10 +325,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_panic_of_an_essential_task_is_a_failure_and_its_end_is_none() {
         let (supervisor, metrics) = observed();
-        let mut fine = supervisor.essential("fine", async {});
-        fine.ended().await;
+        assert_eq!(supervisor.essential("fine", std::future::ready(7)).await, 7);
         assert_eq!(supervisor.failure(), None);
-        let _task = supervisor.essential("example", async { panic!("a defect, on purpose") });
+        let panics = Box::pin(async { panic!("a defect, on purpose") });
+        tokio::select! {
+            () = supervisor.essential("example", panics) => unreachable!("it has not ended well"),
+            _ = supervisor.failed() => {}
+        }
         let failure = supervisor.failed().await;
         assert_eq!(failure.to_string(), "example cannot go on: it panicked: a defect, on purpose");
         supervisor.fail("other", "late");

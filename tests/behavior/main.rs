@@ -23,6 +23,7 @@ mod known_heads;
 mod mint_budget;
 mod origin;
 mod outages;
+mod panics;
 mod pass_through;
 mod presets;
 mod promise;

@@ -19,6 +19,7 @@ use zoho_sidecar::net::peer::Peer;
 use zoho_sidecar::net::transport::Transport;
 use zoho_sidecar::oauth::RenewalTask;
 use zoho_sidecar::proxy::Proxy;
+use zoho_sidecar::supervisor::{Supervisor, Task};
 use zoho_sidecar::telemetry::Format;
 use zoho_sidecar::telemetry::log::{Bounds, Stream};
 use zoho_sidecar::telemetry::metrics::Metrics;
@@ -36,6 +37,7 @@ pub struct World {
     proxy: Proxy,
     admin: Arc<Admin>,
     renewals: Vec<RenewalTask>,
+    _polling: Task,
     paper: Paper,
     writer: Option<Writer>,
     server: zoho_sidecar::server::Settings,
@@ -313,12 +315,23 @@ impl Making {
         let (log, writer) = RequestLog::new(Format::Json, buffer, dropped, paper.clone()).unwrap();
         let zoho = (self.network)(emulator.clone());
         let server = config.server.clone();
-        let app = App::new(config, Arc::new(move || zoho.clone()), metrics, log, clock.clone());
+        let supervisor = Supervisor::new(clock.clone(), metrics.tasks.clone());
+        let app = App::new(config, Arc::new(move || zoho.clone()), metrics, log, supervisor, clock.clone());
         let renewals = app.start_renewals();
-        tokio::spawn(app.keep_callers_fresh());
+        let polling = app.start_caller_polling();
         let (proxy, admin) = (app.proxy(), app.admin(vec!["http://127.0.0.1:8080".to_owned()]));
-        let world =
-            World { emulator, app, proxy, admin, renewals, paper, writer: Some(writer), server, clock };
+        let world = World {
+            emulator,
+            app,
+            proxy,
+            admin,
+            renewals,
+            _polling: polling,
+            paper,
+            writer: Some(writer),
+            server,
+            clock,
+        };
         if self.settled {
             // Long enough for a first mint through real files, which wake the runtime from other threads.
             while world.ask_admin("/readyz").text.contains("starting") {

@@ -6,7 +6,7 @@
 //!   it), `patience` (how long a test waits)
 //! - chapters: `starting`, `checking`, `emulating`, `stopping`, `draining`, `leaving`, `state`,
 //!   `connections`, `callers`, `tls`, `hanging_up`, `hostile`, `http2`, `repeating`, `rfc`, `smuggling`, `streaming`, `admin`,
-//!   `logs`, `nginx`, `outputs`, `signals`, `demo`
+//!   `logs`, `nginx`, `outputs`, `signals`, `demo`, `watchdog`
 
 #![expect(clippy::unwrap_used, reason = "a test that meets a surprise fails")]
 
@@ -41,5 +41,6 @@ mod state;
 mod stopping;
 mod streaming;
 mod tls;
+mod watchdog;
 
 use patience::{until, within};

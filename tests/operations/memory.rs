@@ -11,6 +11,7 @@ use zoho_sidecar::net::body::Body;
 use zoho_sidecar::net::transport::{BoxFuture, Transport, TransportError};
 use zoho_sidecar::oauth::RenewalTask;
 use zoho_sidecar::proxy::Proxy;
+use zoho_sidecar::supervisor::Supervisor;
 use zoho_sidecar::telemetry::Format;
 use zoho_sidecar::telemetry::log::{Bounds, Stream};
 use zoho_sidecar::telemetry::metrics::Metrics;
@@ -111,7 +112,7 @@ impl World {
         let buffer = Bounds { lines: 10, bytes: 64 * 1024 };
         let (log, _writer) = RequestLog::new(Format::Json, buffer, dropped, std::io::sink()).unwrap();
         let transports = Arc::new(move || transport.clone());
-        let app = App::new(config, transports, metrics, log, Clock::system());
+        let app = App::new(config, transports, metrics, log, Supervisor::unobserved(), Clock::system());
         Self { zoho, proxy: app.proxy(), _renewals: app.start_renewals() }
     }
 

@@ -20,6 +20,7 @@ use crate::app::over_sockets;
 use crate::clock::Clock;
 use crate::config::{self, Config, Source};
 use crate::emulator::{Emulator, Listening, Scenario};
+use crate::supervisor::Supervisor;
 use crate::telemetry::Format;
 use crate::telemetry::log::{Log, Queue, is_reader_gone};
 use crate::telemetry::metrics::Metrics;
@@ -69,9 +70,10 @@ async fn show(once: bool, signals: &mut Signals, output: &Queue) -> Result<bool,
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let zoho: Listening = emulator.listen(any_port, "*").await?;
     let config = config(&emulator, zoho.address());
-    let transports = over_sockets(&config)?;
     let metrics = Arc::new(Metrics::new());
-    let sidecar = Sidecar::new(config, transports, metrics, RequestLog::off(), Clock::system())?;
+    let supervisor = Supervisor::new(Clock::system(), metrics.tasks.clone());
+    let transports = over_sockets(&config, &supervisor)?;
+    let sidecar = Sidecar::new(config, transports, metrics, RequestLog::off(), supervisor, Clock::system())?;
 
     let stage = Stage::of(&sidecar.addresses(), zoho.address(), output.clone());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -37,7 +37,7 @@ mod tests;
 pub(super) use exchange::exchange;
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use http::Uri;
@@ -51,6 +51,7 @@ use tower_service::Service;
 use super::body::BoxError;
 use super::transport::TransportError;
 use crate::clock::Clock;
+use crate::supervisor::{Supervisor, Task};
 pub(super) use head::HeadLimits;
 use host::{Answer, Held};
 use line::Line;
@@ -88,7 +89,8 @@ pub(super) struct Pool {
     places: Mutex<Places>,
     /// Wakes the one that ends what is old, which is there from the first connection on.
     hurry: Arc<Notify>,
-    watched: Once,
+    supervisor: Supervisor,
+    watching: OnceLock<Task>,
 }
 
 /// Why a request got no connection.
@@ -132,7 +134,7 @@ impl Pool {
     /// None yet; they will be made by `connector`.
     ///
     /// `http1` makes those to servers that ask for HTTP/1.1 in the place of HTTP/2.
-    pub(super) fn new<C>(connector: C, http1: C, limits: Limits) -> Arc<Self>
+    pub(super) fn new<C>(connector: C, http1: C, limits: Limits, supervisor: &Supervisor) -> Arc<Self>
     where
         C: Service<Uri> + Clone + Send + Sync + 'static,
         C::Response: Connection + Read + Write + Unpin + Send + 'static,
@@ -146,7 +148,8 @@ impl Pool {
             clock: Clock::system(),
             places: Mutex::new(Places::new(limits)),
             hurry: Arc::default(),
-            watched: Once::new(),
+            supervisor: supervisor.clone(),
+            watching: OnceLock::new(),
         })
     }
 
@@ -214,12 +217,15 @@ impl Pool {
     fn start(self: &Arc<Self>, to_make: Vec<usize>) {
         let all: Vec<_> = to_make.into_iter().map(|host| Making::of(self.clone(), host)).collect();
         // A runtime that ends drops connections, and wants no others.
-        let Ok(runtime) = Handle::try_current() else { return };
-        self.watched.call_once(|| {
-            runtime.spawn(watch(Arc::downgrade(self), self.hurry.clone(), self.clock.clone()));
+        if Handle::try_current().is_err() {
+            return;
+        }
+        self.watching.get_or_init(|| {
+            let (pool, hurry, clock) = (Arc::downgrade(self), self.hurry.clone(), self.clock.clone());
+            self.supervisor.task("pool-ages", move || watch(pool.clone(), hurry.clone(), clock.clone()))
         });
         for making in all {
-            runtime.spawn(making.make());
+            self.supervisor.once("pool-connection", making.make());
         }
     }
 

@@ -14,6 +14,7 @@ mod base_url;
 mod token;
 
 use std::borrow::Cow;
+use std::pin::pin;
 
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::uri::{PathAndQuery, Scheme};
@@ -24,6 +25,7 @@ use serde_json::{Value, json};
 use super::account::{Facts, Label};
 use super::call::choose;
 use super::ending::Unanswered;
+use super::panics::refused_on_panic;
 use super::refusal::Refusal;
 use super::{Arrival, Handling, Proxy, rest};
 use crate::callers::Identity;
@@ -109,7 +111,8 @@ impl Proxy {
         Handling::Later(Box::pin(async move {
             let facts = ask.facts.clone();
             let unanswered = Unanswered::new(&proxy, || facts.clone());
-            let said = proxy.say(&mut ask, &head.headers, body, &arrival).await;
+            let said =
+                refused_on_panic(&arrival, pin!(proxy.say(&mut ask, &head.headers, body, &arrival))).await;
             unanswered.answered();
             drop(place);
             ask.facts.would_refuse = Cow::Owned(arrival.would_refuse);

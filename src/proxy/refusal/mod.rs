@@ -22,6 +22,7 @@ use crate::net::http1::Fault;
 use crate::net::paced::BrokenOff;
 use crate::net::transport::TransportError;
 use crate::oauth::Unavailable;
+use crate::supervisor::Panicked;
 use crate::tenants::NoTenant;
 use crate::upstream::CallError;
 
@@ -292,8 +293,18 @@ fn wants_problem(headers: &HeaderMap) -> bool {
 }
 
 impl Refusal {
+    /// What a request gets whose handling panicked. The panic's text goes to the log only.
+    pub(super) fn of_panic(request_id: &HeaderValue, panicked: &Panicked) -> Self {
+        let request_id = request_id.to_str().unwrap_or_default();
+        tracing::error!(request_id, panic = panicked.text(), "handling a request panicked");
+        Self::Internal
+    }
+
     /// What a request's body that did not come whole means.
     pub(super) fn of_request_body(error: &BoxError) -> Self {
+        if error.is::<Panicked>() {
+            return Self::Internal;
+        }
         match error.downcast_ref::<BrokenOff>() {
             Some(why) => Self::RequestStalled(*why),
             None => Fault::behind(&**error).map_or(Self::RequestBroken, Self::Malformed),
@@ -304,6 +315,9 @@ impl Refusal {
 impl Refusal {
     /// What an answer's body that did not come whole means.
     pub(super) fn of_answer_body(error: &BoxError) -> Self {
+        if error.is::<Panicked>() {
+            return Self::Internal;
+        }
         match error.downcast_ref::<BrokenOff>() {
             Some(BrokenOff::Idle(limit)) => Self::IdleTimeout(*limit),
             Some(BrokenOff::Total(limit)) => Self::TotalTimeout(*limit),

@@ -11,6 +11,7 @@ use zoho_sidecar::clock::Clock;
 use zoho_sidecar::config::{Source, load_texts};
 use zoho_sidecar::net::body::Body;
 use zoho_sidecar::net::transport::{BoxFuture, Transport, TransportError};
+use zoho_sidecar::supervisor::Supervisor;
 use zoho_sidecar::telemetry::metrics::Metrics;
 use zoho_sidecar::telemetry::request_log::RequestLog;
 use zoho_sidecar::zoho::path::{has_dot_segment, has_encoded_control};
@@ -105,8 +106,9 @@ fn ask(zoho: &Zoho, request: Request<Body>) -> Response<bytes::Bytes> {
         let config = load_texts(&[source]).config.expect("nothing is wrong with this");
         let zoho: Arc<dyn Transport> = Arc::new(zoho.clone());
         let metrics = Arc::new(Metrics::new());
-        let app =
-            App::new(config, Arc::new(move || zoho.clone()), metrics, RequestLog::off(), Clock::system());
+        let supervisor = Supervisor::unobserved();
+        let transports = Arc::new(move || zoho.clone());
+        let app = App::new(config, transports, metrics, RequestLog::off(), supervisor, Clock::system());
         let _renewals = app.start_renewals();
         let answer = app.proxy().handle(request).await;
         let (head, body) = answer.into_parts();

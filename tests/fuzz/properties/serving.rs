@@ -10,6 +10,7 @@ use zoho_sidecar::config::Config;
 use zoho_sidecar::net::body::Body;
 use zoho_sidecar::net::client::HttpClient;
 use zoho_sidecar::net::transport::{BoxFuture, Transport, TransportError};
+use zoho_sidecar::supervisor::Supervisor;
 use zoho_sidecar::telemetry::metrics::Metrics;
 use zoho_sidecar::telemetry::request_log::RequestLog;
 
@@ -33,7 +34,8 @@ pub fn what_was_accepted_starts_and_answers(mut config: Config) {
         let _client = HttpClient::new(&connections).expect("what was accepted makes a client");
         let clock = Clock::simulated(UNIX_EPOCH + Duration::from_secs(1_795_000_000));
         let transports = Arc::new(|| Arc::new(EmptyAnswers) as Arc<dyn Transport>);
-        let app = App::new(config, transports, Arc::new(Metrics::new()), RequestLog::off(), clock);
+        let (metrics, supervisor) = (Arc::new(Metrics::new()), Supervisor::unobserved());
+        let app = App::new(config, transports, metrics, RequestLog::off(), supervisor, clock);
         let _renewals = app.start_renewals();
         every_credential_gets_an_answer(&app).await;
         let paths = app.rules().routes.all().iter().map(|route| route.template.to_string());

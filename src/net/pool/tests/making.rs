@@ -12,8 +12,15 @@ async fn panics(_: Uri) -> io::Result<Io> {
 async fn who_waits_for_a_connection_whose_making_panics_is_told_and_the_next_has_one_made() {
     for host in [HOST, TLS_HOST] {
         let (_, knocks) = unbounded_channel();
-        let street =
-            Street { pool: Pool::new(tower::service_fn(panics), tower::service_fn(panics), LIMITS), knocks };
+        let street = Street {
+            pool: Pool::new(
+                tower::service_fn(panics),
+                tower::service_fn(panics),
+                LIMITS,
+                &Supervisor::unobserved(),
+            ),
+            knocks,
+        };
         for _ in 0..2 {
             let asking = street.ask(host);
             settle().await;

@@ -34,6 +34,7 @@ use tower_service::Service;
 use super::{HeadLimits, Limits, Pool, exchange};
 use crate::net::body::Body;
 use crate::net::transport::{BoxFuture, TransportError};
+use crate::supervisor::Supervisor;
 
 const HOST: &str = "http://127.0.0.1:9400";
 const TLS_HOST: &str = "https://www.zohoapis.test";
@@ -76,7 +77,8 @@ impl Street {
     fn speaking(limits: Limits, is_http2: bool) -> Self {
         let (sender, knocks) = unbounded_channel();
         let doors = |is_http2| Doors { knocks: sender.clone(), is_http2 };
-        Self { pool: Pool::new(doors(is_http2), doors(false), limits), knocks }
+        let pool = Pool::new(doors(is_http2), doors(false), limits, &Supervisor::unobserved());
+        Self { pool, knocks }
     }
 
     /// Begins to ask for the root of this host.

@@ -1,0 +1,29 @@
+//! When a request came, and by what it is known.
+
+use std::sync::OnceLock;
+
+use http::Request;
+use http::header::HeaderValue;
+
+use super::kinds::Kinds;
+use super::request_id;
+use crate::callers::policy::Excess;
+use crate::clock::Instant;
+
+/// When a request came, and its id.
+#[derive(Clone)]
+pub(super) struct Arrival {
+    pub(super) at: Instant,
+    pub(super) request_id: HeaderValue,
+    pub(super) kinds: Kinds,
+    /// What it would be refused for if its caller were not in shadow mode.
+    pub(super) would_refuse: OnceLock<Excess>,
+}
+
+impl Arrival {
+    pub(super) fn of<B>(request: &Request<B>, at: Instant) -> Self {
+        let kinds = Kinds::of(request.headers());
+        let request_id = request_id::of(request.headers(), kinds);
+        Self { at, request_id, kinds, would_refuse: OnceLock::new() }
+    }
+}
