@@ -7,7 +7,7 @@
 //! - here: tasks on the current runtime
 //! - [`Thread`]: threads, with or without a runtime of their own
 //! - [`Heartbeat`]: when a task last made progress; old heartbeats make `/livez` fail or `/readyz` report
-//! - [`caught`]: a future whose panic is a value
+//! - [`caught()`]: a future whose panic is a value
 //! - `backoff`: how long a restart waits
 //! - [`Watchdog`]: the thread that looks at all heartbeats and tells systemd
 //!
