@@ -1,4 +1,4 @@
-//! Whether a 200 holds an answer at all.
+//! Validity of a 200: is its body an answer?
 //!
 //! Gateways, login pages and overloaded servers say 200 to things that are no answer: nothing, a page of HTML, an error
 //! envelope. Stored, it would be served for as long as the rule says, in the place of a good answer. Type and first
@@ -16,6 +16,7 @@ use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::media::{ContentTypes, is_json};
+use crate::net::coding::{End, read_up_to};
 
 /// So many bytes of a decoded body are looked at. Zoho's error envelopes have some 100.
 const LOOKED_AT: usize = 4 * 1024;
@@ -46,12 +47,12 @@ pub enum Invalid {
     ErrorEnvelope,
 }
 
-/// Whether an answer is of a type that a rule stores.
+/// Checks that a response has a content type that the rule stores.
 pub fn check_type(types: &ContentTypes, head: &HeaderMap) -> Result<(), Invalid> {
     if types.allow(essence(head).as_deref()) { Ok(()) } else { Err(Invalid::ContentType) }
 }
 
-/// Whether a 200 with this head and body is an answer, for a rule that stores these types.
+/// Checks that a 200 with this head and body is an answer, for a rule that stores these types.
 pub fn check(types: &ContentTypes, head: &HeaderMap, body: &[u8]) -> Result<(), Invalid> {
     // Before the type, which is often missing where there is nothing.
     if body.is_empty() {
@@ -115,11 +116,14 @@ fn beginning<'a>(head: &HeaderMap, body: &'a [u8]) -> Result<Beginning<'a>, Inva
 }
 
 fn decoded(decoder: impl Read) -> Result<Beginning<'static>, Invalid> {
-    let (mut bytes, most) = (Vec::new(), LOOKED_AT as u64 + 1);
-    decoder.take(most).read_to_end(&mut bytes).map_err(|_| Invalid::Coding)?;
-    let is_whole = bytes.len() <= LOOKED_AT;
-    bytes.truncate(LOOKED_AT);
-    Ok(Beginning { bytes: Cow::Owned(bytes), is_whole, last: None })
+    let (bytes, end) = read_up_to(decoder, LOOKED_AT);
+    match end {
+        End::Malformed => Err(Invalid::Coding),
+        End::Reached | End::Beyond => {
+            let is_whole = matches!(end, End::Reached);
+            Ok(Beginning { bytes: Cow::Owned(bytes), is_whole, last: None })
+        }
+    }
 }
 
 fn looks_like_html(text: &[u8]) -> bool {
@@ -338,7 +342,7 @@ mod tests {
             assert_eq!(coded("deflate", &zlib.finish().unwrap()), expected);
             assert_eq!(coded("deflate", &bare.finish().unwrap()), expected);
             assert_eq!(coded("identity", body), expected);
-            assert_eq!(coded("br", body), Err(Invalid::Coding), "which nobody asked for");
+            assert_eq!(coded("br", body), Err(Invalid::Coding), "a coding that was not asked for");
             assert_eq!(coded("gzip, gzip", &gzip(&gzip(body))), Err(Invalid::Coding));
         }
         assert_eq!(coded("gzip", b"{}"), Err(Invalid::Coding));

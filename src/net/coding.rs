@@ -11,7 +11,7 @@ use http::header::CONTENT_ENCODING;
 pub struct Decoded<'a> {
     /// At most as many bytes as were asked for.
     pub bytes: Cow<'a, [u8]>,
-    /// Whether these are all of them: the body is not longer, and nothing in it was malformed.
+    /// True if these are all bytes: the body is not longer, and nothing in it was malformed.
     pub is_whole: bool,
 }
 
@@ -40,12 +40,31 @@ pub fn decoded<'a>(headers: &HeaderMap, body: &'a [u8], limit: usize) -> Decoded
 }
 
 fn inflated(coded: impl Read, limit: usize) -> Decoded<'static> {
+    let (bytes, end) = read_up_to(coded, limit);
+    Decoded { bytes: Cow::Owned(bytes), is_whole: matches!(end, End::Reached) }
+}
+
+/// How far reading came.
+pub enum End {
+    /// To the end.
+    Reached,
+    /// To the limit; there is more.
+    Beyond,
+    /// To bytes that are malformed.
+    Malformed,
+}
+
+/// Reads at most `limit` bytes of what a decoder makes.
+pub fn read_up_to(decoder: impl Read, limit: usize) -> (Vec<u8>, End) {
     let mut bytes = Vec::new();
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    let is_sound = coded.take(most).read_to_end(&mut bytes).is_ok();
-    let is_whole = is_sound && bytes.len() <= limit;
+    let end = match decoder.take(most).read_to_end(&mut bytes) {
+        Err(_) => End::Malformed,
+        Ok(_) if bytes.len() > limit => End::Beyond,
+        Ok(_) => End::Reached,
+    };
     bytes.truncate(limit);
-    Decoded { bytes: Cow::Owned(bytes), is_whole }
+    (bytes, end)
 }
 
 #[cfg(test)]
