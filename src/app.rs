@@ -177,7 +177,7 @@ impl App {
         &self.rules
     }
 
-    /// What starts and watches all tasks.
+    /// The supervisor of all tasks.
     pub fn supervisor(&self) -> &Supervisor {
         &self.supervisor
     }

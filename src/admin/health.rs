@@ -24,7 +24,7 @@ pub(super) fn readiness(admin: &Admin) -> Readiness {
             "reason": "task_stalled",
             "task": &*stalled.task,
             "seconds": stalled.age.as_secs(),
-            "remedy": "see what it waits for: a log that nobody reads, a file system that does not answer",
+            "remedy": "find what it waits for: a log whose reader has stopped, a file system that does not answer",
         })
     }));
     if is_stopping {

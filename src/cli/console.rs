@@ -1,4 +1,4 @@
-//! What commands print. Everything goes through here: `println!` and its like panic where the output is closed or full.
+//! Output of commands. Everything that they print goes through here: `println!` and its like panic where the output is closed or full.
 //!
 //! Where the reader has left, output stops silently and the command goes on. Any other error is reported once, on the
 //! other stream, and makes the exit code of a command that does one thing a failure.
@@ -80,12 +80,12 @@ impl Stream {
     }
 }
 
-/// Whether text on standard output may have colours.
+/// True if text on standard output may have colours.
 pub(super) fn output_has_colours() -> bool {
     io::stdout().is_terminal() && wants_colours()
 }
 
-/// Whether text on standard error may have colours.
+/// True if text on standard error may have colours.
 pub(super) fn errors_have_colours() -> bool {
     io::stderr().is_terminal() && wants_colours()
 }

@@ -119,7 +119,7 @@ async fn serve_until_told(
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let hurry = async {
         if hurried.await.is_err() {
-            // Nothing listens for signals any more, which is no reason to cut anybody.
+            // The signal task has ended; that is no reason to cut connections.
             std::future::pending::<()>().await;
         }
     };

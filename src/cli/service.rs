@@ -1,4 +1,4 @@
-//! What the commands that serve have in common: a runtime, signals that do not end the process, and a start that may
+//! The common part of commands that serve: a runtime, signals that do not end the process, and a start that may
 //! hang without holding the stop.
 
 use std::io;

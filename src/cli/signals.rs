@@ -34,7 +34,7 @@ impl Signals {
         })
     }
 
-    /// Ends at the next signal that asks to stop. Signals that came while nobody waited here are not lost.
+    /// Ends at the next signal that asks to stop. Signals that arrive between two calls are not lost.
     pub(super) async fn stop(&mut self) {
         loop {
             let without_effect = tokio::select! {

@@ -17,7 +17,7 @@ const SERVER_INFO: &str = "/oauth/serverinfo";
 /// More of the answer is not read; it is read at all so that its connection serves the mint that follows.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
-/// Whether the server answers within `limit`. Any answer will do but a server error.
+/// True if the server answers within `limit`. Any response but a 5xx counts.
 pub(super) async fn answers(accounts: &Origin, transport: &Arc<dyn Transport>, limit: Duration) -> bool {
     let asking = async {
         let answer = match transport.send(request(accounts)).await {

@@ -27,7 +27,7 @@ impl RouteKey {
     }
 }
 
-/// Who has accepted the refused token before.
+/// The routes that accepted the refused token before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Accepted {
     /// Nobody yet.
@@ -48,7 +48,7 @@ pub(super) struct Rejection {
     pub(super) is_young: bool,
 }
 
-/// What to do about a refusal.
+/// The decision on a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The token may be dead, and another is minted.

@@ -1,4 +1,4 @@
-//! What a reply of the accounts server means.
+//! Meaning of a reply of the accounts server.
 //!
 //! Each member is read for itself, so that one of an unexpected type never hides what the others say. What a
 //! reply proves is judged strictly: only an error that Zoho documents, in a reply that speaks of no token,
@@ -120,7 +120,7 @@ const OTHER_ERRORS: [&str; 9] = [
     "inactive_user",
 ];
 
-/// What a whole reply means.
+/// Reads a complete reply.
 pub(super) fn read(
     status: StatusCode,
     headers: &HeaderMap,
@@ -156,12 +156,12 @@ pub(super) fn read(
     Err(members.error(status, speaks_of_token))
 }
 
-/// What a reply means whose body is too long to be read.
+/// The error for a reply whose body is too long to be read.
 pub(super) fn too_long(status: StatusCode) -> MintError {
     by_status(status).unwrap_or(MintError::Nonsense { status, what: "a body far too long for a token" })
 }
 
-/// What the status alone says, where the body says nothing.
+/// The error by status alone, where the body gives none.
 fn by_status(status: StatusCode) -> Option<MintError> {
     if status.is_server_error() {
         Some(MintError::ServerError { status })

@@ -1,4 +1,4 @@
-//! What becomes of a token that Zoho refused: it is replaced, or it stays and a route does without.
+//! Handling of a token that Zoho refused: it is replaced, or it stays and a route does without.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;

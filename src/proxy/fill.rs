@@ -160,7 +160,7 @@ impl Proxy {
             Err(why) => {
                 let is_for_who_asked = rule.may_store(status, terms.as_ref()) || rule.obeys_origin;
                 if why == Kept::NotStorable && is_for_who_asked && !is_trouble(status) {
-                    // Nobody may be answered from somebody else's fetch of it, so nobody should wait for one.
+                    // No request may share another's fetch of this key, so none should wait for one.
                     shared.cache.remember_uncacheable(slot.key.as_bytes(), shared.clock.now());
                 }
                 why
@@ -183,7 +183,7 @@ impl Proxy {
     ) -> Option<Option<Variant>> {
         let mut names = vary::named(answer)?;
         if !rule.obeys_origin {
-            // What never goes out cannot have selected anything.
+            // A field that is never sent cannot have selected the response.
             names.retain(|name| {
                 !(key::is_in_every_key(name) || rule.vary_by.contains(name) || stays_here(name))
             });

@@ -21,7 +21,7 @@ use crate::cache::wishes::Wishes;
 use crate::routes::RouteNumber;
 use crate::upstream::outbound::Received;
 
-/// What is known of a read before its key is made.
+/// A read before its key is made.
 struct Look<'a, B> {
     proxy: &'a Proxy,
     request: &'a Request<B>,
@@ -115,7 +115,7 @@ impl<B> Look<'_, B> {
         let is_set_back = || cache.is_set_back(key, now);
         match decide(found, self.rule, &self.wishes, is_set_back, now) {
             Decision::Serve(entry, served) => {
-                // What depends on headers that an answer has named is not learned by the head's bytes.
+                // A response that varies on other fields cannot be known by the bytes of the head alone.
                 if key.len() == plain_length && Written::can_hold(&entry) {
                     let (request, reading) = (self.request, self.reading);
                     proxy.learn(request, reading, key, self.identity, self.wishes, self.arrival);

@@ -19,7 +19,7 @@ pub(super) fn take<B>(held: &mut Option<Request<B>>) -> Request<B> {
     held.take().expect("a request is taken once")
 }
 
-/// What a future brings that handles a request; a panic is a refusal. It is pinned where it is made, so that it is not
+/// Awaits a future that handles a request, and turns its panic into a refusal. It is pinned where it is made, so that it is not
 /// held twice.
 pub(super) async fn refused_on_panic<T>(
     arrival: &Arrival,

@@ -1,4 +1,4 @@
-//! Whether a call that failed is sent again.
+//! The decision to send a failed call again.
 //!
 //! A request that Zoho's servers have not processed may be sent again whatever its method (RFC 9113 section 8.7, RFC 9110
 //! section 15.5.20 for 421). One that they may have processed may only be sent again if repeating it does no harm.
