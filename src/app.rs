@@ -8,14 +8,14 @@ use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::net::client::HttpClient;
-use crate::net::tls::{TlsError, client_config};
+use crate::net::tls::{TlsError, Trust};
 use crate::net::transport::Transport;
 use crate::oauth::{RenewalTask, STATES, Tokens};
 use crate::proxy::{Proxy, Shared};
 use crate::rulebook::Rulebook;
 use crate::server;
 use crate::supervisor::{Supervisor, Task};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{FileKind, Metrics};
 use crate::telemetry::request_log::RequestLog;
 use crate::upstream::{self, Upstream};
 
@@ -35,14 +35,14 @@ pub struct App {
     clock: Clock,
 }
 
-/// Connections over sockets, as configured.
-pub fn over_sockets(config: &Config, supervisor: &Supervisor) -> Result<Transports, TlsError> {
+/// Connections over sockets, as configured, and what they trust, which is to be kept fresh.
+pub fn over_sockets(config: &Config, supervisor: &Supervisor) -> Result<(Transports, Trust), TlsError> {
     let (settings, supervisor) = (config.connections.clone(), supervisor.clone());
-    // Made once, here, so that a mistake shows at the start and not on a worker.
-    let tls = client_config(settings.ca_file.as_deref())?;
-    Ok(Arc::new(move || {
-        Arc::new(HttpClient::trusting(tls.clone(), &settings, &supervisor)) as Arc<dyn Transport>
-    }))
+    // Read once, here, so that a mistake shows at the start and not on a worker.
+    let trust = Trust::read(settings.ca_file.as_deref())?;
+    let own = trust.clone();
+    let transports = move || Arc::new(HttpClient::trusting(&own, &settings, &supervisor)) as Arc<dyn Transport>;
+    Ok((Arc::new(transports), trust))
 }
 
 impl App {
@@ -99,10 +99,17 @@ impl App {
     /// Starts to look at the files of callers' tokens every now and then, until dropped.
     pub fn start_caller_polling(&self) -> Task {
         let (rules, pause) = (self.rules.clone(), self.secret_poll);
+        let failures = self.metrics.file_failures(FileKind::CallerTokens);
         self.supervisor.task("caller-tokens", move || {
-            let rules = rules.clone();
-            async move { rules.callers.tokens().keep_fresh(pause).await }
+            let (rules, failures) = (rules.clone(), failures.clone());
+            async move { rules.callers.tokens().keep_fresh(pause, failures).await }
         })
+    }
+
+    /// Starts to look at the file of certificate authorities every now and then, until dropped.
+    pub fn start_trust_polling(&self, trust: Trust) -> Task {
+        let (pause, failures) = (self.secret_poll, self.metrics.file_failures(FileKind::CaFile));
+        self.supervisor.task("ca-file", move || trust.clone().keep_fresh(pause, failures.clone()))
     }
 
     /// Starts to free what the cache has no use for, until dropped.
@@ -163,6 +170,7 @@ impl App {
                 failed: self.metrics.tls_handshake_errors.clone(),
                 renewed: self.metrics.tls_reloads("renewed"),
                 unusable: self.metrics.tls_reloads("unusable"),
+                unread: self.metrics.file_failures(FileKind::Certificate),
             },
         }
     }

@@ -25,7 +25,7 @@
 //!
 //! - Imports point down the floors: `cli`, `app`, `config`, `proxy`, `admin`, `rulebook`, `callers`, `routes`,
 //!   then `cache`, `oauth`, `admission`, `upstream` (none knows another), then `tenants`, `server`,
-//!   `emulator`, and the ground: `zoho`, `net`, `telemetry`, `supervisor`, `clock`. A test says so.
+//!   `emulator`, and the ground: `zoho`, `net`, `telemetry`, `supervisor`, `clock`, `files`. A test says so.
 //! - Only [`clock`] reads a clock; all else receives `now` or sleeps on tokio's time.
 //! - A room owns its `Settings` and its errors. [`proxy::refusal`] alone turns errors into answers.
 //! - A secret has a type that prints as `[redacted]`, and goes to no host outside its tenant's row.
@@ -43,6 +43,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod emulator;
+pub mod files;
 pub mod net;
 pub mod oauth;
 pub mod proxy;

@@ -268,18 +268,18 @@ fn a_secret_file_is_read_anew_each_time_and_one_that_is_not_there_yet_is_a_warni
     let secret = &loaded.config.as_ref().unwrap().credentials[0].client_secret;
 
     std::fs::write(&path, "first\n").unwrap();
-    assert_eq!(secret.read().unwrap().expose_secret(), "first");
+    assert_eq!(secret.read_now().unwrap().expose_secret(), "first");
     std::fs::write(&path, "second\r\n").unwrap();
-    assert_eq!(secret.read().unwrap().expose_secret(), "second");
+    assert_eq!(secret.read_now().unwrap().expose_secret(), "second");
     std::fs::remove_file(&path).unwrap();
-    assert!(secret.read().is_err());
+    assert!(secret.read_now().is_err());
 }
 
 #[test]
 fn a_secret_of_the_environment_is_read_from_there() {
     // Changing the environment would change it for all tests; this one is always set.
     let config = sound(&[TENANT, "tenants.acme.client_secret = { env = \"PATH\" }"]);
-    let read = config.credentials[0].client_secret.read().unwrap();
+    let read = config.credentials[0].client_secret.read_now().unwrap();
     assert_eq!(read.expose_secret(), std::env::var("PATH").unwrap());
 }
 

@@ -43,11 +43,14 @@ pub(super) fn check<B>(request: &Request<B>, access: &Access) -> Result<(), Refu
 }
 
 /// Whether the caller has shown the token, or none is needed.
-pub(super) fn is_trusted<B>(request: &Request<B>, access: &Access) -> bool {
+pub(super) async fn is_trusted<B>(request: &Request<B>, access: &Access) -> bool {
     let Some(token) = &access.token else { return access.is_local };
     let shown = request.headers().get(AUTHORIZATION).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    if shown.is_empty() {
+        return false;
+    }
     // Read anew each time, so that a rotated token holds at once. Without one nobody is trusted.
-    let Ok(token) = token.read() else { return false };
+    let Ok(token) = token.read().await else { return false };
     let expected = format!("Bearer {}", token.expose_secret());
     // In constant time: how much of a guess was right must not show.
     aws_lc_rs::constant_time::verify_slices_are_equal(shown, expected.as_bytes()).is_ok()
@@ -56,7 +59,9 @@ pub(super) fn is_trusted<B>(request: &Request<B>, access: &Access) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::SecretSource;
+    use crate::oauth::{LastingSecret, SecretSource};
+    use prometheus_client::metrics::counter::Counter;
+    use std::sync::Arc;
 
     fn request(headers: &[(&'static str, &'static str)]) -> Request<()> {
         let mut request = Request::new(());
@@ -80,15 +85,16 @@ mod tests {
         assert_eq!(check(&origin, &local), Err(Refused::ForeignOrigin));
     }
 
-    #[test]
-    fn the_token_must_be_shown_whole() {
-        let access =
-            Access { token: Some(SecretSource::Literal("made-up-admin-token".into())), is_local: false };
-        let shown = |value| is_trusted(&request(&[("authorization", value)]), &access);
-        assert!(shown("Bearer made-up-admin-token"));
-        assert!(!shown("Bearer made-up-admin-toke"));
-        assert!(!shown("made-up-admin-token"));
-        assert!(!is_trusted(&request(&[]), &access));
-        assert!(!is_trusted(&request(&[]), &Access { token: None, is_local: false }));
+    #[tokio::test]
+    async fn the_token_must_be_shown_whole() {
+        let source = SecretSource::Literal("made-up-admin-token".into());
+        let token = Some(Arc::new(LastingSecret::new(source, Counter::default())));
+        let access = Access { token, is_local: false };
+        let shown = async |value| is_trusted(&request(&[("authorization", value)]), &access).await;
+        assert!(shown("Bearer made-up-admin-token").await);
+        assert!(!shown("Bearer made-up-admin-toke").await);
+        assert!(!shown("made-up-admin-token").await);
+        assert!(!is_trusted(&request(&[]), &access).await);
+        assert!(!is_trusted(&request(&[]), &Access { token: None, is_local: false }).await);
     }
 }

@@ -30,7 +30,7 @@ use crate::cache::purge::Purge;
 use crate::clock::{Clock, Instant};
 use crate::net::body::Body;
 use crate::net::transport::BoxFuture;
-use crate::oauth::{SecretSource, Tokens};
+use crate::oauth::{LastingSecret, Tokens};
 use crate::rulebook::Rulebook;
 use crate::supervisor::Supervisor;
 use crate::telemetry::metrics::Metrics;
@@ -60,7 +60,7 @@ pub type PurgeCache = dyn Fn(Purge, Option<usize>) -> BoxFuture<u64> + Send + Sy
 #[derive(Debug, Clone)]
 pub struct Access {
     /// What callers must show, other than for `/livez` and `/readyz`.
-    pub token: Option<SecretSource>,
+    pub token: Option<Arc<LastingSecret>>,
     /// Whether only this machine can connect.
     pub is_local: bool,
 }
@@ -105,7 +105,7 @@ impl Admin {
         if let Err(refused) = guard::check(request, access) {
             return json_answer(refused.status(), &json!({ "error": refused.to_string() }));
         }
-        let is_known = guard::is_trusted(request, access);
+        let is_known = guard::is_trusted(request, access).await;
         match request.uri().path() {
             "/purge" if *request.method() != Method::POST => wrong_method("POST"),
             "/purge" if is_known => self.forget(request.body()).await,

@@ -1,7 +1,7 @@
 //! What a caller may show: a user id, a name in a certificate, a bearer token.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -9,6 +9,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
+use crate::files::{self, Contents, FileError};
 use crate::net::peer::SubjectName;
 
 /// How a caller is known; any one of these is enough.
@@ -53,7 +54,7 @@ pub enum TokensError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: FileError,
     },
     /// A line of the file is no hash.
     #[error("line {line} of {} is not \"sha256:\" and 64 hexadecimal digits", path.display())]
@@ -84,26 +85,41 @@ impl Credential {
     }
 }
 
+/// Thousands of tokens; a caller has two at most, while one follows the other.
+const MOST_BYTES: usize = 256 * 1024;
+
 impl TokenSource {
     /// Reads the hashes. Empty lines and those that begin with `#` say nothing.
-    pub fn read(&self) -> Result<Vec<TokenHash>, TokensError> {
-        let path = match self {
-            Self::Listed(hashes) => return Ok(hashes.clone()),
-            Self::File(path) => path,
-        };
-        let failed = |source| TokensError::File { path: path.clone(), source };
-        let text = std::fs::read_to_string(path).map_err(failed)?;
-        let said = |(_, line): &(usize, &str)| !line.is_empty() && !line.starts_with('#');
-        let hash = |(n, line): (usize, &str)| {
-            line.parse().map_err(|NotAHash| TokensError::Line { path: path.clone(), line: n + 1 })
-        };
-        let lines = text.lines().map(str::trim).enumerate();
-        let hashes = lines.filter(said).map(hash).collect::<Result<Vec<TokenHash>, _>>()?;
-        if hashes.is_empty() {
-            return Err(TokensError::Empty { path: path.clone() });
+    pub async fn read(&self) -> Result<Vec<TokenHash>, TokensError> {
+        match self {
+            Self::Listed(hashes) => Ok(hashes.clone()),
+            Self::File(path) => hashes_in(path, files::read(path, MOST_BYTES).await),
         }
-        Ok(hashes)
     }
+
+    /// The same where nothing is served yet: keeps this thread waiting for the file.
+    pub fn read_now(&self) -> Result<Vec<TokenHash>, TokensError> {
+        match self {
+            Self::Listed(hashes) => Ok(hashes.clone()),
+            Self::File(path) => hashes_in(path, files::read_now(path, MOST_BYTES)),
+        }
+    }
+}
+
+fn hashes_in(path: &Path, read: Result<Contents, FileError>) -> Result<Vec<TokenHash>, TokensError> {
+    let failed = |source| TokensError::File { path: path.to_owned(), source };
+    let contents = read.map_err(failed)?;
+    let text = contents.text().map_err(failed)?;
+    let said = |(_, line): &(usize, &str)| !line.is_empty() && !line.starts_with('#');
+    let hash = |(n, line): (usize, &str)| {
+        line.parse().map_err(|NotAHash| TokensError::Line { path: path.to_owned(), line: n + 1 })
+    };
+    let lines = text.lines().map(str::trim).enumerate();
+    let hashes = lines.filter(said).map(hash).collect::<Result<Vec<TokenHash>, _>>()?;
+    if hashes.is_empty() {
+        return Err(TokensError::Empty { path: path.to_owned() });
+    }
+    Ok(hashes)
 }
 
 impl TokenHash {
@@ -195,14 +211,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("tokens");
         let source = TokenSource::File(path.clone());
-        assert!(matches!(source.read(), Err(TokensError::File { .. })));
+        assert!(matches!(source.read_now(), Err(TokensError::File { .. })));
         std::fs::write(&path, format!("# the new one\n{HASH}\n\n# the old one\n  {HASH}  \n")).unwrap();
-        assert_eq!(source.read().unwrap().len(), 2);
+        assert_eq!(source.read_now().unwrap().len(), 2);
         std::fs::write(&path, format!("{HASH}\nmade-up-token\n")).unwrap();
-        let told = source.read().unwrap_err().to_string();
+        let told = source.read_now().unwrap_err().to_string();
         assert!(told.starts_with("line 2 of ") && !told.contains("made-up"), "{told}");
         std::fs::write(&path, "# none\n").unwrap();
-        assert!(matches!(source.read(), Err(TokensError::Empty { .. })));
+        assert!(matches!(source.read_now(), Err(TokensError::Empty { .. })));
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use prometheus_client::metrics::counter::Counter;
+
 use super::CallerNumber;
 use super::credential::{TokenHash, TokenSource};
 
@@ -28,7 +30,7 @@ enum Told {
 impl KnownTokens {
     /// Reads the tokens that can be read now.
     pub(super) fn read(sources: Vec<(CallerNumber, TokenSource)>) -> Self {
-        let hashes = sources.iter().map(|(_, source)| source.read().unwrap_or_default()).collect();
+        let hashes = sources.iter().map(|(_, source)| source.read_now().unwrap_or_default()).collect();
         Self { sources, hashes: ArcSwap::from_pointee(hashes), generation: AtomicU64::new(0) }
     }
 
@@ -63,29 +65,33 @@ impl KnownTokens {
     }
 
     /// Looks at the files every now and then, for as long as it is polled. A file that cannot be read leaves
-    /// the tokens that it held in force: whoever mends it should not lock everybody out meanwhile.
-    pub async fn keep_fresh(&self, pause: Duration) {
+    /// the tokens that it held in force: whoever mends it should not lock everybody out meanwhile. `failures` counts
+    /// reads that failed.
+    pub async fn keep_fresh(&self, pause: Duration, failures: Counter) {
         if !self.sources.iter().any(|(_, source)| matches!(source, TokenSource::File(_))) {
             return std::future::pending().await;
         }
         let mut told = vec![Told::Fine; self.sources.len()];
         loop {
-            self.look(&mut told);
+            self.look(&mut told, &failures).await;
             tokio::time::sleep(pause).await;
         }
     }
 
-    fn look(&self, told: &mut [Told]) {
+    async fn look(&self, told: &mut [Told], failures: &Counter) {
         let mut hashes = Vec::clone(&self.hashes.load());
         let mut has_changed = false;
         for (((_, source), hashes), told) in self.sources.iter().zip(&mut hashes).zip(told) {
-            let now = match source.read() {
+            let now = match source.read().await {
                 Ok(read) => {
                     has_changed |= *hashes != read;
                     *hashes = read;
                     Told::Fine
                 }
-                Err(error) => Told::Trouble(error.to_string()),
+                Err(error) => {
+                    failures.inc();
+                    Told::Trouble(with_cause(&error))
+                }
             };
             if let Told::Trouble(error) = &now
                 && *told != now
@@ -100,6 +106,10 @@ impl KnownTokens {
             self.generation.fetch_add(1, Ordering::Release);
         }
     }
+}
+
+fn with_cause(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
 #[cfg(test)]
@@ -131,7 +141,7 @@ mod tests {
             assert_eq!(owners(), (None, Some(7)));
         };
         tokio::select! {
-            () = known.keep_fresh(PAUSE) => {}
+            () = known.keep_fresh(PAUSE, Counter::default()) => {}
             () = passing => {}
         }
     }

@@ -77,7 +77,7 @@ fn request(options: &PurgeOptions) -> Result<Request<Body>, String> {
     let mut request =
         Request::builder().method(Method::POST).uri(&url).header("content-type", "application/json");
     if let Some(file) = &options.token_file {
-        let token = SecretSource::File(file.clone()).read().map_err(|error| error.to_string())?;
+        let token = SecretSource::File(file.clone()).read_now().map_err(|error| error.to_string())?;
         let value = format!("Bearer {}", secrecy::ExposeSecret::expose_secret(&token));
         let mut value = http::HeaderValue::from_str(&value)
             .map_err(|_| "the token cannot be sent in a header".to_owned())?;

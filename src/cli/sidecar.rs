@@ -8,12 +8,12 @@ use crate::admin::{self, Access};
 use crate::app::{App, Transports};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::net::tls::TlsError;
-use crate::oauth::SecretError;
+use crate::net::tls::{TlsError, Trust};
+use crate::oauth::{LastingSecret, SecretError, SecretSource};
 use crate::server::address::{BindError, Listener};
 use crate::server::{self, Bound, CannotListen, Ended};
 use crate::supervisor::{Failure, Importance, Supervisor};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{FileKind, Metrics};
 use crate::telemetry::request_log::RequestLog;
 
 /// Bound, and not serving yet.
@@ -21,6 +21,7 @@ pub(super) struct Sidecar {
     app: App,
     bound: Bound,
     admin: Option<(Listener, Access)>,
+    trust: Trust,
 }
 
 /// Why it cannot serve.
@@ -46,7 +47,7 @@ const LAST_PAGES: Duration = Duration::from_secs(1);
 impl Sidecar {
     pub(super) fn new(
         config: Config,
-        transports: Transports,
+        (transports, trust): (Transports, Trust),
         metrics: Arc<Metrics>,
         log: RequestLog,
         supervisor: Supervisor,
@@ -55,14 +56,20 @@ impl Sidecar {
         let bound = server::bind(config.server.clone())?;
         let admin = match &config.admin {
             Some(admin) => {
-                // Looked at now, so that a missing one is told at the start and not to the first who asks.
-                admin.token.as_ref().map(crate::oauth::SecretSource::read).transpose()?;
+                let lasting = |source: &SecretSource| {
+                    let token =
+                        LastingSecret::new(source.clone(), metrics.file_failures(FileKind::AdminToken));
+                    // Looked at now, so that a missing one is told at the start and not to the first who asks.
+                    token.read_now().map(|_| Arc::new(token))
+                };
+                let token = admin.token.as_ref().map(lasting).transpose()?;
                 let listener = Listener::bind(&admin.listen)?;
-                Some((listener, Access { token: admin.token.clone(), is_local: admin.listen.is_local() }))
+                Some((listener, Access { token, is_local: admin.listen.is_local() }))
             }
             None => None,
         };
-        Ok(Self { app: App::new(config, transports, metrics, log, supervisor, clock), bound, admin })
+        let app = App::new(config, transports, metrics, log, supervisor, clock);
+        Ok(Self { app, bound, admin, trust })
     }
 
     /// Every listener: what it is for, and the address it got.
@@ -79,7 +86,7 @@ impl Sidecar {
         stop: impl Future<Output = ()>,
         hurry: impl Future<Output = ()>,
     ) -> Result<Ended, ServeError> {
-        let Self { app, bound, admin } = self;
+        let Self { app, bound, admin, trust } = self;
         let supervisor = app.supervisor().clone();
         let heartbeat = supervisor.heartbeat("main", Importance::Vital);
         let listeners = bound.addresses().iter().map(ToString::to_string).collect();
@@ -88,7 +95,8 @@ impl Sidecar {
             .map(|(listener, access)| admin::start(listener, pages.clone(), access, &supervisor))
             .transpose()?;
         let renewals = app.start_renewals();
-        let keeping = [app.start_caller_polling(), app.start_cache_sweep()];
+        let keeping =
+            [app.start_caller_polling(), app.start_trust_polling(trust), app.start_cache_sweep()];
         let stop = async {
             tokio::select! {
                 () = stop => {}

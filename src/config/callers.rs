@@ -196,11 +196,12 @@ fn tokens(section: &Section<'_>) -> Option<TokenSource> {
     match &source {
         None if is_sound => section.wrong("token", "this is neither a file nor the hash of a token", TOKEN),
         None => section.wrong("token", "this is neither a table nor a text", TOKEN),
-        Some(source) => match source.read() {
+        Some(source) => match source.read_now() {
             Ok(_) => {}
             // Not there yet, as a secret may not be.
             Err(error @ crate::callers::credential::TokensError::File { .. }) => {
-                section.doubtful("token", error.to_string(), "provide it before the sidecar runs");
+                let why = std::error::Error::source(&error).map(|why| format!(": {why}")).unwrap_or_default();
+                section.doubtful("token", format!("{error}{why}"), "provide it before the sidecar runs");
             }
             Err(error) => section.wrong("token", error.to_string(), TOKEN),
         },
@@ -211,7 +212,7 @@ fn tokens(section: &Section<'_>) -> Option<TokenSource> {
 /// One who shows something is one caller.
 fn check_unlike_others(section: &Section<'_>, caller: &Caller, others: &[Caller]) {
     let hashes = |caller: &Caller| -> Vec<TokenHash> {
-        caller.credential.tokens.as_ref().and_then(|source| source.read().ok()).unwrap_or_default()
+        caller.credential.tokens.as_ref().and_then(|source| source.read_now().ok()).unwrap_or_default()
     };
     let own = hashes(caller);
     for other in others {

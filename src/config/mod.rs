@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use crate::oauth::{Credential, SecretSource};
 use crate::rulebook::Rulebook;
-use crate::{admission, cache, net, oauth, proxy, server, telemetry, upstream};
+use crate::{admission, cache, files, net, oauth, proxy, server, telemetry, upstream};
 use problem::{Place, Problem, Problems, Severity};
 use section::Section;
 
@@ -102,9 +102,13 @@ pub fn load_texts(sources: &[Source]) -> Loaded {
     build(sources, Problems::default())
 }
 
+/// A longer file was not written as a configuration.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
+
 fn read(path: &Path, problems: &Problems) -> Option<Source> {
     let name = path.display().to_string();
-    match std::fs::read_to_string(path) {
+    let read = files::read_now(path, MOST_BYTES);
+    match read.and_then(|contents| contents.text().map(str::to_owned)) {
         Ok(text) => Some(Source { name, text }),
         Err(error) => {
             problems.add_unread(Problem {

@@ -216,8 +216,9 @@ pub(super) fn upstream(section: Section<'_>) -> Upstream {
         None
     } else {
         let path = PathBuf::from(section.text("ca_file", "a path, or \"none\""));
-        if let Err(error) = net::tls::client_config(Some(&path)) {
-            section.wrong("ca_file", error.to_string(), "write the path of a PEM file, or \"none\"");
+        if let Err(error) = net::tls::Trust::read(Some(&path)) {
+            let why = std::error::Error::source(&error).map(|why| format!(": {why}")).unwrap_or_default();
+            section.wrong("ca_file", format!("{error}{why}"), "write the path of a PEM file, or \"none\"");
         }
         Some(path)
     };

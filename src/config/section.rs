@@ -345,7 +345,7 @@ impl<'a> Section<'a> {
             }
             None => return SecretSource::Environment(String::new()),
         };
-        if let Err(error) = source.read() {
+        if let Err(error) = source.read_now() {
             let why = std::error::Error::source(&error).map(|why| format!(": {why}")).unwrap_or_default();
             self.doubtful(key, format!("{error}{why}"), "provide it before the sidecar runs");
         }

@@ -37,7 +37,8 @@ pub(super) fn tls(section: Section<'_>, is_spoken: bool, secret_poll: Duration) 
         }
         if let Err(error) = check(settings) {
             let (key, remedy) = key_and_remedy(settings, &error);
-            section.wrong(key, error.to_string(), remedy);
+            let why = std::error::Error::source(&error).map(|why| format!(": {why}")).unwrap_or_default();
+            section.wrong(key, format!("{error}{why}"), remedy);
         }
     }
     section.finish();

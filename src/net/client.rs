@@ -6,15 +6,13 @@ use std::time::Duration;
 
 use http::{Request, Response, Uri};
 use hyper::rt::{Read, Write};
-use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::Connection;
-use rustls::ClientConfig;
 use tower_service::Service;
 
 use super::body::{Body, BoxError};
-use super::connector::{EgressProxy, MaybeTunnel};
+use super::connector::{EgressProxy, MaybeTunnel, Secured};
 use super::pool::{HeadLimits, Limits, Pool, exchange};
-use super::tls::{TlsError, client_config};
+use super::tls::{TlsError, Trust};
 use super::transport::{BoxFuture, Transport, TransportError};
 use crate::supervisor::Supervisor;
 
@@ -57,18 +55,15 @@ impl HttpClient {
     /// A client with connections of its own. They live on the runtime that first uses them, so each worker makes
     /// its own client.
     pub fn new(settings: &Settings) -> Result<Self, TlsError> {
-        Ok(Self::trusting(client_config(settings.ca_file.as_deref())?, settings, &Supervisor::unobserved()))
+        let trust = Trust::read(settings.ca_file.as_deref())?;
+        Ok(Self::trusting(&trust, settings, &Supervisor::unobserved()))
     }
 
-    /// The same with what [`client_config`] made: reading the system's certificates takes milliseconds, and once is
-    /// enough for all clients. What it remembers of past connections is shared too.
-    pub fn trusting(tls: ClientConfig, settings: &Settings, supervisor: &Supervisor) -> Self {
-        let tunnel = MaybeTunnel::new(&settings.proxy, settings.connect_timeout);
-        // Plain http only ever reaches loopback: `Origin` admits nothing else.
-        let https = |tls| HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-        let without_http2 = https(tls.clone()).enable_http1().wrap_connector(tunnel.clone());
-        let any = https(tls).enable_all_versions().wrap_connector(tunnel);
-        Self::supervised(any, without_http2, settings, supervisor)
+    /// The same with a trust that is there already: reading the system's certificates takes milliseconds, and once is
+    /// enough for all clients. What rustls remembers of past connections is shared too.
+    pub fn trusting(trust: &Trust, settings: &Settings, supervisor: &Supervisor) -> Self {
+        let secured = Secured::new(trust.clone(), MaybeTunnel::new(&settings.proxy, settings.connect_timeout));
+        Self::supervised(secured.clone(), secured.without_http2(), settings, supervisor)
     }
 
     /// The same over connections of any kind. `http1` makes those to servers that ask for HTTP/1.1 in the place of

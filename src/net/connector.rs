@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Matcher;
@@ -12,6 +13,8 @@ use tower_service::Service;
 
 use super::body::BoxError;
 use super::origin::is_loopback;
+use super::resolver::Resolver;
+use super::tls::Trust;
 use super::transport::BoxFuture;
 
 /// Which proxy stands between this machine and Zoho.
@@ -38,14 +41,14 @@ impl EgressProxy {
 /// Connects directly, or by `CONNECT` through the proxy that is configured for the destination.
 #[derive(Clone)]
 pub struct MaybeTunnel {
-    tcp: HttpConnector,
+    tcp: HttpConnector<Resolver>,
     proxies: Arc<Matcher>,
 }
 
 impl MaybeTunnel {
     /// A connector that goes out as `proxy` says, with a part of `connect_timeout` for TCP.
     pub fn new(proxy: &EgressProxy, connect_timeout: Duration) -> Self {
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::system());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         // Shared out over the addresses of a name, so that one that swallows packets leaves time for the next.
@@ -56,8 +59,45 @@ impl MaybeTunnel {
     }
 }
 
+/// TLS over a way out, where the URI says `https`. Plain http only ever reaches loopback: `Origin` admits nothing else.
+#[derive(Clone)]
+pub struct Secured {
+    trust: Trust,
+    way: MaybeTunnel,
+    offers_http2: bool,
+}
+
+impl Secured {
+    /// A connector that trusts whatever `trust` says when a connection is made.
+    pub fn new(trust: Trust, way: MaybeTunnel) -> Self {
+        Self { trust, way, offers_http2: true }
+    }
+
+    /// The same for servers that are to be asked by HTTP/1.1.
+    #[must_use]
+    pub fn without_http2(self) -> Self {
+        Self { offers_http2: false, ..self }
+    }
+}
+
+impl Service<Uri> for Secured {
+    type Response = <HttpsConnector<MaybeTunnel> as Service<Uri>>::Response;
+    type Error = BoxError;
+    type Future = BoxFuture<Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.way.poll_ready(cx)
+    }
+
+    fn call(&mut self, destination: Uri) -> Self::Future {
+        let ready = self.way.clone();
+        let way = std::mem::replace(&mut self.way, ready);
+        HttpsConnector::from((way, self.trust.current(self.offers_http2))).call(destination)
+    }
+}
+
 impl Service<Uri> for MaybeTunnel {
-    type Response = <HttpConnector as Service<Uri>>::Response;
+    type Response = <HttpConnector<Resolver> as Service<Uri>>::Response;
     type Error = BoxError;
     type Future = BoxFuture<Result<Self::Response, BoxError>>;
 

@@ -16,6 +16,7 @@
 //! - [`connector`]: the way of a connection to its server: egress proxy or not
 //! - `pool`: connections that are kept and shared out
 //! - [`replay`]: bodies of requests that can be sent again
+//! - [`resolver`]: looking up names
 //! - [`tls`]: whom we trust
 //! - [`unread`]: answers that their caller does not read
 //! - [`whole`]: bodies of HTTP/2 that come whole or not at all
@@ -35,6 +36,7 @@ pub mod patient;
 pub mod peer;
 mod pool;
 pub mod replay;
+pub mod resolver;
 pub mod tls;
 pub mod transport;
 pub mod unread;

@@ -2,17 +2,32 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use aws_lc_rs::digest::{SHA256, digest};
+use prometheus_client::metrics::counter::Counter;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::files::{self, Contents, FileError};
+
 /// Why no TLS configuration could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The extra CA file cannot be read or is not PEM.
-    #[error("cannot read certificates from {}", path.display())]
+    /// The extra CA file cannot be read.
+    #[error("cannot read {}", path.display())]
     CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: FileError,
+    },
+    /// The extra CA file is not PEM.
+    #[error("cannot read certificates from {}", path.display())]
+    NotPem {
         /// The file.
         path: PathBuf,
         /// What went wrong.
@@ -30,40 +45,138 @@ pub enum TlsError {
     Setup(#[from] rustls::Error),
 }
 
-/// A client configuration that trusts the system's roots (which honour `SSL_CERT_FILE`) and those of
-/// `ca_file`. On a system without a certificate store, as in an empty container image, Mozilla's roots as
-/// compiled in take its place.
-pub fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots(ca_file)?)
-        .with_no_client_auth();
-    Ok(config)
+/// A bundle of all public authorities has a quarter of this.
+const MOST_BYTES: usize = 1024 * 1024;
+
+/// What connections to the outside trust: the system's roots (which honour `SSL_CERT_FILE`) as they were at the start,
+/// and those of an extra file as they are now. On a system without a certificate store, as in an empty container image,
+/// Mozilla's roots as compiled in take its place. Clones share what they trust.
+#[derive(Clone)]
+pub struct Trust {
+    system: Arc<RootCertStore>,
+    ca_file: Option<PathBuf>,
+    seen: Option<Digest>,
+    current: Arc<ArcSwap<Configs>>,
 }
 
-fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    for error in &native.errors {
-        tracing::warn!(%error, "a certificate of the system's store cannot be read");
+/// What a new connection goes by.
+struct Configs {
+    any: Arc<ClientConfig>,
+    /// Offers no HTTP/2.
+    http1: Arc<ClientConfig>,
+}
+
+/// A digest of what was read of the extra file.
+type Digest = [u8; 32];
+
+impl Trust {
+    /// Reads all roots; keeps this thread waiting for them.
+    pub fn read(ca_file: Option<&Path>) -> Result<Self, TlsError> {
+        let system = Arc::new(system_roots());
+        let contents = ca_file.map(|path| (path, files::read_now(path, MOST_BYTES)));
+        let (roots, seen) = match contents {
+            Some((path, read)) => {
+                let contents = read.map_err(|source| TlsError::CaFile { path: path.to_owned(), source })?;
+                (with_more(&system, path, &contents)?, Some(digest_of(&contents)))
+            }
+            None => (RootCertStore::clone(&system), None),
+        };
+        let current = Arc::new(ArcSwap::from_pointee(configs(roots)?));
+        Ok(Self { system, ca_file: ca_file.map(Path::to_owned), seen, current })
     }
-    roots.add_parsable_certificates(native.certs);
+
+    /// What a new connection goes by.
+    pub(super) fn current(&self, offers_http2: bool) -> Arc<ClientConfig> {
+        let current = self.current.load();
+        if offers_http2 { current.any.clone() } else { current.http1.clone() }
+    }
+
+    /// Looks at the extra file every now and then, for as long as it is polled. What is new in it is for new connections;
+    /// what cannot be used leaves the old in place, which is logged once and counted.
+    pub async fn keep_fresh(self, pause: Duration, failures: Counter) {
+        let Some(path) = self.ca_file.clone() else { return std::future::pending().await };
+        let mut seen = self.seen.ok_or_else(String::new);
+        loop {
+            tokio::time::sleep(pause).await;
+            let read = files::read(&path, MOST_BYTES).await;
+            if read.is_err() {
+                failures.inc();
+            }
+            let now = read.as_ref().map(digest_of).map_err(ToString::to_string);
+            if now == seen {
+                continue;
+            }
+            seen = now;
+            let read = read.map_err(|source| TlsError::CaFile { path: path.clone(), source });
+            let made = read.and_then(|contents| configs(with_more(&self.system, &path, &contents)?));
+            match made {
+                Ok(configs) => {
+                    self.current.store(Arc::new(configs));
+                    tracing::info!(path = %path.display(), "the CA file has changed; new connections go by it");
+                }
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(
+                        error,
+                        "a changed CA file cannot be used; what was trusted before stays so"
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn configs(roots: RootCertStore) -> Result<Configs, TlsError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut http1 = config.clone();
+    http1.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Configs { any: Arc::new(config), http1: Arc::new(http1) })
+}
+
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    // They are files too, and SSL_CERT_FILE may name one that does not return.
+    let native = files::run_now(Path::new("(the system's certificates)"), || {
+        Ok(rustls_native_certs::load_native_certs())
+    });
+    match native {
+        Ok(native) => {
+            for error in &native.errors {
+                tracing::warn!(%error, "a certificate of the system's store cannot be read");
+            }
+            roots.add_parsable_certificates(native.certs);
+        }
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "the system's certificates cannot be read; Mozilla's take their place");
+        }
+    }
     if roots.is_empty() {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
-    if let Some(path) = ca_file {
-        let (added, _ignored) = roots.add_parsable_certificates(read_pem(path)?);
-        if added == 0 {
-            return Err(TlsError::NoCertificate { path: path.to_owned() });
-        }
-    }
-    Ok(roots)
+    roots
 }
 
-fn read_pem(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let failed = |source| TlsError::CaFile { path: path.to_owned(), source };
-    CertificateDer::pem_file_iter(path).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)
+fn with_more(system: &RootCertStore, path: &Path, contents: &Contents) -> Result<RootCertStore, TlsError> {
+    let failed = |source| TlsError::NotPem { path: path.to_owned(), source };
+    let certificates =
+        CertificateDer::pem_slice_iter(contents.bytes()).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let mut roots = system.clone();
+    match roots.add_parsable_certificates(certificates) {
+        (0, _) => Err(TlsError::NoCertificate { path: path.to_owned() }),
+        (_added, _ignored) => Ok(roots),
+    }
+}
+
+fn digest_of(contents: &Contents) -> Digest {
+    let mut own = [0; 32];
+    own.copy_from_slice(digest(&SHA256, contents.bytes()).as_ref());
+    own
 }
 
 #[cfg(test)]
@@ -75,13 +188,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("company-ca.pem");
         std::fs::write(&path, "not PEM at all").unwrap();
-        let error = client_config(Some(&path)).unwrap_err().to_string();
+        let error = Trust::read(Some(&path)).map(drop).unwrap_err().to_string();
         assert!(error.contains("company-ca.pem"), "{error}");
     }
 
     #[test]
     fn a_missing_ca_file_is_named() {
-        let error = client_config(Some(Path::new("/nowhere/ca.pem"))).unwrap_err().to_string();
+        let error = Trust::read(Some(Path::new("/nowhere/ca.pem"))).map(drop).unwrap_err().to_string();
         assert!(error.contains("/nowhere/ca.pem"), "{error}");
     }
 }

@@ -29,7 +29,7 @@ pub use grant::Grant;
 pub use health::{Health, STATES};
 pub use rejections::RouteKey;
 pub use reply::{MintError, Minted};
-pub use secret::{SecretError, SecretSource};
+pub use secret::{LastingSecret, SecretError, SecretSource};
 pub use token::Token;
 pub use vault::Identity;
 
@@ -101,6 +101,8 @@ pub struct Tokens {
     /// exchange, so that there are few.
     mints: Mutex<HashMap<Identity, Mints>>,
     identity: AtomicU64,
+    client_secret: LastingSecret,
+    refresh_token: LastingSecret,
 }
 
 /// What the renewal task publishes.
@@ -166,7 +168,11 @@ impl Tokens {
             newest_generation: 0,
             newest_identity: None,
         };
+        let lasting =
+            |source: &SecretSource| LastingSecret::new(source.clone(), metrics.secret_failures.clone());
         let tokens = Self {
+            client_secret: lasting(&credential.client_secret),
+            refresh_token: lasting(&credential.refresh_token),
             credential,
             settings,
             transport,
@@ -178,7 +184,7 @@ impl Tokens {
             mints: Mutex::default(),
             identity: AtomicU64::new(0),
         };
-        if let Ok(refresh_token) = tokens.credential.refresh_token.read() {
+        if let Ok(refresh_token) = tokens.refresh_token.read_now() {
             // Until there is a token, look-ups go by the credential that will have one.
             tokens.learn_identity(tokens.credential.identity(&refresh_token).short());
         }

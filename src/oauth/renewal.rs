@@ -70,7 +70,7 @@ impl Renewal {
             () = tokio::time::sleep_until(wake) => {}
             () = tokens.wanted.notified() => {}
         }
-        if self.secrets_changed() {
+        if self.secrets_changed().await {
             tracing::info!(tenant = tokens.tenant(), "a secret file has changed; it is tried now");
             tokens.state.send_modify(|state| {
                 state.failures = 0;
@@ -104,8 +104,8 @@ impl Renewal {
         state.next_attempt.map_or(wanted, |allowed| wanted.max(allowed))
     }
 
-    fn secrets_changed(&self) -> bool {
-        self.read_secrets().is_ok_and(|secrets| Some(secrets.digest()) != self.secrets_seen)
+    async fn secrets_changed(&self) -> bool {
+        self.read_secrets().await.is_ok_and(|secrets| Some(secrets.digest()) != self.secrets_seen)
     }
 
     /// Adopts a newer token from the state directory, or mints one if the budget allows. A server that did not
@@ -178,7 +178,7 @@ impl Renewal {
 
     async fn obtain(&mut self) -> Result<Arc<Token>, Setback> {
         self.secrets_seen = None;
-        let secrets = self.read_secrets()?;
+        let secrets = self.read_secrets().await?;
         self.secrets_seen = Some(secrets.digest());
         let tokens = self.tokens.clone();
         let identity = tokens.credential.identity(&secrets.refresh_token);
@@ -209,10 +209,24 @@ impl Renewal {
         let vault = vault?;
         let tenant = self.tokens.tenant();
         let complain = |error: super::vault::VaultError| {
+            self.tokens.metrics.state_failures.inc();
             let error = &error as &dyn std::error::Error;
             tracing::warn!(tenant, error, "the token state cannot be used; a restart will cost a mint");
         };
-        let lock = vault.lock(self.tokens.settings.exchange_timeout * 2).await.map_err(complain).ok();
+        let lock = match vault.lock().await {
+            Ok(Some(lock)) => Some(lock),
+            Ok(None) => {
+                tracing::warn!(
+                    tenant,
+                    "another process holds the lock of the token state for long; going on without it, which may cost a mint more"
+                );
+                None
+            }
+            Err(error) => {
+                complain(error);
+                None
+            }
+        };
         match vault.load().await {
             Ok(kept) => self.learn(kept),
             Err(error) => {
@@ -330,8 +344,11 @@ impl Renewal {
         let minted_ms = self.wall_ms();
         let lifetime_ms = u64::try_from(minted.lifetime.as_millis()).expect("a lifetime is at most a day");
         self.memory.generation = generation;
-        self.memory.token =
-            Some(KeptToken { value: token.value().clone(), minted_ms, expires_ms: minted_ms + lifetime_ms });
+        self.memory.token = Some(KeptToken {
+            value: token.value().clone(),
+            minted_ms,
+            expires_ms: minted_ms.saturating_add(lifetime_ms),
+        });
         self.store(vault).await;
         Ok(Arc::new(token))
     }
@@ -347,6 +364,7 @@ impl Renewal {
         match vault.store(self.memory.clone()).await {
             Ok(()) => self.with_mints(identity, |mints| mints.stored(now)),
             Err(error) => {
+                self.tokens.metrics.state_failures.inc();
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(
                     tenant = self.tokens.tenant(),
@@ -357,15 +375,18 @@ impl Renewal {
         }
     }
 
-    fn read_secrets(&self) -> Result<Secrets, Setback> {
-        let credential = &self.tokens.credential;
+    async fn read_secrets(&self) -> Result<Secrets, Setback> {
+        let tokens = &self.tokens;
         let missing = |error: super::SecretError| Setback {
             health: Health::SecretMissing { problem: error.to_string() },
             pause: None,
         };
+        // At once: a file that does not return is waited for, and both may lie on the same hung file system.
+        let (client_secret, refresh_token) =
+            tokio::join!(tokens.client_secret.read(), tokens.refresh_token.read());
         Ok(Secrets {
-            client_secret: credential.client_secret.read().map_err(missing)?,
-            refresh_token: credential.refresh_token.read().map_err(missing)?,
+            client_secret: client_secret.map_err(missing)?,
+            refresh_token: refresh_token.map_err(missing)?,
         })
     }
 

@@ -1,8 +1,12 @@
 //! Where a secret comes from, and reading it anew.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
+use prometheus_client::metrics::counter::Counter;
 use secrecy::{ExposeSecret, SecretString};
+
+use crate::files::{self, Contents, FileError};
 
 /// Where a secret comes from.
 #[derive(Clone)]
@@ -25,7 +29,7 @@ pub enum SecretError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: FileError,
     },
     /// The variable is not set.
     #[error("the environment variable {0} is not set")]
@@ -38,20 +42,41 @@ pub enum SecretError {
     Malformed(String),
 }
 
+/// A longer file is no secret of Zoho's, and no token of a person's.
+const MOST_BYTES: usize = 64 * 1024;
+
 impl SecretSource {
     /// Reads the secret.
-    pub fn read(&self) -> Result<SecretString, SecretError> {
-        let text = match self {
-            Self::File(path) => {
-                let failed = |source| SecretError::File { path: path.clone(), source };
-                SecretString::from(std::fs::read_to_string(path).map_err(failed)?)
-            }
-            Self::Environment(name) => {
-                SecretString::from(std::env::var(name).map_err(|_| SecretError::Environment(name.clone()))?)
-            }
-            Self::Literal(secret) => secret.clone(),
-        };
-        let trimmed = text.expose_secret().trim();
+    pub async fn read(&self) -> Result<SecretString, SecretError> {
+        match self {
+            Self::File(path) => self.in_file(path, files::read(path, MOST_BYTES).await),
+            Self::Environment(name) => self.in_environment(name),
+            Self::Literal(secret) => self.checked(secret.expose_secret()),
+        }
+    }
+
+    /// The same where nothing is served yet: keeps this thread waiting for the file.
+    pub fn read_now(&self) -> Result<SecretString, SecretError> {
+        match self {
+            Self::File(path) => self.in_file(path, files::read_now(path, MOST_BYTES)),
+            Self::Environment(name) => self.in_environment(name),
+            Self::Literal(secret) => self.checked(secret.expose_secret()),
+        }
+    }
+
+    fn in_file(&self, path: &Path, read: Result<Contents, FileError>) -> Result<SecretString, SecretError> {
+        let failed = |source| SecretError::File { path: path.to_owned(), source };
+        let contents = read.map_err(failed)?;
+        self.checked(contents.text().map_err(failed)?)
+    }
+
+    fn in_environment(&self, name: &str) -> Result<SecretString, SecretError> {
+        let text = std::env::var(name).map_err(|_| SecretError::Environment(name.to_owned()))?;
+        self.checked(SecretString::from(text).expose_secret())
+    }
+
+    fn checked(&self, text: &str) -> Result<SecretString, SecretError> {
+        let trimmed = text.trim();
         if trimmed.is_empty() {
             return Err(SecretError::Empty(self.name()));
         }
@@ -76,6 +101,65 @@ impl SecretSource {
     }
 }
 
+/// A secret that is read anew each time it is asked for. One that cannot be read stays in force as it was read last:
+/// whoever mends the file, or waits for its server, should not be locked out meanwhile.
+#[derive(Debug)]
+pub struct LastingSecret {
+    source: SecretSource,
+    failures: Counter,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    last: Option<SecretString>,
+    /// Why the latest read failed, so that it is logged once.
+    trouble: Option<String>,
+}
+
+impl LastingSecret {
+    /// A secret of which nothing is known yet. `failures` counts reads that failed.
+    pub fn new(source: SecretSource, failures: Counter) -> Self {
+        Self { source, failures, known: Mutex::default() }
+    }
+
+    /// Reads the secret; where that fails, gives what was read last.
+    pub async fn read(&self) -> Result<SecretString, SecretError> {
+        let read = self.source.read().await;
+        self.settle(read)
+    }
+
+    /// The same where nothing is served yet: keeps this thread waiting for the file.
+    pub fn read_now(&self) -> Result<SecretString, SecretError> {
+        self.settle(self.source.read_now())
+    }
+
+    fn settle(&self, read: Result<SecretString, SecretError>) -> Result<SecretString, SecretError> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match read {
+            Ok(secret) => {
+                if known.trouble.take().is_some() {
+                    tracing::info!(secret = self.source.name(), "the secret can be read again");
+                }
+                known.last = Some(secret.clone());
+                Ok(secret)
+            }
+            Err(error) => {
+                self.failures.inc();
+                let Some(last) = known.last.clone() else { return Err(error) };
+                let why =
+                    std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+                if known.trouble.as_deref() != Some(why.as_str()) {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "a secret cannot be read; what was read before stays in force");
+                    known.trouble = Some(why);
+                }
+                Ok(last)
+            }
+        }
+    }
+}
+
 impl std::fmt::Debug for SecretSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "SecretSource({})", self.name())
@@ -91,7 +175,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("secret");
         std::fs::write(&path, "made-up-secret\r\n").unwrap();
-        assert_eq!(SecretSource::File(path).read().unwrap().expose_secret(), "made-up-secret");
+        assert_eq!(SecretSource::File(path).read_now().unwrap().expose_secret(), "made-up-secret");
     }
 
     #[test]
@@ -99,12 +183,30 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("secret");
         std::fs::write(&path, "made-up\nsecret").unwrap();
-        let two_lines = SecretSource::File(path.clone()).read().unwrap_err().to_string();
+        let two_lines = SecretSource::File(path.clone()).read_now().unwrap_err().to_string();
         assert!(two_lines.contains("control character") && !two_lines.contains("made-up"), "{two_lines}");
 
         std::fs::write(&path, " \n").unwrap();
-        assert!(matches!(SecretSource::File(path).read(), Err(SecretError::Empty(_))));
-        let missing = SecretSource::Environment("NO_SUCH_VARIABLE_HERE".into()).read().unwrap_err();
+        assert!(matches!(SecretSource::File(path).read_now(), Err(SecretError::Empty(_))));
+        let missing = SecretSource::Environment("NO_SUCH_VARIABLE_HERE".into()).read_now().unwrap_err();
         assert_eq!(missing.to_string(), "the environment variable NO_SUCH_VARIABLE_HERE is not set");
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_cannot_be_read_any_more_stays_in_force() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        let failures = Counter::default();
+        let secret = LastingSecret::new(SecretSource::File(path.clone()), failures.clone());
+        assert!(secret.read().await.is_err(), "nothing was ever read");
+        std::fs::write(&path, "made-up-1").unwrap();
+        assert_eq!(secret.read().await.unwrap().expose_secret(), "made-up-1");
+        for broken in ["", "made-up\n2"] {
+            std::fs::write(&path, broken).unwrap();
+            assert_eq!(secret.read().await.unwrap().expose_secret(), "made-up-1");
+        }
+        std::fs::write(&path, "made-up-3").unwrap();
+        assert_eq!(secret.read().await.unwrap().expose_secret(), "made-up-3");
+        assert_eq!(failures.get(), 3);
     }
 }

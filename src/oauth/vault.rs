@@ -15,6 +15,8 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use crate::files::{self, FileError};
+
 /// What is kept.
 #[derive(Clone, Default)]
 pub(super) struct Kept {
@@ -42,7 +44,7 @@ pub(super) enum VaultError {
         what: &'static str,
         path: PathBuf,
         #[source]
-        source: io::Error,
+        source: FileError,
     },
     #[error("{} was not written by this credential, or was changed since", path.display())]
     Unreadable { path: PathBuf },
@@ -57,10 +59,24 @@ pub(super) struct Vault {
 }
 
 /// Held while a token is minted; given back on drop, and by the kernel when the process dies.
-pub(super) struct MintLock(#[expect(dead_code, reason = "held for its lock")] File);
+pub(super) struct MintLock(Option<File>);
 
-/// How often a lock that another sidecar holds is tried again.
+impl Drop for MintLock {
+    /// Giving a lock back may take as long as any other operation on a network file system.
+    fn drop(&mut self) {
+        let file = self.0.take();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn_blocking(move || drop(file));
+        }
+    }
+}
+
+/// How often a lock that another process holds is tried again, and for how long.
 const LOCK_INTERVAL: Duration = Duration::from_millis(50);
+const LOCK_LIMIT: Duration = Duration::from_secs(2);
+
+/// A state file has some hundred bytes.
+const MOST_BYTES: usize = 64 * 1024;
 
 impl Vault {
     /// The vault of a credential in `directory`. The file's name tells nothing about the credential.
@@ -73,55 +89,62 @@ impl Vault {
         }
     }
 
-    /// Waits until no other sidecar mints with this credential, at most `limit`.
-    pub(super) async fn lock(&self, limit: Duration) -> Result<MintLock, VaultError> {
-        let failed = |source| VaultError::Io { what: "lock", path: self.lock.clone(), source };
-        self.make_directory()?;
-        let file =
-            private(OpenOptions::new().create(true).truncate(false)).open(&self.lock).map_err(failed)?;
-        let locked = async {
-            loop {
-                match file.try_lock() {
-                    Ok(()) => return Ok(()),
-                    Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_INTERVAL).await,
-                    Err(TryLockError::Error(error)) => return Err(error),
-                }
+    /// Waits until no other sidecar mints with this credential, but not for long: whatever holds the lock, a token is
+    /// needed. `None` if it was waited for in vain.
+    pub(super) async fn lock(&self) -> Result<Option<MintLock>, VaultError> {
+        let mut waited = Duration::ZERO;
+        loop {
+            let this = self.clone();
+            let locked = files::run(&self.lock, move || this.try_lock_now()).await;
+            let locked = locked.map_err(|source| self.failed("lock", &self.lock, source))?;
+            if locked.is_some() || waited >= LOCK_LIMIT {
+                return Ok(locked);
             }
-        };
-        match tokio::time::timeout(limit, locked).await {
-            Ok(Ok(())) => Ok(MintLock(file)),
-            Ok(Err(error)) => Err(failed(error)),
-            Err(_) => Err(failed(io::Error::from(io::ErrorKind::TimedOut))),
+            tokio::time::sleep(LOCK_INTERVAL).await;
+            waited += LOCK_INTERVAL;
         }
     }
 
     /// Reads what is kept; nothing if there is no file yet.
     pub(super) async fn load(&self) -> Result<Kept, VaultError> {
-        let this = self.clone();
-        on_blocking_thread(move || this.load_now()).await
-    }
-
-    /// Replaces what is kept.
-    pub(super) async fn store(&self, kept: Kept) -> Result<(), VaultError> {
-        let this = self.clone();
-        on_blocking_thread(move || this.store_now(&kept)).await
-    }
-
-    fn load_now(&self) -> Result<Kept, VaultError> {
-        let sealed = match std::fs::read(&self.file) {
-            Ok(sealed) => sealed,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Kept::default()),
-            Err(source) => return Err(VaultError::Io { what: "read", path: self.file.clone(), source }),
+        let path = self.file.clone();
+        let read =
+            files::run(&self.file, move || match files::open_regular(OpenOptions::new().read(true), &path) {
+                Err(FileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                opened => files::read_open(opened?, MOST_BYTES).map(Some),
+            });
+        let Some(sealed) = read.await.map_err(|source| self.failed("read", &self.file, source))? else {
+            return Ok(Kept::default());
         };
         self.key
-            .open(sealed)
+            .open(sealed.bytes().to_vec())
             .and_then(|plain| serde_json::from_slice::<Plain>(&plain).ok())
             .map(Plain::into_kept)
             .ok_or_else(|| VaultError::Unreadable { path: self.file.clone() })
     }
 
-    fn store_now(&self, kept: &Kept) -> Result<(), VaultError> {
-        let failed = |source| VaultError::Io { what: "write", path: self.file.clone(), source };
+    /// Replaces what is kept.
+    pub(super) async fn store(&self, kept: Kept) -> Result<(), VaultError> {
+        let this = self.clone();
+        let stored = files::run(&self.file, move || this.store_now(&kept)).await;
+        stored.map_err(|source| self.failed("write", &self.file, source))
+    }
+
+    fn failed(&self, what: &'static str, path: &Path, source: FileError) -> VaultError {
+        VaultError::Io { what, path: path.to_owned(), source }
+    }
+
+    fn try_lock_now(&self) -> Result<Option<MintLock>, FileError> {
+        self.make_directory()?;
+        let file = files::open_regular(private(OpenOptions::new().create(true).truncate(false)), &self.lock)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(MintLock(Some(file)))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error.into()),
+        }
+    }
+
+    fn store_now(&self, kept: &Kept) -> Result<(), FileError> {
         self.make_directory()?;
         let plain = serde_json::to_vec(&Plain::of(kept)).expect("numbers and text are JSON");
         let sealed = self.key.seal(plain);
@@ -134,14 +157,12 @@ impl Vault {
         if written.is_err() {
             let _ = std::fs::remove_file(&beside);
         }
-        written.map_err(failed)
+        Ok(written?)
     }
 
-    fn make_directory(&self) -> Result<(), VaultError> {
+    fn make_directory(&self) -> Result<(), FileError> {
         let directory = self.file.parent().expect("the file was joined to a directory");
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|source| {
-            VaultError::Io { what: "make the directory", path: directory.to_owned(), source }
-        })
+        Ok(std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?)
     }
 }
 
@@ -155,12 +176,6 @@ fn random() -> u64 {
 
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options.write(true).mode(0o600)
-}
-
-async fn on_blocking_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, VaultError> + Send + 'static,
-) -> Result<T, VaultError> {
-    tokio::task::spawn_blocking(work).await.expect("reading and writing a file does not panic")
 }
 
 /// A credential's identity: tells one refresh token of one client from another without revealing either.
@@ -353,9 +368,37 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (one, other) =
             (vault(directory.path(), "made-up-secret"), vault(directory.path(), "made-up-secret"));
-        let held = one.lock(Duration::from_secs(1)).await.unwrap();
-        assert!(other.lock(Duration::from_millis(120)).await.is_err());
+        let held = one.lock().await.unwrap();
+        assert!(held.is_some());
+        assert!(other.lock().await.unwrap().is_none());
         drop(held);
-        assert!(other.lock(Duration::from_secs(1)).await.is_ok());
+        assert!(other.lock().await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn what_lies_at_the_place_of_the_state_is_neither_followed_nor_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let directory = tempfile::tempdir().unwrap();
+        let ours = vault(directory.path(), "made-up-secret");
+        let elsewhere = directory.path().join("elsewhere");
+        std::fs::write(&elsewhere, "not ours").unwrap();
+        for path in [&ours.file, &ours.lock] {
+            let refused = async || match path == &ours.file {
+                true => ours.load().await.is_err(),
+                false => ours.lock().await.is_err(),
+            };
+            mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+            assert!(refused().await, "a FIFO at {}", path.display());
+            std::fs::remove_file(path).unwrap();
+            std::os::unix::fs::symlink(&elsewhere, path).unwrap();
+            assert!(refused().await, "a link at {}", path.display());
+            std::fs::remove_file(path).unwrap();
+        }
+        std::fs::write(&ours.file, vec![b'x'; MOST_BYTES + 1]).unwrap();
+        let error = ours.load().await.map(drop).unwrap_err();
+        assert!(matches!(error, VaultError::Io { source: FileError::TooLong(_), .. }), "{error:?}");
+        ours.store(kept()).await.unwrap();
+        assert_eq!(ours.load().await.unwrap().generation, kept().generation);
+        assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "not ours");
     }
 }

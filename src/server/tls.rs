@@ -1,8 +1,6 @@
 //! TLS towards callers: the certificate that is shown, the certificates that are asked for, and exchanging both
 //! while connections go on.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +15,7 @@ use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientV
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use tokio_rustls::TlsAcceptor;
 
+use crate::files::{self, Contents, FileError};
 use crate::net::peer::{Peer, SubjectName};
 
 /// How TLS is spoken.
@@ -53,7 +52,7 @@ pub enum TlsError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: io::Error,
+        source: FileError,
     },
     /// A file that should hold certificates holds none, or a broken one.
     #[error("{} holds no usable certificate", path.display())]
@@ -87,6 +86,8 @@ pub struct Counts {
     pub renewed: Counter,
     /// Changed files that could not be.
     pub unusable: Counter,
+    /// Reads of the files that failed.
+    pub unread: Counter,
 }
 
 /// TLS as it is spoken now.
@@ -102,14 +103,17 @@ type Seen = [u8; 32];
 
 /// The files' contents.
 struct Files {
-    certificate: Vec<u8>,
-    private_key: Vec<u8>,
-    authorities: Option<Vec<u8>>,
+    certificate: Contents,
+    private_key: Contents,
+    authorities: Option<Contents>,
 }
+
+/// A bundle of all public authorities has a quarter of this.
+const MOST_BYTES: usize = 1024 * 1024;
 
 impl Tls {
     pub(super) fn new(settings: Settings) -> Result<Self, TlsError> {
-        let files = Files::read(&settings)?;
+        let files = Files::read_now(&settings)?;
         let current = ArcSwap::new(server_config(&settings, &files)?);
         Ok(Self { seen: files.digest(), settings, current, counts: Counts::default() })
     }
@@ -129,7 +133,10 @@ impl Tls {
         let mut seen = Ok(self.seen);
         loop {
             tokio::time::sleep(self.settings.poll).await;
-            let files = Files::read(&self.settings);
+            let files = Files::read(&self.settings).await;
+            if files.is_err() {
+                self.counts.unread.inc();
+            }
             let now = files.as_ref().map(Files::digest).map_err(TlsError::path);
             if now == seen {
                 continue;
@@ -166,9 +173,27 @@ impl TlsError {
 }
 
 impl Files {
-    fn read(settings: &Settings) -> Result<Self, TlsError> {
-        let read =
-            |path: &PathBuf| fs::read(path).map_err(|source| TlsError::File { path: path.clone(), source });
+    async fn read(settings: &Settings) -> Result<Self, TlsError> {
+        let read = async |path: &PathBuf| {
+            let failed = |source| TlsError::File { path: path.clone(), source };
+            files::read(path, MOST_BYTES).await.map_err(failed)
+        };
+        Ok(Self {
+            certificate: read(&settings.certificate).await?,
+            private_key: read(&settings.private_key).await?,
+            authorities: match settings.clients.authorities() {
+                Some(path) => Some(read(path).await?),
+                None => None,
+            },
+        })
+    }
+
+    /// The same where nothing is served yet: keeps this thread waiting for the files.
+    fn read_now(settings: &Settings) -> Result<Self, TlsError> {
+        let read = |path: &PathBuf| {
+            let failed = |source| TlsError::File { path: path.clone(), source };
+            files::read_now(path, MOST_BYTES).map_err(failed)
+        };
         Ok(Self {
             certificate: read(&settings.certificate)?,
             private_key: read(&settings.private_key)?,
@@ -179,7 +204,7 @@ impl Files {
     fn digest(&self) -> Seen {
         let mut context = Context::new(&SHA256);
         let files = [Some(&self.certificate), Some(&self.private_key), self.authorities.as_ref()];
-        for file in files.into_iter().flatten() {
+        for file in files.into_iter().flatten().map(Contents::bytes) {
             context.update(&(file.len() as u64).to_be_bytes());
             context.update(file);
         }
@@ -200,14 +225,14 @@ impl Clients {
 
 /// Checks that TLS could be spoken with these settings now.
 pub fn check(settings: &Settings) -> Result<(), TlsError> {
-    server_config(settings, &Files::read(settings)?).map(drop)
+    server_config(settings, &Files::read_now(settings)?).map(drop)
 }
 
 /// TLS 1.2 and 1.3, and HTTP/2 or HTTP/1.1 by ALPN (RFC 7301).
 fn server_config(settings: &Settings, files: &Files) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain = certificates(&settings.certificate, &files.certificate)?;
+    let chain = certificates(&settings.certificate, files.certificate.bytes())?;
     let no_key = |_| TlsError::NoKey { path: settings.private_key.clone() };
-    let key = PrivateKeyDer::from_pem_slice(&files.private_key).map_err(no_key)?;
+    let key = PrivateKeyDer::from_pem_slice(files.private_key.bytes()).map_err(no_key)?;
     let provider = Arc::new(default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
@@ -215,7 +240,7 @@ fn server_config(settings: &Settings, files: &Files) -> Result<Arc<ServerConfig>
     let builder = match (settings.clients.authorities(), &files.authorities) {
         (Some(path), Some(pem)) => {
             let mut roots = RootCertStore::empty();
-            for certificate in certificates(path, pem)? {
+            for certificate in certificates(path, pem.bytes())? {
                 roots.add(certificate).map_err(|_| TlsError::NoCertificate { path: path.clone() })?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
@@ -263,6 +288,7 @@ fn names_in(certificate: &CertificateDer<'_>) -> Vec<SubjectName> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn what_cannot_be_used_is_named() {

@@ -58,6 +58,7 @@ pub struct Metrics {
     pub connection_errors: Counter,
     caller_refusals: CounterFamily,
     tls_reloads: CounterFamily,
+    file_failures: CounterFamily,
     /// Handshakes of callers that failed, or took too long.
     pub tls_handshake_errors: Counter,
     log_lines_dropped: CounterFamily,
@@ -163,6 +164,11 @@ impl Metrics {
                 "tls_reloads",
                 "Changes of the certificate files, by whether they could be used",
             ),
+            file_failures: add(
+                &mut registry,
+                "file_reads_failed",
+                "Files that could not be read, or written in the case of the token state, by kind of file; what was read before stays in force",
+            ),
             log_lines_dropped: add(
                 &mut registry,
                 "log_lines_dropped",
@@ -225,6 +231,11 @@ impl Metrics {
         self.log_lines_dropped.get_or_create_owned(&vec![("stream", stream.as_str().to_owned())])
     }
 
+    /// Counts files of a kind that could not be read.
+    pub fn file_failures(&self, kind: FileKind) -> Counter {
+        self.file_failures.get_or_create_owned(&vec![("kind", kind.as_str().to_owned())])
+    }
+
     /// Counts a group that a write made untrue.
     pub fn count_invalidation(&self, tenant: &str, group: &str) {
         let labels = vec![("tenant", tenant.to_owned()), ("group", group.to_owned())];
@@ -244,6 +255,8 @@ impl Metrics {
             probes: self.probes.clone(),
             early_deaths: self.early_deaths.get_or_create_owned(&label(tenant)),
             state: self.token_state.clone(),
+            secret_failures: self.file_failures(FileKind::Secret),
+            state_failures: self.file_failures(FileKind::State),
             age: self.token_age.get_or_create_owned(&label(tenant)),
             left: self.token_left.get_or_create_owned(&label(tenant)),
             tenant: tenant.to_owned(),
@@ -267,6 +280,37 @@ where
 
 fn label(tenant: &str) -> Labels {
     vec![("tenant", tenant.to_owned())]
+}
+
+/// What a file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A client secret or a refresh token.
+    Secret,
+    /// The token of the admin listener.
+    AdminToken,
+    /// The hashes of a caller's tokens.
+    CallerTokens,
+    /// The certificate of a listener, its key, or the authorities for certificates of callers.
+    Certificate,
+    /// The authorities for the certificates of Zoho.
+    CaFile,
+    /// Tokens and times of mints that outlive the process.
+    State,
+}
+
+impl FileKind {
+    /// Its name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Secret => "secret",
+            Self::AdminToken => "admin_token",
+            Self::CallerTokens => "caller_tokens",
+            Self::Certificate => "certificate",
+            Self::CaFile => "ca_file",
+            Self::State => "state",
+        }
+    }
 }
 
 /// Status classes 1xx to 5xx.
@@ -325,6 +369,10 @@ pub struct TokenMetrics {
     probes: CounterFamily,
     /// Tokens refused before their time.
     pub early_deaths: Counter,
+    /// Secrets that could not be read.
+    pub secret_failures: Counter,
+    /// State files that could not be read or written.
+    pub state_failures: Counter,
     state: GaugeFamily<i64, AtomicI64>,
     age: Gauge<f64, AtomicU64>,
     left: Gauge<f64, AtomicU64>,
