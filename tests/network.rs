@@ -26,7 +26,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_rustls::TlsAcceptor;
 use zoho_sidecar::net::body::Body;
 use zoho_sidecar::net::client::{HttpClient, Settings};
-use zoho_sidecar::net::connector::EgressProxy;
+use zoho_sidecar::net::egress::Egress;
 use zoho_sidecar::net::transport::{Transport, TransportError};
 
 /// Longer than anything takes on a busy machine. A wait that comes to its end is a failure.
@@ -110,8 +110,8 @@ async fn a_connection_that_none_is_left_for_is_no_connect_timeout() {
 #[tokio::test]
 async fn an_egress_proxy_that_never_answers_is_a_connect_timeout_too() {
     let listener = TcpListener::bind(ANY_PORT).await.unwrap();
-    let proxy = EgressProxy::Url(format!("http://{}", listener.local_addr().unwrap()));
-    let settings = Settings { connect_timeout: Duration::from_millis(200), proxy, ..direct() };
+    let proxy = through(&format!("http://{}", listener.local_addr().unwrap()));
+    let settings = Settings { connect_timeout: Duration::from_millis(200), egress: proxy, ..direct() };
     let error = get(&client(&settings), &format!("https://{ZOHO}/")).await.unwrap_err();
     assert!(matches!(error, TransportError::ConnectTimeout), "{error:?}");
 }
@@ -131,7 +131,7 @@ async fn an_egress_proxy_is_asked_for_zohos_hosts_with_its_credentials() {
     let server = TlsServer::start(&["h2"]).await;
     let mut proxy = ConnectProxy::leading_to(server.address).await;
     let url = format!("http://user:pass%20word@{}", proxy.address);
-    let client = client(&Settings { proxy: EgressProxy::Url(url), ..server.trusted() });
+    let client = client(&Settings { egress: through(&url), ..server.trusted() });
 
     let answer = get(&client, &format!("https://{ZOHO}/crm/v8/users")).await.unwrap();
 
@@ -148,8 +148,8 @@ async fn an_egress_proxy_is_asked_for_zohos_hosts_with_its_credentials() {
 async fn an_egress_proxy_is_never_asked_for_loopback() {
     let server = TlsServer::start(&["http/1.1"]).await;
     let mut proxy = ConnectProxy::leading_to(server.address).await;
-    let url = EgressProxy::Url(format!("http://{}", proxy.address));
-    let client = client(&Settings { proxy: url, ..server.trusted() });
+    let url = through(&format!("http://{}", proxy.address));
+    let client = client(&Settings { egress: url, ..server.trusted() });
 
     let answer = get(&client, &format!("https://{}/", server.address)).await.unwrap();
 
@@ -162,8 +162,8 @@ async fn an_egress_proxy_that_wants_credentials_is_a_connect_error() {
     let refusal = "HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n";
     for answer in [refusal, "HTTP/1.1 502 Bad Gateway\r\n\r\n", "220 mail.example ESMTP\r\n", ""] {
         let (address, _heard) = scripted(&[answer]).await;
-        let proxy = EgressProxy::Url(format!("http://{address}"));
-        let client = client(&Settings { proxy, ..direct() });
+        let proxy = through(&format!("http://{address}"));
+        let client = client(&Settings { egress: proxy, ..direct() });
         let error = get(&client, &format!("https://{ZOHO}/")).await.unwrap_err();
         assert!(matches!(error, TransportError::Connect(_)), "{answer:?}: {error:?}");
     }
@@ -306,8 +306,13 @@ fn direct() -> Settings {
         max_response_headers: 256,
         max_response_header_bytes: 64 * 1024,
         ca_file: None,
-        proxy: EgressProxy::None,
+        egress: Egress::direct(),
     }
+}
+
+/// A way out that leads through this proxy.
+fn through(url: &str) -> Egress {
+    Egress::through(url.parse().unwrap())
 }
 
 fn client(settings: &Settings) -> HttpClient {

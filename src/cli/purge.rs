@@ -10,7 +10,7 @@ use super::console::Console;
 use super::{PROBLEM, PurgeOptions, runtime};
 use crate::net::body::{Body, Prefix};
 use crate::net::client::{HttpClient, Settings};
-use crate::net::connector::EgressProxy;
+use crate::net::egress::Egress;
 use crate::net::transport::Transport;
 use crate::oauth::SecretSource;
 
@@ -48,7 +48,7 @@ async fn ask(options: &PurgeOptions) -> Result<u64, String> {
         max_response_headers: 256,
         max_response_header_bytes: 64 * 1024,
         ca_file: None,
-        proxy: EgressProxy::None,
+        egress: Egress::direct(),
     };
     let client = HttpClient::new(&settings).map_err(|error| error.to_string())?;
     let asking = async {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Admin;
 use super::section::Section;
-use crate::net::connector::EgressProxy;
+use crate::net::egress::{Egress, ProxyUrlError};
 use crate::server::address::{Address, AddressError};
 use crate::telemetry::Format;
 use crate::{admission, cache, net, oauth, server, telemetry, upstream};
@@ -239,7 +239,7 @@ pub(super) fn upstream(section: Section<'_>) -> Upstream {
                 MOST_HEADER_BYTES,
             ),
             ca_file,
-            proxy: egress_proxy(&section),
+            egress: egress(&section),
         },
         limits: upstream::Settings {
             first_byte_timeout: section.limit("first_byte_timeout"),
@@ -253,25 +253,42 @@ pub(super) fn upstream(section: Section<'_>) -> Upstream {
     upstream
 }
 
-fn egress_proxy(section: &Section<'_>) -> EgressProxy {
+fn egress(section: &Section<'_>) -> Egress {
+    const REMEDY: &str = "write \"http://proxy.example:3128\", \"environment\" or \"none\"";
     match section.text("proxy", "\"environment\", \"none\" or a URL").as_str() {
-        "environment" => EgressProxy::Environment,
-        "none" => EgressProxy::None,
-        url => {
-            let is_url = url
-                .parse::<http::Uri>()
-                .is_ok_and(|url| url.host().is_some() && url.scheme_str() == Some("http"));
-            if !is_url {
-                // The text itself may hold a password, so it is not repeated.
-                section.wrong(
-                    "proxy",
-                    "this is not the URL of a proxy",
-                    "write \"http://proxy.example:3128\", \"environment\" or \"none\"",
-                );
+        "environment" => match Egress::from_environment(environment_variable) {
+            Ok((egress, odd)) => {
+                if !odd.is_empty() {
+                    let what = format!("NO_PROXY is not understood here: {}", odd.join(", "));
+                    section.doubtful(
+                        "proxy",
+                        what,
+                        "name hosts, .domains, addresses or networks, as 192.0.2.0/24",
+                    );
+                }
+                egress
             }
-            EgressProxy::Url(url.to_owned())
-        }
+            Err(error) => {
+                let remedy = "set the variable to http://HOST:PORT or to nothing, or write proxy = \"none\"";
+                section.wrong("proxy", error.to_string(), remedy);
+                Egress::direct()
+            }
+        },
+        "none" => Egress::direct(),
+        // The text itself may hold a password, so it is not repeated.
+        url => url.parse().map_or_else(
+            |error: ProxyUrlError| {
+                section.wrong("proxy", error.to_string(), REMEDY);
+                Egress::direct()
+            },
+            Egress::through,
+        ),
     }
+}
+
+/// A variable of the environment. One that is no text cannot be a URL, and is not passed over either.
+fn environment_variable(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 pub(super) fn admission(section: Section<'_>) -> admission::Settings {

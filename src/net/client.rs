@@ -10,7 +10,8 @@ use hyper_util::client::legacy::connect::Connection;
 use tower_service::Service;
 
 use super::body::{Body, BoxError};
-use super::connector::{EgressProxy, MaybeTunnel, Secured};
+use super::connector::{MaybeTunnel, Secured};
+use super::egress::Egress;
 use super::pool::{HeadLimits, Limits, Pool, exchange};
 use super::tls::{TlsError, Trust};
 use super::transport::{BoxFuture, Transport, TransportError};
@@ -41,7 +42,7 @@ pub struct Settings {
     /// Certificate authorities beside the system's.
     pub ca_file: Option<PathBuf>,
     /// The way out of the company's network.
-    pub proxy: EgressProxy,
+    pub egress: Egress,
 }
 
 /// Sends over connections that are kept: sockets, unless another connector is given. Cheap to clone; clones share
@@ -62,7 +63,7 @@ impl HttpClient {
     /// The same with a trust that is there already: reading the system's certificates takes milliseconds, and once is
     /// enough for all clients. What rustls remembers of past connections is shared too.
     pub fn trusting(trust: &Trust, settings: &Settings, supervisor: &Supervisor) -> Self {
-        let secured = Secured::new(trust.clone(), MaybeTunnel::new(&settings.proxy, settings.connect_timeout));
+        let secured = Secured::new(trust.clone(), MaybeTunnel::new(&settings.egress, settings.connect_timeout));
         Self::supervised(secured.clone(), secured.without_http2(), settings, supervisor)
     }
 

@@ -8,46 +8,24 @@ use http::Uri;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::proxy::matcher::Matcher;
 use tower_service::Service;
 
 use super::body::BoxError;
-use super::origin::is_loopback;
+use super::egress::Egress;
 use super::resolver::Resolver;
 use super::tls::Trust;
 use super::transport::BoxFuture;
-
-/// Which proxy stands between this machine and Zoho.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EgressProxy {
-    /// As `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
-    Environment,
-    /// None, whatever the environment says.
-    None,
-    /// This one, for every host but loopback.
-    Url(String),
-}
-
-impl EgressProxy {
-    fn matcher(&self) -> Matcher {
-        match self {
-            Self::Environment => Matcher::from_env(),
-            Self::None => Matcher::builder().build(),
-            Self::Url(url) => Matcher::builder().all(url.clone()).build(),
-        }
-    }
-}
 
 /// Connects directly, or by `CONNECT` through the proxy that is configured for the destination.
 #[derive(Clone)]
 pub struct MaybeTunnel {
     tcp: HttpConnector<Resolver>,
-    proxies: Arc<Matcher>,
+    egress: Arc<Egress>,
 }
 
 impl MaybeTunnel {
-    /// A connector that goes out as `proxy` says, with a part of `connect_timeout` for TCP.
-    pub fn new(proxy: &EgressProxy, connect_timeout: Duration) -> Self {
+    /// A connector that goes out as `egress` says, with a part of `connect_timeout` for TCP.
+    pub fn new(egress: &Egress, connect_timeout: Duration) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(Resolver::system());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -55,7 +33,7 @@ impl MaybeTunnel {
         tcp.set_connect_timeout(Some(connect_timeout * 2 / 3));
         // Notices a peer that vanished without a word while a connection idles in the pool.
         tcp.set_keepalive(Some(Duration::from_mins(1)));
-        Self { tcp, proxies: Arc::new(proxy.matcher()) }
+        Self { tcp, egress: Arc::new(egress.clone()) }
     }
 }
 
@@ -106,8 +84,7 @@ impl Service<Uri> for MaybeTunnel {
     }
 
     fn call(&mut self, destination: Uri) -> Self::Future {
-        let direct = destination.host().is_some_and(is_loopback);
-        match self.proxies.intercept(&destination).filter(|_| !direct) {
+        match self.egress.proxy_for(&destination) {
             Some(proxy) => {
                 let mut tunnel = Tunnel::new(proxy.uri().clone(), self.tcp.clone());
                 if let Some(credentials) = proxy.basic_auth() {

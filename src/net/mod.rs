@@ -13,6 +13,7 @@
 //! - [`paced`]: bodies held to time limits
 //! - [`transport`]: the one seam to the network
 //! - [`client`]: that seam over kept connections, hyper and rustls
+//! - [`egress`]: which proxy is used for which destination
 //! - [`connector`]: the way of a connection to its server: egress proxy or not
 //! - `pool`: connections that are kept and shared out
 //! - [`replay`]: bodies of requests that can be sent again
@@ -25,6 +26,7 @@ pub mod body;
 pub mod client;
 pub mod coding;
 pub mod connector;
+pub mod egress;
 pub mod form;
 pub mod guarded;
 pub mod headers;

@@ -20,7 +20,7 @@ use zoho_sidecar::admin::Access;
 use zoho_sidecar::emulator::Emulator;
 use zoho_sidecar::net::body::Body;
 use zoho_sidecar::net::client::{HttpClient, Settings};
-use zoho_sidecar::net::connector::EgressProxy;
+use zoho_sidecar::net::egress::Egress;
 use zoho_sidecar::net::transport::{BoxFuture, Transport, TransportError};
 
 use crate::world::{Making, World};
@@ -161,7 +161,7 @@ impl Making {
             max_response_headers: 256,
             max_response_header_bytes: 64 * 1024,
             ca_file: None,
-            proxy: EgressProxy::None,
+            egress: Egress::direct(),
         };
         let by_hand =
             HttpClient::over(Host { made: made.clone(), http2 }, Host { made, http2: false }, &settings);

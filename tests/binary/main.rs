@@ -4,7 +4,7 @@
 //!
 //! - what tests are made of: `sidecar` (the process), `zoho` (what it talks to), `caller` and `frames` (who talks to
 //!   it), `patience` (how long a test waits)
-//! - chapters: `starting`, `checking`, `emulating`, `stopping`, `draining`, `leaving`, `state`,
+//! - chapters: `starting`, `checking`, `emulating`, `files`, `stopping`, `draining`, `leaving`, `state`,
 //!   `connections`, `callers`, `tls`, `hanging_up`, `hostile`, `http2`, `repeating`, `rfc`, `smuggling`, `streaming`, `admin`,
 //!   `logs`, `nginx`, `outputs`, `signals`, `demo`, `watchdog`
 
@@ -25,6 +25,7 @@ mod connections;
 mod demo;
 mod draining;
 mod emulating;
+mod files;
 mod hanging_up;
 mod hostile;
 mod http2;

@@ -10,7 +10,7 @@ use crate::cli::console::output_has_colours;
 use crate::clock::Clock;
 use crate::net::body::{Body, Prefix};
 use crate::net::client::{HttpClient, Settings};
-use crate::net::connector::EgressProxy;
+use crate::net::egress::Egress;
 use crate::net::transport::Transport;
 use crate::telemetry::log::Queue;
 
@@ -68,7 +68,7 @@ impl Stage {
             max_response_headers: 256,
             max_response_header_bytes: 64 * 1024,
             ca_file: None,
-            proxy: EgressProxy::None,
+            egress: Egress::direct(),
         };
         Self {
             proxy: of("proxy"),
