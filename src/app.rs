@@ -15,7 +15,8 @@ use crate::proxy::{Proxy, Shared};
 use crate::rulebook::Rulebook;
 use crate::server;
 use crate::supervisor::{Supervisor, Task};
-use crate::telemetry::metrics::{FileKind, Metrics};
+use crate::telemetry::file_kind::FileKind;
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request_log::RequestLog;
 use crate::upstream::{self, Upstream};
 

@@ -13,7 +13,8 @@ use crate::oauth::{LastingSecret, SecretError, SecretSource};
 use crate::server::address::{BindError, Listener};
 use crate::server::{self, Bound, CannotListen, Ended};
 use crate::supervisor::{Failure, Importance, Supervisor};
-use crate::telemetry::metrics::{FileKind, Metrics};
+use crate::telemetry::file_kind::FileKind;
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request_log::RequestLog;
 
 /// Bound, and not serving yet.

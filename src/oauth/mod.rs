@@ -14,6 +14,7 @@ mod probe;
 mod rejections;
 mod renewal;
 mod reply;
+mod sealing;
 mod secret;
 mod token;
 mod vault;

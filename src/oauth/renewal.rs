@@ -85,11 +85,8 @@ impl Renewal {
         let now = self.tokens.clock.now();
         let due = self.due_at();
         let credential = &self.tokens.credential;
-        if credential.client_secret.can_change() || credential.refresh_token.can_change() {
-            due.min(now + self.tokens.settings.secret_poll)
-        } else {
-            due
-        }
+        let may_change = credential.client_secret.can_change() || credential.refresh_token.can_change();
+        if may_change { due.min(now + self.tokens.settings.secret_poll) } else { due }
     }
 
     fn is_due(&self) -> bool {
@@ -213,20 +210,10 @@ impl Renewal {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(tenant, error, "the token state cannot be used; a restart will cost a mint");
         };
-        let lock = match vault.lock().await {
-            Ok(Some(lock)) => Some(lock),
-            Ok(None) => {
-                tracing::warn!(
-                    tenant,
-                    "another process holds the lock of the token state for long; going on without it, which may cost a mint more"
-                );
-                None
-            }
-            Err(error) => {
-                complain(error);
-                None
-            }
-        };
+        let lock = vault.lock().await.unwrap_or_else(|error| {
+            complain(error);
+            None
+        });
         match vault.load().await {
             Ok(kept) => self.learn(kept),
             Err(error) => {

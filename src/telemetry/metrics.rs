@@ -13,9 +13,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::file_kind::FileKind;
 use super::log::Stream;
 use super::outcome::Outcome;
 use super::shards::Shards;
+pub use super::token_metrics::TokenMetrics;
 use crate::supervisor::TaskMetrics;
 
 type Labels = Vec<(&'static str, String)>;
@@ -282,37 +284,6 @@ fn label(tenant: &str) -> Labels {
     vec![("tenant", tenant.to_owned())]
 }
 
-/// What a file is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileKind {
-    /// A client secret or a refresh token.
-    Secret,
-    /// The token of the admin listener.
-    AdminToken,
-    /// The hashes of a caller's tokens.
-    CallerTokens,
-    /// The certificate of a listener, its key, or the authorities for certificates of callers.
-    Certificate,
-    /// The authorities for the certificates of Zoho.
-    CaFile,
-    /// Tokens and times of mints that outlive the process.
-    State,
-}
-
-impl FileKind {
-    /// Its name in metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Secret => "secret",
-            Self::AdminToken => "admin_token",
-            Self::CallerTokens => "caller_tokens",
-            Self::Certificate => "certificate",
-            Self::CaFile => "ca_file",
-            Self::State => "state",
-        }
-    }
-}
-
 /// Status classes 1xx to 5xx.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
@@ -360,47 +331,6 @@ impl UpstreamMetrics {
     pub fn failed(&self, reason: &'static str) {
         let labels = vec![("tenant", self.tenant.clone()), ("reason", reason.to_owned())];
         self.failures.get_or_create(&labels).inc();
-    }
-}
-
-/// The tokens of one tenant.
-pub struct TokenMetrics {
-    mints: CounterFamily,
-    probes: CounterFamily,
-    /// Tokens refused before their time.
-    pub early_deaths: Counter,
-    /// Secrets that could not be read.
-    pub secret_failures: Counter,
-    /// State files that could not be read or written.
-    pub state_failures: Counter,
-    state: GaugeFamily<i64, AtomicI64>,
-    age: Gauge<f64, AtomicU64>,
-    left: Gauge<f64, AtomicU64>,
-    tenant: String,
-    states: &'static [&'static str],
-}
-
-impl TokenMetrics {
-    /// Counts an attempt.
-    pub fn count_mint(&self, outcome: &'static str) {
-        let labels = vec![("tenant", self.tenant.clone()), ("outcome", outcome.to_owned())];
-        self.mints.get_or_create(&labels).inc();
-    }
-
-    /// Counts a question whether the accounts server answers.
-    pub fn count_probe(&self, outcome: &'static str) {
-        let labels = vec![("tenant", self.tenant.clone()), ("outcome", outcome.to_owned())];
-        self.probes.get_or_create(&labels).inc();
-    }
-
-    /// Sets what depends on the time.
-    pub fn observe(&self, state: &'static str, age: Option<Duration>, left: Option<Duration>) {
-        for name in self.states {
-            let labels = vec![("tenant", self.tenant.clone()), ("state", (*name).to_owned())];
-            self.state.get_or_create(&labels).set(i64::from(*name == state));
-        }
-        self.age.set(age.unwrap_or_default().as_secs_f64());
-        self.left.set(left.unwrap_or_default().as_secs_f64());
     }
 }
 

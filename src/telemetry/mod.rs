@@ -1,16 +1,20 @@
 //! What the sidecar says about itself. Takes plain labels and numbers; knows no other room.
 //!
 //! - [`metrics`]: every metric, named once, with its unit
+//! - [`file_kind`]: what files are for, as metrics say it
+//! - `token_metrics`: what is measured of the tokens of one tenant
 //! - [`outcome`]: the words for what the cache had to do with an answer
 //! - [`log`]: events and request lines, queued, and written by threads of their own
 //! - [`request_log`]: the one line per request
 //! - `shards`: counting without workers waiting for each other
 
+pub mod file_kind;
 pub mod log;
 pub mod metrics;
 pub mod outcome;
 pub mod request_log;
 mod shards;
+mod token_metrics;
 
 use tracing_subscriber::EnvFilter;
 
