@@ -42,7 +42,8 @@ pub fn over_sockets(config: &Config, supervisor: &Supervisor) -> Result<(Transpo
     // Read once, here, so that a mistake shows at the start and not on a worker.
     let trust = Trust::read(settings.ca_file.as_deref())?;
     let own = trust.clone();
-    let transports = move || Arc::new(HttpClient::trusting(&own, &settings, &supervisor)) as Arc<dyn Transport>;
+    let transports =
+        move || Arc::new(HttpClient::trusting(&own, &settings, &supervisor)) as Arc<dyn Transport>;
     Ok((Arc::new(transports), trust))
 }
 

@@ -63,7 +63,8 @@ impl HttpClient {
     /// The same with a trust that is there already: reading the system's certificates takes milliseconds, and once is
     /// enough for all clients. What rustls remembers of past connections is shared too.
     pub fn trusting(trust: &Trust, settings: &Settings, supervisor: &Supervisor) -> Self {
-        let secured = Secured::new(trust.clone(), MaybeTunnel::new(&settings.egress, settings.connect_timeout));
+        let secured =
+            Secured::new(trust.clone(), MaybeTunnel::new(&settings.egress, settings.connect_timeout));
         Self::supervised(secured.clone(), secured.without_http2(), settings, supervisor)
     }
 
