@@ -42,6 +42,18 @@ pub enum FileError {
     NotText,
 }
 
+impl From<FileError> for io::Error {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Io(error) => error,
+            FileError::NotReturned(_) => Self::new(io::ErrorKind::TimedOut, error),
+            FileError::TooLong(_) | FileError::NotRegular | FileError::NotText => {
+                Self::new(io::ErrorKind::InvalidData, error)
+            }
+        }
+    }
+}
+
 /// What was read of a file. It may be a secret: it is wiped from memory when dropped, and not printed.
 pub struct Contents(SecretBox<Vec<u8>>);
 

@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use prometheus_client::metrics::counter::Counter;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -27,10 +28,14 @@ use tokio_rustls::TlsAcceptor;
 use zoho_sidecar::net::body::Body;
 use zoho_sidecar::net::client::{HttpClient, Settings};
 use zoho_sidecar::net::egress::Egress;
+use zoho_sidecar::net::tls::Trust;
 use zoho_sidecar::net::transport::{Transport, TransportError};
+use zoho_sidecar::supervisor::Supervisor;
 
 /// Longer than anything takes on a busy machine. A wait that comes to its end is a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a file or a counter is looked at.
+const POLL: Duration = Duration::from_millis(10);
 /// A free port of this machine.
 const ANY_PORT: &str = "127.0.0.1:0";
 /// A host of Zoho's as nobody has it: the domain is reserved for tests (RFC 6761).
@@ -245,6 +250,43 @@ async fn an_answer_that_ends_with_its_connection_is_whole_only_if_tls_says_so() 
         // RFC 9112 section 9.8: without a closure alert it is incomplete.
         assert_eq!(body.is_ok_and(|body| body.to_bytes() == "all of it?"), says_so);
     }
+}
+
+#[tokio::test]
+async fn new_connections_trust_what_the_ca_file_says_now() {
+    let server = TlsServer::start(&["http/1.1"]).await;
+    let files = tempfile::tempdir().unwrap();
+    let ca_file = files.path().join("ca.pem");
+    std::fs::write(&ca_file, certified(&[]).1).unwrap();
+    let trust = Trust::read(Some(&ca_file)).unwrap();
+    let client = HttpClient::trusting(&trust, &direct(), &Supervisor::unobserved());
+    let failures = Counter::default();
+    let polling = tokio::spawn(trust.clone().keep_fresh(POLL, failures.clone()));
+    let url = format!("https://{}/", server.address);
+    let error = get(&client, &url).await.map(drop).unwrap_err();
+    assert!(chain(&error).contains("certificate"), "{}", chain(&error));
+
+    std::fs::copy(&server.ca_file, &ca_file).unwrap();
+    soon(async {
+        while get(&client, &url).await.is_err() {
+            tokio::time::sleep(POLL).await;
+        }
+    })
+    .await;
+
+    // What cannot be used, or is not there, leaves the trust as it is.
+    let counted = async |most| {
+        while failures.get() < most {
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    std::fs::write(&ca_file, "not PEM at all").unwrap();
+    soon(counted(1)).await;
+    std::fs::remove_file(&ca_file).unwrap();
+    soon(counted(2)).await;
+    let fresh = HttpClient::trusting(&trust, &direct(), &Supervisor::unobserved());
+    assert!(get(&fresh, &url).await.is_ok());
+    polling.abort();
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use crate::app::{App, Transports};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::net::tls::{TlsError, Trust};
-use crate::oauth::{LastingSecret, SecretError, SecretSource};
+use crate::oauth::{LastingSecret, SecretSource};
 use crate::server::address::{BindError, Listener};
 use crate::server::{self, Bound, CannotListen, Ended};
 use crate::supervisor::{Failure, Importance, Supervisor};
@@ -34,8 +34,6 @@ pub(super) enum ServeError {
     Listen(#[from] CannotListen),
     #[error(transparent)]
     Tls(#[from] TlsError),
-    #[error("the admin token cannot be had")]
-    AdminToken(#[from] SecretError),
     #[error("the system does not give what serving needs")]
     System(#[from] io::Error),
     #[error(transparent)]
@@ -60,10 +58,18 @@ impl Sidecar {
                 let lasting = |source: &SecretSource| {
                     let token =
                         LastingSecret::new(source.clone(), metrics.file_failures(FileKind::AdminToken));
-                    // Looked at now, so that a missing one is told at the start and not to the first who asks.
-                    token.read_now().map(|_| Arc::new(token))
+                    // Read now, so that a missing one is in the log before anybody asks. It does not keep callers
+                    // from being served, and the file may come later.
+                    if let Err(error) = token.read_now() {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::error!(
+                            error,
+                            "the admin token cannot be read; nobody is trusted until it can"
+                        );
+                    }
+                    Arc::new(token)
                 };
-                let token = admin.token.as_ref().map(lasting).transpose()?;
+                let token = admin.token.as_ref().map(lasting);
                 let listener = Listener::bind(&admin.listen)?;
                 Some((listener, Access { token, is_local: admin.listen.is_local() }))
             }

@@ -103,7 +103,7 @@ impl Service<Name> for Resolver {
             let mut answer = begun?;
             let answer = answer.wait_for(Option::is_some).await.map_err(|_| ResolveError::EndedEarly)?;
             match answer.as_ref() {
-                Some(Ok(addresses)) => Ok(addresses.to_vec().into_iter()),
+                Some(Ok(addresses)) => Ok(Vec::from(&**addresses).into_iter()),
                 Some(Err(error)) => Err(ResolveError::System(error.clone())),
                 None => Err(ResolveError::EndedEarly),
             }
@@ -114,6 +114,7 @@ impl Service<Name> for Resolver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::OnceLock;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
@@ -124,12 +125,11 @@ mod tests {
     #[tokio::test]
     async fn look_ups_that_hang_cost_one_thread_a_name_and_leave_room_for_others() {
         static HANGING: AtomicUsize = AtomicUsize::new(0);
-        static RELEASED: Mutex<()> = Mutex::new(());
-        let held = RELEASED.lock().unwrap();
+        static RELEASED: OnceLock<()> = OnceLock::new();
         let resolver = Resolver::by(|name| {
             if name.starts_with("hangs") {
                 HANGING.fetch_add(1, Ordering::Relaxed);
-                drop(RELEASED.lock());
+                RELEASED.wait();
             }
             Ok(vec![([192, 0, 2, 1], 0).into()])
         });
@@ -145,7 +145,7 @@ mod tests {
         assert!(tokio::time::timeout(short, one_more).await.is_err());
         assert!(matches!(ask(&resolver, "fine.example").await, Err(ResolveError::TooMany)));
         assert!(HANGING.load(Ordering::Relaxed) <= MOST_LOOKUPS);
-        drop(held);
+        RELEASED.set(()).unwrap();
         assert_eq!(ask(&resolver, "hangs-0.example").await.unwrap(), 1);
         while ask(&resolver, "fine.example").await.is_err() {
             tokio::time::sleep(Duration::from_millis(1)).await;

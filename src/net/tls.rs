@@ -92,37 +92,35 @@ impl Trust {
     }
 
     /// Looks at the extra file every now and then, for as long as it is polled. What is new in it is for new connections;
-    /// what cannot be used leaves the old in place, which is logged once and counted.
+    /// what cannot be used leaves the old in place: that is logged once, and counted each time it is found.
     pub async fn keep_fresh(self, pause: Duration, failures: Counter) {
         let Some(path) = self.ca_file.clone() else { return std::future::pending().await };
         let mut seen = self.seen.ok_or_else(String::new);
+        let mut is_usable = true;
         loop {
             tokio::time::sleep(pause).await;
             let read = files::read(&path, MOST_BYTES).await;
-            if read.is_err() {
+            let now = read.as_ref().map(digest_of).map_err(ToString::to_string);
+            if now != seen {
+                seen = now;
+                let adopted = self.adopt(&path, read);
+                is_usable = adopted.is_ok();
+                if let Err(error) = adopted {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, "the CA file cannot be used; what was trusted before stays so");
+                }
+            }
+            if !is_usable {
                 failures.inc();
             }
-            let now = read.as_ref().map(digest_of).map_err(ToString::to_string);
-            if now == seen {
-                continue;
-            }
-            seen = now;
-            let read = read.map_err(|source| TlsError::CaFile { path: path.clone(), source });
-            let made = read.and_then(|contents| configs(with_more(&self.system, &path, &contents)?));
-            match made {
-                Ok(configs) => {
-                    self.current.store(Arc::new(configs));
-                    tracing::info!(path = %path.display(), "the CA file has changed; new connections go by it");
-                }
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(
-                        error,
-                        "a changed CA file cannot be used; what was trusted before stays so"
-                    );
-                }
-            }
         }
+    }
+
+    fn adopt(&self, path: &Path, read: Result<Contents, FileError>) -> Result<(), TlsError> {
+        let contents = read.map_err(|source| TlsError::CaFile { path: path.to_owned(), source })?;
+        self.current.store(Arc::new(configs(with_more(&self.system, path, &contents)?)?));
+        tracing::info!(path = %path.display(), "the CA file has changed; new connections go by it");
+        Ok(())
     }
 }
 

@@ -3,8 +3,6 @@
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
-use secrecy::{ExposeSecret, SecretString};
-
 use super::Tokens;
 use super::budget::{Mints, Now};
 use super::grant::Grant;
@@ -12,6 +10,7 @@ use super::health::Health;
 use super::pace::{Setback, UnderWay, chance, record, renew_at};
 use super::probe;
 use super::reply::Minted;
+use super::secret::Secrets;
 use super::token::Token;
 use super::vault::{Identity, Kept, KeptToken, Vault};
 use crate::clock::Instant;
@@ -34,12 +33,6 @@ pub(super) struct Renewal {
 
 /// A token that lives shorter than this would be renewed without end.
 const SHORTEST_LIFE: Duration = Duration::from_secs(30);
-
-/// The secrets of one attempt.
-struct Secrets {
-    client_secret: SecretString,
-    refresh_token: SecretString,
-}
 
 impl Renewal {
     pub(super) fn new(tokens: Arc<Tokens>) -> Self {
@@ -389,15 +382,5 @@ impl Renewal {
     fn wall_ms(&self) -> u64 {
         let since = self.tokens.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-impl Secrets {
-    fn digest(&self) -> [u8; 32] {
-        let mut text = self.client_secret.expose_secret().as_bytes().to_vec();
-        text.push(0);
-        text.extend_from_slice(self.refresh_token.expose_secret().as_bytes());
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text);
-        digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use aws_lc_rs::digest;
 use prometheus_client::metrics::counter::Counter;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -157,6 +158,23 @@ impl LastingSecret {
                 Ok(last)
             }
         }
+    }
+}
+
+/// The secrets of one credential, read together.
+pub(super) struct Secrets {
+    pub(super) client_secret: SecretString,
+    pub(super) refresh_token: SecretString,
+}
+
+impl Secrets {
+    /// Differs when one of them does.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        let mut digest = digest::Context::new(&digest::SHA256);
+        digest.update(self.client_secret.expose_secret().as_bytes());
+        digest.update(&[0]);
+        digest.update(self.refresh_token.expose_secret().as_bytes());
+        digest.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
     }
 }
 

@@ -95,7 +95,7 @@ impl Vault {
         loop {
             let this = self.clone();
             let locked = files::run(&self.lock, move || this.try_lock_now()).await;
-            let locked = locked.map_err(|source| self.failed("lock", &self.lock, source))?;
+            let locked = locked.map_err(|source| failed("lock", &self.lock, source))?;
             if locked.is_some() {
                 return Ok(locked);
             }
@@ -117,7 +117,7 @@ impl Vault {
                 Err(FileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 opened => files::read_open(opened?, MOST_BYTES).map(Some),
             });
-        let Some(sealed) = read.await.map_err(|source| self.failed("read", &self.file, source))? else {
+        let Some(sealed) = read.await.map_err(|source| failed("read", &self.file, source))? else {
             return Ok(Kept::default());
         };
         self.key
@@ -131,11 +131,7 @@ impl Vault {
     pub(super) async fn store(&self, kept: Kept) -> Result<(), VaultError> {
         let this = self.clone();
         let stored = files::run(&self.file, move || this.store_now(&kept)).await;
-        stored.map_err(|source| self.failed("write", &self.file, source))
-    }
-
-    fn failed(&self, what: &'static str, path: &Path, source: FileError) -> VaultError {
-        VaultError::Io { what, path: path.to_owned(), source }
+        stored.map_err(|source| failed("write", &self.file, source))
     }
 
     fn try_lock_now(&self) -> Result<Option<MintLock>, FileError> {
@@ -168,6 +164,10 @@ impl Vault {
         let directory = self.file.parent().expect("the file was joined to a directory");
         Ok(std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?)
     }
+}
+
+fn failed(what: &'static str, path: &Path, source: FileError) -> VaultError {
+    VaultError::Io { what, path: path.to_owned(), source }
 }
 
 /// A part of a file's name that no other process chooses, be it in another container with the same number.

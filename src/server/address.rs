@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use socket2::{SockFilter, SockRef, Socket, TcpKeepalive};
+use socket2::{Domain, SockAddr, SockFilter, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, UnixListener};
+
+use crate::files;
 
 /// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`, `https://0.0.0.0:8443`, or `unix:/path/to/socket`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,10 +65,7 @@ impl Address {
         match (self, other) {
             (Self::Unix(path), Self::Unix(other)) => path == other,
             (Self::Tcp(one) | Self::Tls(one), Self::Tcp(other) | Self::Tls(other)) => {
-                let overlap = one.ip() == other.ip()
-                    || one.is_ipv4() == other.is_ipv4()
-                        && (one.ip().is_unspecified() || other.ip().is_unspecified());
-                one.port() != 0 && one.port() == other.port() && overlap
+                one.port() != 0 && one.port() == other.port() && overlap(one.ip(), other.ip())
             }
             (Self::Unix(_), _) | (_, Self::Unix(_)) => false,
         }
@@ -102,6 +101,17 @@ impl fmt::Display for Address {
     }
 }
 
+/// Whether a packet to one port of this machine could be for both.
+fn overlap(one: IpAddr, other: IpAddr) -> bool {
+    let covers = |all: IpAddr, one: IpAddr| match all {
+        IpAddr::V4(all) => all.is_unspecified() && one.is_ipv4(),
+        // Linux lets a socket on [::] take IPv4 as well (`net.ipv6.bindv6only = 0`).
+        IpAddr::V6(all) => all.is_unspecified(),
+    };
+    let (one, other) = (one.to_canonical(), other.to_canonical());
+    one == other || covers(one, other) || covers(other, one)
+}
+
 /// A bound listener. A unix socket's file goes with it.
 pub enum Listener {
     /// On a TCP address.
@@ -134,8 +144,16 @@ impl Listener {
             Address::Tcp(tcp) => bind(tcp).map(Self::Tcp),
             Address::Tls(tcp) => bind(tcp).map(Self::Tls),
             Address::Unix(path) => {
-                remove_leftover(path).map_err(failed)?;
-                Ok(Self::Unix(UnixListener::bind(path).map_err(failed)?, path.clone()))
+                let own = path.clone();
+                // Its file system may hang.
+                let bound = files::run_now(path, move || {
+                    remove_leftover(&own)?;
+                    let listener = std::os::unix::net::UnixListener::bind(&own)?;
+                    listener.set_nonblocking(true)?;
+                    Ok(listener)
+                });
+                let listener = bound.map_err(|error| failed(error.into()))?;
+                Ok(Self::Unix(UnixListener::from_std(listener).map_err(failed)?, path.clone()))
             }
         }
     }
@@ -189,7 +207,7 @@ impl Listener {
             }
             Self::Unix(listener, path) => {
                 // Nobody finds it any more from here on, and what is there next is somebody else's.
-                let _ = std::fs::remove_file(std::mem::take(path));
+                remove(&std::mem::take(path));
                 waiting(&SockRef::from(&*listener)).map(|socket| Stream::Unix(socket.into())).collect()
             }
         }
@@ -237,6 +255,12 @@ fn keep_alive(listener: &std::net::TcpListener) -> io::Result<()> {
     SockRef::from(listener).set_tcp_keepalive(&probes)
 }
 
+/// Removes the file of a socket, unless its file system hangs.
+fn remove(path: &Path) {
+    let own = path.to_owned();
+    let _ = files::run_now(path, move || Ok(std::fs::remove_file(own)?));
+}
+
 /// Removes a socket that a killed process left behind, but neither a file of another kind nor a socket that
 /// somebody still listens on.
 fn remove_leftover(path: &Path) -> io::Result<()> {
@@ -244,10 +268,14 @@ fn remove_leftover(path: &Path) -> io::Result<()> {
     if !metadata.file_type().is_socket() {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is not a socket"));
     }
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on it"));
+    let asking = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // A process that accepts nobody would keep the connection waiting once its queue is full.
+    asking.set_nonblocking(true)?;
+    match asking.connect(&SockAddr::unix(path)?) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        _ => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on it")),
     }
-    std::fs::remove_file(path)
 }
 
 impl Drop for Listener {
@@ -255,7 +283,7 @@ impl Drop for Listener {
         if let Self::Unix(_, path) = self
             && !path.as_os_str().is_empty()
         {
-            let _ = std::fs::remove_file(path);
+            remove(path);
         }
     }
 }
@@ -293,6 +321,9 @@ mod tests {
             ("127.0.0.1:80", "https://127.0.0.1:80"),
             ("0.0.0.0:80", "127.0.0.1:80"),
             ("[::1]:80", "[::]:80"),
+            ("0.0.0.0:80", "[::]:80"),
+            ("127.0.0.1:80", "https://[::]:80"),
+            ("127.0.0.1:80", "[::ffff:127.0.0.1]:80"),
             ("unix:/s", "unix:/s"),
         ] {
             assert!(conflict(one, other) && conflict(other, one), "{one} and {other}");
@@ -302,6 +333,7 @@ mod tests {
             ("127.0.0.1:80", "127.0.0.1:81"),
             ("127.0.0.1:80", "127.0.0.2:80"),
             ("127.0.0.1:80", "[::1]:80"),
+            ("0.0.0.0:80", "[::1]:80"),
             ("unix:/s", "unix:/t"),
             ("unix:/s", "127.0.0.1:80"),
         ] {
@@ -320,6 +352,21 @@ mod tests {
         assert!(Listener::bind(&address).is_err());
         drop(living);
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_socket_whose_queue_is_full_is_a_living_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let accepts_nobody = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        accepts_nobody.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        accepts_nobody.listen(0).unwrap();
+        let _first = std::os::unix::net::UnixStream::connect(&path).unwrap();
+
+        let error = Listener::bind(&Address::Unix(path.clone())).map(drop).unwrap_err();
+
+        assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
+        assert!(path.exists());
     }
 
     #[tokio::test]

@@ -75,16 +75,7 @@ impl Default for Metrics {
 impl Metrics {
     /// All metrics, at nothing.
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("zoho_sidecar");
-        let version = vec![("version", env!("CARGO_PKG_VERSION"))];
-        registry.register("build", "The running version", Info::new(version));
-        let upstream_seconds = Family::new_with_constructor(histogram as fn() -> Histogram);
-        registry.register_with_unit(
-            "upstream",
-            "Time from sending a request to Zoho to the head of its answer, by tenant",
-            Unit::Seconds,
-            upstream_seconds.clone(),
-        );
+        let mut registry = registry_with_version();
         let tasks = TaskMetrics::default();
         tasks.register(&mut registry);
         Self {
@@ -95,7 +86,11 @@ impl Metrics {
                 "Requests answered, by tenant, route, status class and cache outcome",
             ),
             refusals: add(&mut registry, "refusals", "Answers the sidecar made itself, by code"),
-            upstream_seconds,
+            upstream_seconds: add_seconds(
+                &mut registry,
+                "upstream",
+                "Time from sending a request to Zoho to the head of its answer, by tenant",
+            ),
             upstream_failures: add(
                 &mut registry,
                 "upstream_failures",
@@ -267,6 +262,13 @@ impl Metrics {
     }
 }
 
+fn registry_with_version() -> Registry {
+    let mut registry = Registry::with_prefix("zoho_sidecar");
+    let version = vec![("version", env!("CARGO_PKG_VERSION"))];
+    registry.register("build", "The running version", Info::new(version));
+    registry
+}
+
 fn histogram() -> Histogram {
     Histogram::new(UPSTREAM_BUCKETS)
 }
@@ -278,6 +280,12 @@ where
     let metric = M::default();
     registry.register(name, help, metric.clone());
     metric
+}
+
+fn add_seconds(registry: &mut Registry, name: &'static str, help: &'static str) -> Family<Labels, Histogram> {
+    let family = Family::new_with_constructor(histogram as fn() -> Histogram);
+    registry.register_with_unit(name, help, Unit::Seconds, family.clone());
+    family
 }
 
 fn label(tenant: &str) -> Labels {

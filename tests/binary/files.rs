@@ -94,11 +94,21 @@ async fn check_and_run_say_within_seconds_that_a_file_hangs() {
     let check = ended(arguments).await;
     assert_eq!(check.code, Some(1), "{check:?}");
     assert!(check.errors.contains("has not come back"), "{check:?}");
+}
 
-    let token = format!("admin.token = {{ file = \"{}\" }}", path.display());
-    let run = ended(with_files("run", directory.path(), &[&zoho.config(), &token])).await;
-    assert_eq!(run.code, Some(1), "{run:?}");
-    assert!(run.errors.contains("admin token"), "{run:?}");
+#[tokio::test]
+async fn without_its_admin_token_the_sidecar_serves_and_trusts_nobody_until_the_token_is_there() {
+    let (zoho, directory) = (Zoho::start().await, tempdir().unwrap());
+    let path = directory.path().join("admin-token");
+    let config = format!("admin.token = {{ file = \"{}\" }}", path.display());
+    let sidecar = Sidecar::run(&zoho, &config).await;
+    let shown = [("authorization", "Bearer made-up-admin-token")];
+    let page = async || ask(sidecar.admin(), with_headers("GET", "/metrics", &shown)).await.status;
+
+    assert_eq!(sidecar.get(USERS).await.status, 200);
+    assert_eq!(page().await, 401);
+    std::fs::write(&path, "made-up-admin-token").unwrap();
+    assert_eq!(page().await, 200);
 }
 
 #[tokio::test]
