@@ -21,7 +21,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use super::{Access, Admin, json_answer};
 use crate::net::body::{Body, BoxError};
 use crate::net::patient::Patient;
-use crate::server::address::{Listener, Stream};
+use crate::server::listener::{Listener, Stream};
 use crate::supervisor::{Heartbeat, Supervisor, Thread, caught};
 
 /// Longer than any page takes.

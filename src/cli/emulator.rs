@@ -12,7 +12,8 @@ use super::sidecar::ServeError;
 use super::signals::Signals;
 use crate::clock::Clock;
 use crate::emulator::{Emulator, Scenario};
-use crate::server::address::{Address, BindError};
+use crate::server::address::Address;
+use crate::server::listener::BindError;
 use crate::telemetry::Format;
 use crate::telemetry::log::{Log, Queue};
 

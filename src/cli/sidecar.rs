@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::net::tls::{TlsError, Trust};
 use crate::oauth::{LastingSecret, SecretSource};
-use crate::server::address::{BindError, Listener};
+use crate::server::listener::{BindError, Listener};
 use crate::server::{self, Bound, CannotListen, Ended};
 use crate::supervisor::{Failure, Importance, Supervisor};
 use crate::telemetry::file_kind::FileKind;

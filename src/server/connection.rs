@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::address::Stream;
 use super::conversation::serve;
 use super::limits::Limits;
+use super::listener::Stream;
 use super::severable::{Severable, Severed};
 use super::tls::{self, Tls};
 use super::{Greet, Phase};

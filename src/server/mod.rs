@@ -1,6 +1,7 @@
 //! Accepting callers: listeners, workers, connections, and stopping without losing a request.
 //!
 //! - [`address`]: where to listen
+//! - [`listener`]: sockets that callers connect to
 //! - [`worker`]: threads that serve connections, each with a runtime of its own
 //! - [`connection`]: one connection
 //! - [`continues`]: `100 Continue` over HTTP/2
@@ -25,6 +26,7 @@ mod conversation;
 mod course;
 mod descriptors;
 mod limits;
+pub mod listener;
 mod orders;
 mod repeats;
 mod severable;
@@ -50,8 +52,9 @@ use tokio::sync::{Semaphore, watch};
 use crate::net::body::{Body, BoxError};
 use crate::net::peer::Peer;
 use crate::supervisor::{Supervisor, Task};
-use address::{Address, BindError, Listener, Stream, is_of_the_caller};
+use address::Address;
 use limits::Limits;
+use listener::{BindError, Listener, Stream, is_of_the_caller};
 use severable::Severed;
 use tls::{Tls, TlsError};
 use worker::{Accepted, Workers};

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, watch};
 
-use super::address::Stream;
 use super::connection::serve_stream;
 use super::limits::Limits;
+use super::listener::Stream;
 use super::tls::Tls;
 use super::{Counts, Greet, Phase, Settings};
 use crate::supervisor::{Heartbeat, Supervisor, Thread, caught, caught_now};
