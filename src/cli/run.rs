@@ -14,7 +14,7 @@ use crate::app::over_sockets;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::server::Ended;
-use crate::supervisor::{Failure, Supervisor, caught_now};
+use crate::supervisor::{Failure, ServiceManager, Supervisor, caught_now};
 use crate::telemetry::log::{Bounds, Log};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request_log::RequestLog;
@@ -59,10 +59,18 @@ fn serve(
     let requests = if config.log.requests { RequestLog::of(log) } else { RequestLog::off() };
     let (format, drain_timeout) = (config.log.format, config.server.drain_timeout);
     let starts = supervisor.clone();
+    let manager = match ServiceManager::of_environment(supervisor) {
+        Ok(manager) => manager,
+        Err(error) => {
+            log.events().put_lines(&described(&error));
+            return PROBLEM;
+        }
+    };
+    let watched_by = manager.clone();
     let prepared = service.prepare(move || {
         let transports = over_sockets(&config, &starts)?;
         // It goes on to tell systemd until all has ended.
-        let watchdog = starts.watch(drain_timeout + LAST_WORK)?;
+        let watchdog = starts.watch(drain_timeout + LAST_WORK, &watched_by)?;
         Sidecar::new(config, transports, metrics, requests, starts, Clock::system())
             .map(|sidecar| (sidecar, watchdog))
     });
@@ -71,8 +79,9 @@ fn serve(
         Some(Err(error)) => (Err(error), None),
         Some(Ok((sidecar, watchdog))) => {
             announce(&sidecar, format, log.requests());
-            let serving =
-                || service.run(async |signals| serve_until_told(sidecar, signals, supervisor).await);
+            let serving = || {
+                service.run(async |signals| serve_until_told(sidecar, signals, supervisor, &manager).await)
+            };
             let ended = caught_now(serving).unwrap_or_else(|panicked| {
                 let failure = Failure { task: "main".to_owned(), reason: panicked.to_string() };
                 supervisor.fail(&failure.task, &failure.reason);
@@ -82,6 +91,7 @@ fn serve(
         }
     };
     drop(service);
+    manager.flush(LAST_MESSAGE);
     match ended {
         Ok(Ended::Drained) => ExitCode::SUCCESS,
         Ok(Ended::Cut(connections)) => {
@@ -98,17 +108,21 @@ fn serve(
 /// How long the end may take beyond the time for draining before a process that has failed is ended by force.
 const LAST_WORK: Duration = Duration::from_secs(15);
 
+/// How long the end waits for the service manager to take its messages.
+const LAST_MESSAGE: Duration = Duration::from_secs(1);
+
 async fn serve_until_told(
     sidecar: Sidecar,
     signals: &mut Signals,
     supervisor: &Supervisor,
+    manager: &ServiceManager,
 ) -> Result<Ended, ServeError> {
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let (hurry, hurried) = tokio::sync::oneshot::channel();
     let listening = pin!(async move {
         signals.stop().await;
         tracing::info!("stopping: requests under way finish, a second signal ends them");
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        manager.tell(sd_notify::NotifyState::Stopping);
         let _ = stop.send(());
         signals.stop().await;
         let _ = hurry.send(());
@@ -116,7 +130,7 @@ async fn serve_until_told(
             signals.stop().await;
         }
     });
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    manager.tell(sd_notify::NotifyState::Ready);
     let hurry = async {
         if hurried.await.is_err() {
             // The signal task has ended; that is no reason to cut connections.

@@ -9,6 +9,7 @@
 //! - [`Heartbeat`]: when a task last made progress; old heartbeats make `/livez` fail or `/readyz` report
 //! - [`caught()`]: a future whose panic is a value
 //! - `backoff`: how long a restart waits
+//! - [`ServiceManager`]: what systemd is told
 //! - [`Watchdog`]: the thread that looks at all heartbeats and tells systemd
 //!
 //! Other modules start tasks and threads through this one only: after a panic a plain `tokio::spawn` just stops.
@@ -16,6 +17,7 @@
 mod backoff;
 mod caught;
 mod heartbeat;
+mod manager;
 mod metrics;
 mod thread;
 mod watchdog;
@@ -32,6 +34,7 @@ use heartbeat::Pulse;
 
 pub use caught::{Caught, Panicked, caught, caught_now};
 pub use heartbeat::{Busy, Heartbeat, Importance, Stalled};
+pub use manager::ServiceManager;
 pub use metrics::TaskMetrics;
 pub use thread::Thread;
 pub use watchdog::Watchdog;

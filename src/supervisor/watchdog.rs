@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::{Importance, Supervisor, Thread};
+use super::{Importance, ServiceManager, Supervisor, Thread};
 
 /// How often heartbeats are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -35,12 +35,10 @@ impl Supervisor {
     /// on no runtime, so that it can tell when all of them are stuck. A vital task that stalls is logged once.
     ///
     /// `patience` is how long the process may take to end after a failure; then the thread ends it.
-    pub fn watch(&self, patience: Duration) -> io::Result<Watchdog> {
+    pub fn watch(&self, patience: Duration, manager: &ServiceManager) -> io::Result<Watchdog> {
         let interval = sd_notify::watchdog_enabled().map(|interval| interval / 2);
-        let notify = Box::new(|| {
-            // Without a service manager nobody has to be told.
-            let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
-        });
+        let manager = manager.clone();
+        let notify = Box::new(move || manager.tell(sd_notify::NotifyState::Watchdog));
         let end = Box::new(|| std::process::exit(1));
         self.watch_with(interval, patience, notify, end)
     }

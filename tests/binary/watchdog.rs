@@ -67,3 +67,20 @@ async fn without_a_watchdog_nothing_is_told_but_start_and_end() {
     assert_eq!(manager.hears().await, "STOPPING=1");
     assert_eq!(sidecar.end().await.code, Some(0));
 }
+
+#[tokio::test]
+async fn a_service_manager_that_does_not_read_holds_up_neither_start_nor_end() {
+    let (zoho, files) = (Zoho::start().await, tempfile::tempdir().unwrap());
+    let path = files.path().join("notify");
+    let _manager = UnixDatagram::bind(&path).unwrap();
+    let filling = UnixDatagram::unbound().unwrap();
+    filling.set_nonblocking(true).unwrap();
+    while filling.send_to(b"STATUS=full", &path).is_ok() {}
+    let mut command = command(with_files("run", files.path(), &[&zoho.config()]));
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "2000");
+    let sidecar = Sidecar::listening(Process::start(&mut command), files).await;
+
+    assert_eq!(sidecar.get(crate::zoho::USERS).await.status, 200);
+    sidecar.signal("TERM");
+    assert_eq!(within("the end", sidecar.end()).await.code, Some(0));
+}
