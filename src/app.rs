@@ -102,24 +102,25 @@ impl App {
     pub fn start_caller_polling(&self) -> Task {
         let (rules, pause) = (self.rules.clone(), self.secret_poll);
         let failures = self.metrics.file_failures(FileKind::CallerTokens);
-        self.supervisor.task("caller-tokens", move || {
+        self.supervisor.task("caller-tokens", move |heartbeat| {
             let (rules, failures) = (rules.clone(), failures.clone());
-            async move { rules.callers.tokens().keep_fresh(pause, failures).await }
+            async move { rules.callers.tokens().keep_fresh(pause, failures, &heartbeat).await }
         })
     }
 
     /// Starts to look at the file of certificate authorities every now and then, until dropped.
     pub fn start_trust_polling(&self, trust: Trust) -> Task {
         let (pause, failures) = (self.secret_poll, self.metrics.file_failures(FileKind::CaFile));
-        self.supervisor.task("ca-file", move || trust.clone().keep_fresh(pause, failures.clone()))
+        self.supervisor
+            .task("ca-file", move |heartbeat| trust.clone().keep_fresh(pause, failures.clone(), heartbeat))
     }
 
     /// Starts to free what the cache has no use for, until dropped.
     pub fn start_cache_sweep(&self) -> Task {
         let shared = self.shared.clone();
-        self.supervisor.task("cache-sweep", move || {
+        self.supervisor.task("cache-sweep", move |heartbeat| {
             let shared = shared.clone();
-            async move { shared.keep_cache_swept().await }
+            async move { shared.keep_cache_swept(&heartbeat).await }
         })
     }
 

@@ -69,6 +69,12 @@ impl Contents {
     }
 }
 
+/// The files that have not come back within [`TIME_LIMIT`] and still do not.
+pub fn hanging() -> Vec<PathBuf> {
+    let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    all.iter().filter(|(_, turn)| turn.hangs()).map(|(path, _)| path.clone()).collect()
+}
+
 /// Reads a file of at most `most` bytes, on the blocking pool of the current runtime.
 pub async fn read(path: &Path, most: usize) -> Result<Contents, FileError> {
     let own = path.to_owned();
@@ -177,6 +183,9 @@ fn ended_early() -> FileError {
     FileError::Io(io::Error::other("the thread for it ended early"))
 }
 
+/// By path. There are as many as the configuration names files.
+static ALL: Mutex<BTreeMap<PathBuf, Arc<Turn>>> = Mutex::new(BTreeMap::new());
+
 /// Lets one operation at a time work on a file.
 struct Turn {
     free: Arc<Semaphore>,
@@ -185,9 +194,8 @@ struct Turn {
 }
 
 impl Turn {
-    /// The one of a path. There are as many as the configuration names files.
+    /// The one of a path.
     fn at(path: &Path) -> Arc<Self> {
-        static ALL: Mutex<BTreeMap<PathBuf, Arc<Turn>>> = Mutex::new(BTreeMap::new());
         let new = || Arc::new(Self { free: Arc::new(Semaphore::new(1)), given_up: AtomicBool::new(false) });
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
         all.entry(path.to_owned()).or_insert_with(new).clone()
@@ -257,6 +265,7 @@ mod tests {
             assert!(matches!(run_now_within(SHORT, &path, || Ok(())), Err(FileError::NotReturned(_))));
         }
         assert_eq!(began.load(Ordering::Relaxed), 1);
+        assert!(hanging().contains(&path));
 
         // Now it returns, and the next one finds the file as it is.
         std::fs::write(&path, "late").unwrap();
@@ -266,6 +275,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(read(&path, 100).await.unwrap().bytes(), b"new");
+        assert!(!hanging().contains(&path));
     }
 
     #[test]

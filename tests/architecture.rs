@@ -44,7 +44,7 @@ const UNFINISHED: [&str; 4] = ["todo!", "unimplemented!", "dbg!", ".unwrap()"];
 const STARTS: [&str; 3] = ["spawn(", "spawn_blocking(", "spawn_local("];
 
 /// Who may start tasks and threads beside the supervisor, and why. After a panic such a task just stops.
-const STARTERS: [(&str, &str); 9] = [
+const STARTERS: [(&str, &str); 10] = [
     ("cli/service.rs", "the start waits for it, and takes over its panic"),
     ("supervisor/", "it starts what all others ask it to start"),
     ("emulator/", "it is no part of a sidecar that serves"),
@@ -52,6 +52,7 @@ const STARTERS: [(&str, &str); 9] = [
     ("server/worker.rs", "a connection's task catches its panic itself, without another allocation"),
     ("admin/listener.rs", "a connection's task catches its panic itself, and ends with the listener"),
     ("cache/flight.rs", "a fetch catches its panic itself, and whoever waits learns that it is gone"),
+    ("oauth/vault.rs", "closing a file, which does not panic"),
     ("files.rs", "whoever waits for the file gets its panic as an error"),
     ("net/resolver.rs", "whoever waits for the name gets its panic as an error"),
 ];

@@ -30,7 +30,7 @@ use zoho_sidecar::net::client::{HttpClient, Settings};
 use zoho_sidecar::net::egress::Egress;
 use zoho_sidecar::net::tls::Trust;
 use zoho_sidecar::net::transport::{Transport, TransportError};
-use zoho_sidecar::supervisor::Supervisor;
+use zoho_sidecar::supervisor::{Importance, Supervisor};
 
 /// Longer than anything takes on a busy machine. A wait that comes to its end is a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -261,7 +261,8 @@ async fn new_connections_trust_what_the_ca_file_says_now() {
     let trust = Trust::read(Some(&ca_file)).unwrap();
     let client = HttpClient::trusting(&trust, &direct(), &Supervisor::unobserved());
     let failures = Counter::default();
-    let polling = tokio::spawn(trust.clone().keep_fresh(POLL, failures.clone()));
+    let heartbeat = Supervisor::unobserved().heartbeat("ca-file", Importance::Degrading);
+    let polling = tokio::spawn(trust.clone().keep_fresh(POLL, failures.clone(), heartbeat));
     let url = format!("https://{}/", server.address);
     let error = get(&client, &url).await.map(drop).unwrap_err();
     assert!(chain(&error).contains("certificate"), "{}", chain(&error));

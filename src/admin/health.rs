@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use serde_json::{Value, json};
 
 use super::Admin;
+use crate::files;
 use crate::oauth::{Health, Tokens};
 
 pub(super) struct Readiness {
@@ -25,6 +26,13 @@ pub(super) fn readiness(admin: &Admin) -> Readiness {
             "task": &*stalled.task,
             "seconds": stalled.age.as_secs(),
             "remedy": "find what it waits for: a log whose reader has stopped, a file system that does not answer",
+        })
+    }));
+    reasons.extend(files::hanging().iter().map(|path| {
+        json!({
+            "reason": "file_hangs",
+            "path": path.display().to_string(),
+            "remedy": "what was read of it before stays in force; find why its file system does not answer",
         })
     }));
     if is_stopping {

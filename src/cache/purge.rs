@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use super::Cache;
+use super::entry::Entry;
 use super::key::Key;
 
 /// What is to be forgotten. All that is named must hold; nothing named is everything.
@@ -103,7 +104,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// what the purge is about. No request that comes later joins them.
     pub async fn purge(&self, purge: &Purge) -> u64 {
         self.purges.note(purge);
-        let count = self.walk(|key, entry| {
+        let forget = |key: &Key, entry: &Entry| {
             if !purge.covers(key, entry.route()) {
                 return false;
             }
@@ -113,8 +114,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             }
             self.near.stamp_of(key.as_bytes()).move_on();
             !entry.is_marker()
-        });
-        let count = count.await;
+        };
+        let count = self.walk(forget, || {}).await;
         // After the walk, so that no copy is made of what it has not come to yet.
         self.near.change_all();
         count

@@ -10,6 +10,7 @@ use super::Cache;
 use super::entry::Entry;
 use super::key::Key;
 use crate::clock::Clock;
+use crate::supervisor::Heartbeat;
 
 /// How many entries are looked at in one go: some 300 µs of work.
 const PIECE: usize = 128;
@@ -22,8 +23,9 @@ const PAUSE: Duration = Duration::from_millis(1);
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 
 impl<V: Clone + Send + Sync + 'static> Cache<V> {
-    /// Shows all entries that are there when it begins, and counts those of which `visit` says so.
-    pub(super) async fn walk(&self, visit: impl Fn(&Key, &Entry) -> bool) -> u64 {
+    /// Shows all entries that are there when it begins, and counts those of which `visit` says so. Calls `pause` before
+    /// it lets others work.
+    pub(super) async fn walk(&self, visit: impl Fn(&Key, &Entry) -> bool, pause: impl Fn()) -> u64 {
         let (mut entries, mut count) = (self.entries.iter(), 0);
         loop {
             let mut looked_at = 0;
@@ -35,23 +37,25 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
                 return count;
             }
             tidy_up();
+            pause();
             tokio::time::sleep(PAUSE).await;
         }
     }
 
     /// Frees the memory of entries from which nothing could be served any more, every now and then, until dropped.
-    pub async fn keep_swept(&self, clock: &Clock) {
+    pub async fn keep_swept(&self, clock: &Clock, heartbeat: &Heartbeat) {
         loop {
             tokio::time::sleep(SWEEP_EVERY).await;
+            let _busy = heartbeat.busy();
             let now = clock.now();
-            self.walk(|key, entry| {
+            let sweep = |key: &Key, entry: &Entry| {
                 let is_useless = entry.is_useless(now);
                 if is_useless {
                     self.entries.invalidate(key.as_bytes());
                 }
                 is_useless
-            })
-            .await;
+            };
+            self.walk(sweep, || heartbeat.beat()).await;
         }
     }
 }
@@ -86,6 +90,7 @@ mod tests {
     use crate::cache::rule::Rule;
     use crate::cache::{Lookup, Settings};
     use crate::clock::Clock;
+    use crate::supervisor::{Importance, Supervisor};
 
     const ENTRIES: usize = 10 * PIECE;
     const KEPT: Duration = Duration::from_mins(5);
@@ -124,9 +129,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_can_be_of_no_use_any_more_is_swept_away_and_nothing_else() {
         let (cache, clock) = (full(), Clock::system());
+        let heartbeat = Supervisor::unobserved().heartbeat("cache-sweep", Importance::Degrading);
         let swept = || async {
             tokio::select! {
-                () = cache.keep_swept(&clock) => unreachable!("it goes on for ever"),
+                () = cache.keep_swept(&clock, &heartbeat) => unreachable!("it goes on for ever"),
                 () = tokio::time::sleep(SWEEP_EVERY + Duration::from_secs(1)) => {}
             }
         };

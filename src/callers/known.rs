@@ -10,6 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 
 use super::CallerNumber;
 use super::credential::{TokenHash, TokenSource};
+use crate::supervisor::Heartbeat;
 
 /// The hashes of all tokens, and whose they are.
 #[derive(Debug, Default)]
@@ -67,13 +68,15 @@ impl KnownTokens {
     /// Looks at the files every now and then, for as long as it is polled. A file that cannot be read leaves
     /// the tokens that it held in force: whoever mends it should not lock everybody out meanwhile. `failures` counts
     /// reads that failed.
-    pub async fn keep_fresh(&self, pause: Duration, failures: Counter) {
+    pub async fn keep_fresh(&self, pause: Duration, failures: Counter, heartbeat: &Heartbeat) {
         if !self.sources.iter().any(|(_, source)| matches!(source, TokenSource::File(_))) {
             return std::future::pending().await;
         }
         let mut told = vec![Told::Fine; self.sources.len()];
         loop {
+            let busy = heartbeat.busy();
             self.look(&mut told, &failures).await;
+            drop(busy);
             tokio::time::sleep(pause).await;
         }
     }
@@ -115,6 +118,7 @@ fn with_cause(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::supervisor::{Importance, Supervisor};
 
     #[tokio::test(start_paused = true)]
     async fn a_changed_file_counts_and_a_broken_one_leaves_what_was() {
@@ -140,8 +144,9 @@ mod tests {
             tokio::time::sleep(PAUSE).await;
             assert_eq!(owners(), (None, Some(7)));
         };
+        let heartbeat = Supervisor::unobserved().heartbeat("caller-tokens", Importance::Degrading);
         tokio::select! {
-            () = known.keep_fresh(PAUSE, Counter::default()) => {}
+            () = known.keep_fresh(PAUSE, Counter::default(), &heartbeat) => {}
             () = passing => {}
         }
     }

@@ -11,6 +11,7 @@ use super::console::Console;
 use crate::callers::{Caller, Mode};
 use crate::config::problem::{Problem, Severity};
 use crate::config::{self, Config, Loaded};
+use crate::net::tls::Trust;
 use crate::rulebook::Rulebook;
 
 pub(super) fn check(files: &[PathBuf], console: &mut Console) -> ExitCode {
@@ -19,7 +20,14 @@ pub(super) fn check(files: &[PathBuf], console: &mut Console) -> ExitCode {
     match config {
         Some(config) => {
             console.print(&summary(&config));
-            ExitCode::SUCCESS
+            // The configuration names neither them nor $SSL_CERT_FILE, but `run` cannot do without them.
+            match Trust::read(config.connections.ca_file.as_deref()) {
+                Ok(_) => ExitCode::SUCCESS,
+                Err(error) => {
+                    console.complain(&super::described(&error));
+                    PROBLEM
+                }
+            }
         }
         None => PROBLEM,
     }

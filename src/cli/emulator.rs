@@ -12,6 +12,7 @@ use super::sidecar::ServeError;
 use super::signals::Signals;
 use crate::clock::Clock;
 use crate::emulator::{Emulator, Scenario};
+use crate::files;
 use crate::server::address::Address;
 use crate::server::listener::BindError;
 use crate::telemetry::Format;
@@ -47,9 +48,14 @@ pub(super) fn emulator(
     Ok(code)
 }
 
+/// A longer file is something else than a scenario.
+const MOST_SCENARIO: usize = 16 << 20;
+
 fn read(path: &Path) -> Result<Scenario, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    Scenario::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
+    let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let contents = files::read_now(path, MOST_SCENARIO).map_err(|error| failed(&error))?;
+    let text = contents.text().map_err(|error| failed(&error))?;
+    Scenario::parse(text).map_err(|error| failed(&error))
 }
 
 async fn serve(

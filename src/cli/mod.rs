@@ -19,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::telemetry::log::log_panics;
 use console::{Console, errors_have_colours, output_has_colours};
+use signals::outlive_full_files;
 
 /// An OAuth-aware caching reverse proxy between your services and the Zoho CRM API.
 ///
@@ -115,6 +116,8 @@ struct EmulatorOptions {
 pub fn main() -> ExitCode {
     log_panics();
     let mut console = Console::new();
+    // Without it such a write ends the process, as it does most others.
+    let _ = outlive_full_files();
     let command = AssertUnwindSafe(|| match CommandLine::try_parse() {
         Ok(line) => command(line.command, &mut console),
         Err(error) => usage(&error, &mut console),

@@ -20,8 +20,12 @@ const ANSWER_LIMIT: usize = 64 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 pub(super) fn purge(options: &PurgeOptions, console: &mut Console) -> ExitCode {
-    let asked =
-        runtime().map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(ask(options)));
+    let asked = runtime().map_err(|error| error.to_string()).and_then(|runtime| {
+        let asked = runtime.block_on(ask(options));
+        // A look-up of a name that has not returned is left behind.
+        runtime.shutdown_background();
+        asked
+    });
     match asked {
         Ok(count) => {
             let entries = if count == 1 { "entry" } else { "entries" };

@@ -130,14 +130,18 @@ async fn serve_until_told(
             signals.stop().await;
         }
     });
-    manager.tell(sd_notify::NotifyState::Ready);
     let hurry = async {
         if hurried.await.is_err() {
             // The signal task has ended; that is no reason to cut connections.
             std::future::pending::<()>().await;
         }
     };
-    let serving = sidecar.serve(async { drop(stopped.await) }, hurry);
+    let stop = async {
+        // First looked at when all listeners have their workers.
+        manager.tell(sd_notify::NotifyState::Ready);
+        drop(stopped.await);
+    };
+    let serving = sidecar.serve(stop, hurry);
     tokio::select! {
         ended = serving => ended,
         () = supervisor.essential("signals", listening) => unreachable!("listening for signals never ends"),

@@ -34,6 +34,8 @@ pub(super) enum ServeError {
     Listen(#[from] CannotListen),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error("the configuration cannot be used\n{0}")]
+    Configuration(String),
     #[error("the system does not give what serving needs")]
     System(#[from] io::Error),
     #[error(transparent)]

@@ -4,10 +4,9 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Receives every signal that would otherwise end the process without a word.
+/// Receives the signals that people and service managers send to a service.
 ///
-/// SIGTERM, SIGINT and SIGQUIT ask it to stop. SIGHUP, SIGUSR1 and SIGUSR2 are logged and have no effect. SIGXFSZ comes
-/// with a write to a file that has reached its limit of size, which is reported as the error of that write. SIGPIPE is
+/// SIGTERM, SIGINT and SIGQUIT ask it to stop. SIGHUP, SIGUSR1 and SIGUSR2 are logged and have no effect. SIGPIPE is
 /// ignored by Rust's own start.
 pub(super) struct Signals {
     terminate: Signal,
@@ -16,13 +15,20 @@ pub(super) struct Signals {
     hang_up: Signal,
     user_1: Signal,
     user_2: Signal,
-    _file_size: Signal,
+}
+
+/// Makes a write to a file that has reached its limit of size an error, which is reported like any other, where SIGXFSZ
+/// would end the process. For all commands.
+pub(super) fn outlive_full_files() -> io::Result<()> {
+    let runtime = super::runtime()?;
+    let _inside = runtime.enter();
+    // The handler stays when the runtime and this end.
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop)
 }
 
 impl Signals {
     /// Installs the handlers, on the current runtime.
     pub(super) fn install() -> io::Result<Self> {
-        let file_size = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -30,7 +36,6 @@ impl Signals {
             hang_up: signal(SignalKind::hangup())?,
             user_1: signal(SignalKind::user_defined1())?,
             user_2: signal(SignalKind::user_defined2())?,
-            _file_size: signal(file_size)?,
         })
     }
 

@@ -12,6 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::files::{self, Contents, FileError};
+use crate::supervisor::Heartbeat;
 
 /// Why no TLS configuration could be made.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,9 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
     },
+    /// The system's certificates do not come, from where `SSL_CERT_FILE` says or elsewhere.
+    #[error("cannot read the system's certificates")]
+    System(#[source] FileError),
     /// The library refused its own defaults.
     #[error("cannot set up TLS")]
     Setup(#[from] rustls::Error),
@@ -72,7 +76,7 @@ type Digest = [u8; 32];
 impl Trust {
     /// Reads all roots; keeps this thread waiting for them.
     pub fn read(ca_file: Option<&Path>) -> Result<Self, TlsError> {
-        let system = Arc::new(system_roots());
+        let system = Arc::new(system_roots()?);
         let contents = ca_file.map(|path| (path, files::read_now(path, MOST_BYTES)));
         let (roots, seen) = match contents {
             Some((path, read)) => {
@@ -93,12 +97,13 @@ impl Trust {
 
     /// Looks at the extra file every now and then, for as long as it is polled. What is new in it is for new connections;
     /// what cannot be used leaves the old in place: that is logged once, and counted each time it is found.
-    pub async fn keep_fresh(self, pause: Duration, failures: Counter) {
+    pub async fn keep_fresh(self, pause: Duration, failures: Counter, heartbeat: Heartbeat) {
         let Some(path) = self.ca_file.clone() else { return std::future::pending().await };
         let mut seen = self.seen.ok_or_else(String::new);
         let mut is_usable = true;
         loop {
             tokio::time::sleep(pause).await;
+            let _busy = heartbeat.busy();
             let read = files::read(&path, MOST_BYTES).await;
             let now = read.as_ref().map(digest_of).map_err(ToString::to_string);
             if now != seen {
@@ -136,28 +141,22 @@ fn configs(roots: RootCertStore) -> Result<Configs, TlsError> {
     Ok(Configs { any: Arc::new(config), http1: Arc::new(http1) })
 }
 
-fn system_roots() -> RootCertStore {
+fn system_roots() -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    // They are files too, and SSL_CERT_FILE may name one that does not return.
+    // They are files too, and SSL_CERT_FILE may name one that does not return. Whom that one trusts is not known then,
+    // so that no other list may take its place.
     let native = files::run_now(Path::new("(the system's certificates)"), || {
         Ok(rustls_native_certs::load_native_certs())
-    });
-    match native {
-        Ok(native) => {
-            for error in &native.errors {
-                tracing::warn!(%error, "a certificate of the system's store cannot be read");
-            }
-            roots.add_parsable_certificates(native.certs);
-        }
-        Err(error) => {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "the system's certificates cannot be read; Mozilla's take their place");
-        }
+    })
+    .map_err(TlsError::System)?;
+    for error in &native.errors {
+        tracing::warn!(%error, "a certificate of the system's store cannot be read");
     }
+    roots.add_parsable_certificates(native.certs);
     if roots.is_empty() {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
-    roots
+    Ok(roots)
 }
 
 fn with_more(system: &RootCertStore, path: &Path, contents: &Contents) -> Result<RootCertStore, TlsError> {

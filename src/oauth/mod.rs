@@ -196,9 +196,9 @@ impl Tokens {
     /// last minutes count still, and a pause that Zoho asked for is kept.
     pub fn start(self: &Arc<Self>, supervisor: &Supervisor) -> RenewalTask {
         let renewal = Arc::new(tokio::sync::Mutex::new(Renewal::new(self.clone())));
-        RenewalTask(supervisor.task(format!("token-renewal/{}", self.tenant()), move || {
+        RenewalTask(supervisor.task(format!("token-renewal/{}", self.tenant()), move |heartbeat| {
             let renewal = renewal.clone();
-            async move { renewal.lock().await.keep().await }
+            async move { renewal.lock().await.keep(&heartbeat).await }
         }))
     }
 

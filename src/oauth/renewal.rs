@@ -14,6 +14,7 @@ use super::secret::Secrets;
 use super::token::Token;
 use super::vault::{Identity, Kept, KeptToken, Vault};
 use crate::clock::Instant;
+use crate::supervisor::Heartbeat;
 
 /// What the task knows. It outlives a panic of the task.
 pub(super) struct Renewal {
@@ -42,14 +43,16 @@ impl Renewal {
     }
 
     /// Renews for as long as the task is not stopped.
-    pub(super) async fn keep(&mut self) {
+    pub(super) async fn keep(&mut self, heartbeat: &Heartbeat) {
         if !std::mem::replace(&mut self.has_begun, true) {
+            let _busy = heartbeat.busy();
             // Adopts a token that outlived the last process, or mints the first.
             self.attempt().await;
         }
         loop {
             self.rest().await;
             if self.is_due() {
+                let _busy = heartbeat.busy();
                 self.attempt().await;
             }
         }

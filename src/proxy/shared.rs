@@ -15,7 +15,7 @@ use crate::cache::rule::Rule;
 use crate::clock::Clock;
 use crate::oauth::Tokens;
 use crate::rulebook::Rulebook;
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Heartbeat, Supervisor};
 use crate::telemetry::metrics::{Metrics, UpstreamMetrics};
 use crate::telemetry::request_log::RequestLog;
 
@@ -88,8 +88,8 @@ impl Shared {
     }
 
     /// Frees what the cache has no use for, until dropped.
-    pub async fn keep_cache_swept(&self) {
-        self.cache.keep_swept(&self.clock).await;
+    pub async fn keep_cache_swept(&self, heartbeat: &Heartbeat) {
+        self.cache.keep_swept(&self.clock, heartbeat).await;
     }
 
     /// Forgets entries by hand, and everything of a group: its epochs move, so that fetches under way are not

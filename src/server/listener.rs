@@ -108,7 +108,7 @@ impl Listener {
 
     /// Closes it, and gives those who have connected and were not accepted yet: the system would reset them, and with
     /// them the requests that they may have sent.
-    pub fn close(mut self) -> Vec<Stream> {
+    pub async fn close(mut self) -> Vec<Stream> {
         match &mut self {
             Self::Tcp(listener) | Self::Tls(listener) => {
                 let listener = SockRef::from(&*listener);
@@ -118,7 +118,9 @@ impl Listener {
             }
             Self::Unix(listener, path) => {
                 // Nobody finds it any more from here on, and what is there next is somebody else's.
-                remove(&std::mem::take(path));
+                let path = std::mem::take(path);
+                let own = path.clone();
+                let _ = files::run(&path, move || Ok(std::fs::remove_file(own)?)).await;
                 waiting(&SockRef::from(&*listener)).map(|socket| Stream::Unix(socket.into())).collect()
             }
         }
@@ -238,13 +240,13 @@ mod tests {
         let listener = Listener::bind(&Address::Unix(path.clone())).unwrap_or_else(|error| panic!("{error}"));
         let callers: Vec<_> =
             (0..3).map(|_| std::os::unix::net::UnixStream::connect(&path).unwrap()).collect();
-        assert_eq!(listener.close().len(), callers.len());
+        assert_eq!(listener.close().await.len(), callers.len());
 
         let any_port = Address::Tcp(([127, 0, 0, 1], 0).into());
         let listener = Listener::bind(&any_port).unwrap_or_else(|error| panic!("{error}"));
         let Address::Tcp(tcp) = listener.address() else { unreachable!() };
         let callers: Vec<_> = (0..3).map(|_| std::net::TcpStream::connect(tcp).unwrap()).collect();
-        let accepted = listener.close();
+        let accepted = listener.close().await;
         assert_eq!(accepted.len(), callers.len());
         for (stream, mut caller) in accepted.into_iter().zip(callers) {
             let Stream::Tcp(stream) = stream else { unreachable!() };

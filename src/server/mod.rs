@@ -213,7 +213,9 @@ impl Bound {
             let tls = tls.clone().filter(|_| matches!(listener, Listener::Tls(_)));
             accepting.push(entrance.start_accepting(listener, tls, supervisor));
         }
-        let renewing = tls.map(|tls| supervisor.task("tls-certificates", move || tls.clone().keep_fresh()));
+        let renewing = tls.map(|tls| {
+            supervisor.task("tls-certificates", move |heartbeat| tls.clone().keep_fresh(heartbeat))
+        });
         stop.await;
         phase.send_replace(Phase::Draining);
         for accepting in accepting {
@@ -278,7 +280,7 @@ impl Accepting {
         let Self { entrance, listener, tls, task } = self;
         task.stop().await;
         let listener = Arc::into_inner(listener).expect("the task that shared it has ended");
-        listener.close().into_iter().for_each(|stream| entrance.admit(stream, tls.as_ref()));
+        listener.close().await.into_iter().for_each(|stream| entrance.admit(stream, tls.as_ref()));
     }
 }
 
@@ -291,7 +293,7 @@ impl Entrance {
     ) -> Accepting {
         let (entrance, listener) = (self.clone(), Arc::new(listener));
         let (shared, spoken) = (listener.clone(), tls.clone());
-        let task = supervisor.task(format!("accept/{}", listener.address()), move || {
+        let task = supervisor.task(format!("accept/{}", listener.address()), move |_| {
             let (entrance, listener, tls) = (entrance.clone(), shared.clone(), spoken.clone());
             async move { entrance.accept(&listener, tls.as_ref()).await }
         });

@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::files::{self, Contents, FileError};
 use crate::net::peer::{Peer, SubjectName};
+use crate::supervisor::Heartbeat;
 
 /// How TLS is spoken.
 #[derive(Debug, Clone)]
@@ -129,10 +130,11 @@ impl Tls {
 
     /// Looks at the files every now and then, for as long as it is polled. New ones are for new connections;
     /// ones that cannot be used leave the old ones in place, which is told once.
-    pub(super) async fn keep_fresh(self: Arc<Self>) {
+    pub(super) async fn keep_fresh(self: Arc<Self>, heartbeat: Heartbeat) {
         let mut seen = Ok(self.seen);
         loop {
             tokio::time::sleep(self.settings.poll).await;
+            let _busy = heartbeat.busy();
             let files = Files::read(&self.settings).await;
             if files.is_err() {
                 self.counts.unread.inc();

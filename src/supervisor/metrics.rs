@@ -55,8 +55,11 @@ impl TaskMetrics {
         self.last_beat.clear();
         self.stalled.clear();
         for Stalled { task, age, .. } in ages {
-            self.last_beat.get_or_create(&label(task)).set(age.as_secs_f64());
-            self.stalled.get_or_create(&label(task)).set(i64::from(*age >= limit));
+            // Several may share a name, as one of each worker: the oldest counts.
+            let last_beat = self.last_beat.get_or_create(&label(task)).clone();
+            last_beat.set(last_beat.get().max(age.as_secs_f64()));
+            let stalled = self.stalled.get_or_create(&label(task)).clone();
+            stalled.set(stalled.get().max(i64::from(*age >= limit)));
         }
     }
 }

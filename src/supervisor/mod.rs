@@ -17,8 +17,8 @@
 mod backoff;
 mod caught;
 mod heartbeat;
-mod manager;
 mod metrics;
+mod notices;
 mod thread;
 mod watchdog;
 
@@ -34,8 +34,8 @@ use heartbeat::Pulse;
 
 pub use caught::{Caught, Panicked, caught, caught_now};
 pub use heartbeat::{Busy, Heartbeat, Importance, Stalled};
-pub use manager::ServiceManager;
 pub use metrics::TaskMetrics;
+pub use notices::ServiceManager;
 pub use thread::Thread;
 pub use watchdog::Watchdog;
 
@@ -118,9 +118,12 @@ impl Supervisor {
     /// Runs a task on the current runtime until its [`Task`] is dropped. `start` makes the task's future: once, and
     /// again after each panic. What must survive a panic is kept by `start`, or shared with it. A future that returns
     /// has done its work and is not started again.
+    ///
+    /// The task shows by the heartbeat that it gets when it begins a piece of work, and that it waits again. A piece that
+    /// takes too long makes the sidecar degraded.
     pub fn task<F, Fut>(&self, name: impl Into<Arc<str>>, start: F) -> Task
     where
-        F: FnMut() -> Fut + Send + 'static,
+        F: FnMut(Heartbeat) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
         Task(spawn(self.clone().keep_running(name.into(), start)))
@@ -217,13 +220,15 @@ impl Supervisor {
 
     async fn keep_running<F, Fut>(self, name: Arc<str>, mut start: F)
     where
-        F: FnMut() -> Fut + Send + 'static,
+        F: FnMut(Heartbeat) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
         let mut backoff = Backoff::default();
+        let heartbeat = self.heartbeat(name.clone(), Importance::Degrading);
         loop {
             let began = self.0.clock.now();
-            let Err(panicked) = run_once(&mut start).await else { return };
+            let Err(panicked) = run_once(|| start(heartbeat.clone())).await else { return };
+            heartbeat.rest();
             let pause = self.pause_after(&name, &panicked, &mut backoff, began);
             tokio::time::sleep(pause).await;
             self.0.metrics.count_restart(&name);
@@ -250,9 +255,9 @@ impl Supervisor {
 }
 
 /// One run of a task; making its future may panic too, and so may dropping it.
-async fn run_once<F, Fut>(start: &mut F) -> Result<(), Panicked>
+async fn run_once<F, Fut>(start: F) -> Result<(), Panicked>
 where
-    F: FnMut() -> Fut,
+    F: FnOnce() -> Fut,
     Fut: Future<Output = ()>,
 {
     let mut future = Box::pin(caught_now(start)?);
@@ -281,7 +286,7 @@ mod tests {
         let (supervisor, metrics) = observed();
         let (clock, runs) = (Clock::system(), Arc::new(AtomicU32::new(0)));
         let (seen, began) = (runs.clone(), clock.now());
-        let mut task = supervisor.task("example", move || {
+        let mut task = supervisor.task("example", move |_| {
             let run = seen.fetch_add(1, Ordering::SeqCst);
             async move { assert!(run == 3, "a defect, on purpose") }
         });
@@ -294,7 +299,7 @@ mod tests {
     async fn a_start_that_panics_is_tried_again() {
         let (supervisor, metrics) = observed();
         let runs = AtomicU32::new(0);
-        let mut task = supervisor.task("example", move || {
+        let mut task = supervisor.task("example", move |_| {
             assert!(runs.fetch_add(1, Ordering::SeqCst) > 0, "a defect, on purpose");
             async {}
         });
@@ -312,7 +317,7 @@ mod tests {
         }
         let ends = Arc::new(AtomicU32::new(0));
         let seen = ends.clone();
-        let task = Supervisor::unobserved().task("example", move || {
+        let task = Supervisor::unobserved().task("example", move |_| {
             let ends = Ends(seen.clone());
             async move {
                 let _ends = ends;

@@ -1,5 +1,6 @@
 //! The thread that looks at all heartbeats, tells systemd, and makes sure that a failed process ends.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +10,9 @@ use super::{Importance, ServiceManager, Supervisor, Thread};
 
 /// How often heartbeats are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the end by force waits for the log.
+const LAST_LINE: Duration = Duration::from_millis(200);
 
 /// What is told to the service manager; tests replace it.
 type Notify = Box<dyn Fn() + Send>;
@@ -39,7 +43,11 @@ impl Supervisor {
         let interval = sd_notify::watchdog_enabled().map(|interval| interval / 2);
         let manager = manager.clone();
         let notify = Box::new(move || manager.tell(sd_notify::NotifyState::Watchdog));
-        let end = Box::new(|| std::process::exit(1));
+        let end = Box::new(|| {
+            // The log's own thread writes the last line meanwhile.
+            std::thread::sleep(LAST_LINE);
+            std::process::exit(1);
+        });
         self.watch_with(interval, patience, notify, end)
     }
 
@@ -52,7 +60,8 @@ impl Supervisor {
     ) -> io::Result<Watchdog> {
         let (supervisor, is_over) = (self.clone(), Arc::new(AtomicBool::new(false)));
         let (heartbeat, ends) = (self.heartbeat("supervisor", Importance::Vital), is_over.clone());
-        let mut watch = Watch { interval, patience, failed_for: None, last_told: None, was_dead: false };
+        let mut watch =
+            Watch { interval, patience, failed_for: None, last_told: None, dead: BTreeSet::new() };
         let thread = self.thread("supervisor", move || {
             while !ends.load(Ordering::Acquire) {
                 heartbeat.beat();
@@ -71,7 +80,8 @@ struct Watch {
     /// Since when there is a failure.
     failed_for: Option<crate::clock::Instant>,
     last_told: Option<crate::clock::Instant>,
-    was_dead: bool,
+    /// The tasks that were dead at the last look.
+    dead: BTreeSet<Arc<str>>,
 }
 
 impl Watch {
@@ -79,17 +89,19 @@ impl Watch {
     fn look(&mut self, supervisor: &Supervisor, notify: &dyn Fn(), end: &dyn Fn()) -> Duration {
         let now = supervisor.0.clock.now();
         let dead = supervisor.dead();
-        if !self.was_dead && !dead.is_empty() {
-            for stalled in &dead {
-                let seconds = stalled.age.as_secs();
-                tracing::error!(
-                    task = &*stalled.task,
-                    seconds,
-                    "a task makes no progress; the process is not live"
-                );
-            }
+        for stalled in dead.iter().filter(|stalled| !self.dead.contains(&stalled.task)) {
+            let seconds = stalled.age.as_secs();
+            tracing::error!(
+                task = &*stalled.task,
+                seconds,
+                "a task makes no progress; the process is not live"
+            );
         }
-        self.was_dead = !dead.is_empty();
+        let dead: BTreeSet<_> = dead.into_iter().map(|stalled| stalled.task).collect();
+        for task in self.dead.difference(&dead) {
+            tracing::warn!(task = &**task, "a task makes progress again");
+        }
+        self.dead.clone_from(&dead);
         if let Some(failure) = supervisor.failure() {
             let since = *self.failed_for.get_or_insert(now);
             if now.saturating_duration_since(since) >= self.patience {
@@ -121,7 +133,7 @@ mod tests {
 
     fn watch() -> Watch {
         let patience = Duration::from_secs(25);
-        Watch { interval: Some(INTERVAL), patience, failed_for: None, last_told: None, was_dead: false }
+        Watch { interval: Some(INTERVAL), patience, failed_for: None, last_told: None, dead: BTreeSet::new() }
     }
 
     #[tokio::test(start_paused = true)]

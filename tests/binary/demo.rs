@@ -26,6 +26,14 @@ async fn demo_once_shows_all_seven_steps_and_ends_with_0() {
 }
 
 #[tokio::test]
+async fn the_demo_does_not_ask_by_the_proxy_of_the_environment() {
+    for (variable, value) in [("ALL_PROXY", "socks5://127.0.0.1:1"), ("HTTPS_PROXY", "https://127.0.0.1:1")] {
+        let demo = Process::start(command(["demo", "--once"]).env(variable, value)).end().await;
+        assert_eq!((demo.code, demo.errors.as_str()), (Some(0), ""), "{variable}: {demo:?}");
+    }
+}
+
+#[tokio::test]
 async fn after_the_tour_demo_keeps_serving_until_it_is_told_to_stop() {
     let mut demo = Process::start(&mut command(["demo"]));
     let mut tried = None;

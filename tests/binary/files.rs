@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::Value;
 use tempfile::tempdir;
 
 use crate::caller::{ask, with_headers};
@@ -62,15 +63,25 @@ async fn files_that_hang_stop_neither_answers_nor_the_admin_listener_nor_sigterm
         replace_by_fifo(&directory.path().join(name));
     }
 
-    until("the reads are counted as failed", async || {
-        let page = page().await;
-        assert_eq!(page.status, 200, "the token that was read before stays in force");
-        let counted =
-            |kind: &str| page.text().contains(&format!("file_reads_failed_total{{kind=\"{kind}\"}} "));
-        ["secret", "caller_tokens", "ca_file", "admin_token"].into_iter().all(counted)
+    // Degraded, not dead.
+    until("the files are named as hanging", async || {
+        let ready = ask(sidecar.admin(), with_headers("GET", "/readyz", &shown)).await;
+        assert_eq!(ready.status, 200, "the token that was read before stays in force");
+        let is_named = |name: &str| {
+            let path = directory.path().join(name).display().to_string();
+            let names = |reason: &Value| reason["reason"] == "file_hangs" && reason["path"] == path;
+            ready.json()["reasons"].as_array().is_some_and(|reasons| reasons.iter().any(names))
+        };
+        ["client-secret", "tokens", "ca.pem", "admin-token"].into_iter().all(is_named)
     })
     .await;
-
+    let counts = page().await;
+    assert_eq!(counts.status, 200);
+    for kind in ["secret", "caller_tokens", "ca_file", "admin_token"] {
+        let counted = format!("zoho_sidecar_file_reads_failed_total{{kind=\"{kind}\"}} ");
+        let value = counts.text().lines().find_map(|line| line.strip_prefix(&counted)).unwrap().to_owned();
+        assert_ne!(value, "0", "{kind}");
+    }
     assert_eq!(sidecar.get(USERS).await.status, 200);
     let stopped = tokio::time::timeout(Duration::from_secs(20), sidecar.stop()).await;
     assert_eq!(stopped.expect("it stops in time").code, Some(0));
@@ -89,6 +100,12 @@ async fn check_and_run_say_within_seconds_that_a_file_hangs() {
         let check = ended(with_files("check", directory.path(), &[&zoho.config(), &text])).await;
         assert_eq!(check.code, Some(code), "{check:?}");
         assert!(check.errors.contains("has not come back"), "{check:?}");
+    }
+    for what in ["check", "run"] {
+        let mut command = command(with_files(what, directory.path(), &[&zoho.config()]));
+        let end = Process::start(command.env("SSL_CERT_FILE", &path)).end().await;
+        assert_eq!(end.code, Some(1), "{what}: {end:?}");
+        assert!(end.errors.contains("cannot read the system's certificates"), "{end:?}");
     }
     let arguments = ["check", "--config", path.to_str().unwrap()];
     let check = ended(arguments).await;

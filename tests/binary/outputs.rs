@@ -356,6 +356,25 @@ async fn commands_work_with_their_standard_streams_closed() {
 }
 
 #[tokio::test]
+async fn a_file_at_its_limit_of_size_is_an_error_of_the_output_for_every_command() {
+    let (_files, config) = sound();
+    let directory = tempdir().unwrap();
+    for (arguments, code, prints) in commands(&config) {
+        let file = std::fs::File::create(directory.path().join("output")).unwrap();
+        let mut limited = tokio::process::Command::new("sh");
+        limited.args(["-c", "ulimit -f 0; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_zoho-sidecar")]);
+        limited.args(&arguments).env_clear().kill_on_drop(true).stdin(Stdio::null());
+        let end = Process::start(limited.stdout(file).stderr(Stdio::piped())).end().await;
+        assert_eq!(end.code, Some(if prints { 1 } else { code }), "{arguments:?}: {end:?}");
+        assert_eq!(
+            end.errors.contains("standard output cannot be written"),
+            prints,
+            "{arguments:?}: {end:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_emulator_whose_output_is_full_or_unread_serves_on() {
     for (output, is_reported) in [(full(), true), (closed_pipe(), false)] {
         let mut emulator = command(["emulator", "--listen", "127.0.0.1:0"]);

@@ -84,3 +84,24 @@ async fn a_service_manager_that_does_not_read_holds_up_neither_start_nor_end() {
     sidecar.signal("TERM");
     assert_eq!(within("the end", sidecar.end()).await.code, Some(0));
 }
+
+#[tokio::test]
+async fn whatever_serves_has_a_heartbeat() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "").await;
+    sidecar.ready().await;
+    let metrics = crate::caller::get(sidecar.admin(), "/metrics").await;
+    for task in [
+        "worker-0",
+        "main",
+        "admin",
+        "supervisor",
+        "token-renewal/acme",
+        "cache-sweep",
+        "log-requests",
+        "log-events",
+    ] {
+        let series = format!("zoho_sidecar_task_stalled{{task=\"{task}\"}} 0");
+        assert!(metrics.text().contains(&series), "{series}: {}", metrics.text());
+    }
+}

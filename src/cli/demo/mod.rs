@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::check::report;
 use super::emulator::config_for;
 use super::run::BUFFER;
 use super::service::Service;
@@ -18,7 +19,7 @@ use super::signals::Signals;
 use super::{PROBLEM, described};
 use crate::app::over_sockets;
 use crate::clock::Clock;
-use crate::config::{self, Config, Source};
+use crate::config::{self, Config, Loaded, Source};
 use crate::emulator::{Emulator, Listening, Scenario};
 use crate::supervisor::Supervisor;
 use crate::telemetry::Format;
@@ -36,6 +37,8 @@ listen = ["127.0.0.1:0"]
 listen = "127.0.0.1:0"
 [state]
 directory = "none"
+[upstream]
+proxy = "none"
 [routes.roles]
 match = "GET /crm/{version}/settings/roles"
 fresh_for = "1s"
@@ -69,7 +72,7 @@ async fn show(once: bool, signals: &mut Signals, output: &Queue) -> Result<bool,
     let emulator = Emulator::new(Scenario::default(), Clock::system());
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let zoho: Listening = emulator.listen(any_port, "*").await?;
-    let config = config(&emulator, zoho.address());
+    let config = config(&emulator, zoho.address())?;
     let metrics = Arc::new(Metrics::new());
     let supervisor = Supervisor::new(Clock::system(), metrics.tasks.clone());
     let transports = over_sockets(&config, &supervisor)?;
@@ -93,12 +96,13 @@ async fn show(once: bool, signals: &mut Signals, output: &Queue) -> Result<bool,
     Ok(went_as_told)
 }
 
-fn config(emulator: &Emulator, zoho: SocketAddr) -> Config {
+fn config(emulator: &Emulator, zoho: SocketAddr) -> Result<Config, ServeError> {
     let sources = [
         Source { name: "(demo)".to_owned(), text: RULES.to_owned() },
         Source { name: "(emulator)".to_owned(), text: config_for(emulator, zoho) },
     ];
-    config::load_texts(&sources).config.expect("the demo's configuration is sound; a test reads it too")
+    let Loaded { config, problems } = config::load_texts(&sources);
+    config.ok_or_else(|| ServeError::Configuration(report(&problems)))
 }
 
 #[cfg(test)]
@@ -108,7 +112,8 @@ mod tests {
     #[tokio::test]
     async fn the_demos_configuration_is_sound() {
         let emulator = Emulator::new(Scenario::default(), Clock::system());
-        let config = config(&emulator, SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
+        let zoho = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let config = config(&emulator, zoho).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(config.rulebook.tenants.all().len(), 2);
         let roles = config.rulebook.routes.route_of(&http::Method::GET, "/crm/v8/settings/roles").unwrap();
         assert_eq!(config.rulebook.routes.route(roles).rule.fresh_for, tour::ROLES_FRESH_FOR);

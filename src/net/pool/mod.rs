@@ -51,7 +51,7 @@ use tower_service::Service;
 use super::body::BoxError;
 use super::transport::TransportError;
 use crate::clock::Clock;
-use crate::supervisor::{Supervisor, Task};
+use crate::supervisor::{Heartbeat, Supervisor, Task};
 pub(super) use head::HeadLimits;
 use host::{Answer, Held};
 use line::Line;
@@ -222,7 +222,9 @@ impl Pool {
         }
         self.watching.get_or_init(|| {
             let (pool, hurry, clock) = (Arc::downgrade(self), self.hurry.clone(), self.clock.clone());
-            self.supervisor.task("pool-ages", move || watch(pool.clone(), hurry.clone(), clock.clone()))
+            self.supervisor.task("pool-ages", move |heartbeat| {
+                watch(pool.clone(), hurry.clone(), clock.clone(), heartbeat)
+            })
         });
         for making in all {
             self.supervisor.once("pool-connection", making.make());
@@ -275,11 +277,13 @@ impl Drop for Pool {
 }
 
 /// Ends connections that have rested for too long or are too old, for as long as there is a pool.
-async fn watch(pool: Weak<Pool>, hurry: Arc<Notify>, clock: Clock) {
+async fn watch(pool: Weak<Pool>, hurry: Arc<Notify>, clock: Clock, heartbeat: Heartbeat) {
     loop {
         let Some(pool) = pool.upgrade() else { return };
+        let busy = heartbeat.busy();
         let next = pool.with(|places| places.end_old(clock.now()));
         drop(pool);
+        drop(busy);
         match next {
             Some(next) => drop(timeout_at(next, hurry.notified()).await),
             None => hurry.notified().await,
