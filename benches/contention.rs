@@ -21,7 +21,7 @@ use zoho_sidecar::cache::entry::{Entry, Fetched};
 use zoho_sidecar::cache::key::Key;
 use zoho_sidecar::cache::rule::Rule;
 use zoho_sidecar::cache::{Cache, Lookup, Settings};
-use zoho_sidecar::clock::{Clock, Instant};
+use zoho_sidecar::clock::{BootTime, Clock, Instant};
 use zoho_sidecar::telemetry::metrics::{Metrics, RequestCounters};
 use zoho_sidecar::telemetry::outcome::Outcome;
 
@@ -73,7 +73,7 @@ fn main() {
 struct Shared {
     cache: Cache<()>,
     rule: Rule,
-    now: Instant,
+    now: BootTime,
     keys: Vec<String>,
     entry: Arc<Entry>,
     counters: RequestCounters,
@@ -95,7 +95,7 @@ impl Shared {
             fetch_timeout: Duration::from_mins(1),
             max_key_header_bytes: 1 << 10,
         };
-        let (now, rule) = (Clock::system().now(), Rule::lasting(Duration::from_hours(1)));
+        let (now, rule) = (Clock::system().boot_time(), Rule::lasting(Duration::from_hours(1)));
         let (cache, head) = (Cache::new(settings, 1, 1), zohos_headers());
         let entry = || {
             let (status, body) = (StatusCode::OK, vec![b'x'; 440].into());

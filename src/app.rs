@@ -37,13 +37,19 @@ pub struct App {
 }
 
 /// Connections over sockets, as configured, and what they trust, which is to be kept fresh.
-pub fn over_sockets(config: &Config, supervisor: &Supervisor) -> Result<(Transports, Trust), TlsError> {
-    let (settings, supervisor) = (config.connections.clone(), supervisor.clone());
+pub fn over_sockets(
+    config: &Config,
+    supervisor: &Supervisor,
+    clock: &Clock,
+) -> Result<(Transports, Trust), TlsError> {
+    let (settings, supervisor, clock) = (config.connections.clone(), supervisor.clone(), clock.clone());
     // Read once, here, so that a mistake shows at the start and not on a worker.
     let trust = Trust::read(settings.ca_file.as_deref())?;
     let own = trust.clone();
-    let transports =
-        move || Arc::new(HttpClient::trusting(&own, &settings, &supervisor)) as Arc<dyn Transport>;
+    let transports = move || {
+        let client = HttpClient::trusting(&own, &settings, &supervisor, clock.clone());
+        Arc::new(client) as Arc<dyn Transport>
+    };
     Ok((Arc::new(transports), trust))
 }
 
@@ -121,6 +127,17 @@ impl App {
         self.supervisor.task("cache-sweep", move |heartbeat| {
             let shared = shared.clone();
             async move { shared.keep_cache_swept(&heartbeat).await }
+        })
+    }
+
+    /// Starts to notice suspensions of the machine from now on, until dropped.
+    pub fn start_suspension_watch(&self) -> Task {
+        let clock = self.clock.clone();
+        let mut since = Some(clock.moment());
+        self.supervisor.task("suspension-watch", move || {
+            let clock = clock.clone();
+            let since = since.take().unwrap_or_else(|| clock.moment());
+            async move { clock.watch_suspensions(since).await }
         })
     }
 

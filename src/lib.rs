@@ -26,7 +26,8 @@
 //! - Imports point down the floors: `cli`, `app`, `config`, `proxy`, `admin`, `rulebook`, `callers`, `routes`,
 //!   then `cache`, `oauth`, `admission`, `upstream` (none knows another), then `tenants`, `server`,
 //!   `emulator`, and the ground: `zoho`, `net`, `telemetry`, `supervisor`, `clock`, `files`. A test says so.
-//! - Only [`clock`] reads a clock; all else receives `now` or sleeps on tokio's time.
+//! - Only [`clock`] reads a clock; all else receives `now` or sleeps on tokio's time. Ages and expiry are in boot time,
+//!   which counts suspensions of the machine and has a type of its own; timers are monotonic.
 //! - A room owns its `Settings` and its errors. [`proxy::refusal`] alone turns errors into answers.
 //! - A secret has a type that prints as `[redacted]`, and goes to no host outside its tenant's row.
 //! - No lock is held across an await; every queue has a bound and every wait a limit.

@@ -60,6 +60,6 @@ fn trouble(admin: &Admin, tokens: &Tokens) -> Option<Value> {
 }
 
 fn lives(admin: &Admin, tokens: &Tokens) -> bool {
-    let now = admin.clock.now();
+    let now = admin.clock.boot_time();
     tokens.state().token.is_some_and(|token| token.lives(now))
 }

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::cache::purge::Purge;
-use crate::clock::{Clock, Instant};
+use crate::clock::{BootTime, Clock};
 use crate::net::body::Body;
 use crate::net::transport::BoxFuture;
 use crate::oauth::{LastingSecret, Tokens};
@@ -49,7 +49,7 @@ pub struct Admin {
     listeners: Vec<String>,
     supervisor: Supervisor,
     clock: Clock,
-    started: Instant,
+    started: BootTime,
     stopping: AtomicBool,
 }
 
@@ -79,7 +79,7 @@ impl Admin {
         supervisor: Supervisor,
         clock: Clock,
     ) -> Arc<Self> {
-        let started = clock.now();
+        let started = clock.boot_time();
         Arc::new(Self {
             rules,
             tokens,

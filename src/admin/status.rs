@@ -6,7 +6,7 @@ use super::Admin;
 use crate::oauth::Tokens;
 
 pub(super) fn status(admin: &Admin) -> Value {
-    let now = admin.clock.now();
+    let now = admin.clock.boot_time();
     let (entries, bytes) = (admin.cache_size)();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -51,7 +51,7 @@ fn callers(admin: &Admin) -> Vec<Value> {
 }
 
 fn tenant(admin: &Admin, number: usize, tokens: &Tokens) -> Value {
-    let now = admin.clock.now();
+    let now = admin.clock.boot_time();
     let (state, tenant) = (tokens.state(), admin.rules.tenants.tenant(number));
     json!({
         "name": tenant.name,

@@ -8,7 +8,7 @@ use super::entry::Entry;
 use super::freshness::Freshness;
 use super::rule::Rule;
 use super::wishes::Wishes;
-use crate::clock::Instant;
+use crate::clock::BootTime;
 
 /// What to do.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ pub fn decide(
     rule: &Rule,
     wishes: &Wishes,
     is_set_back: impl Fn() -> bool,
-    now: Instant,
+    now: BootTime,
 ) -> Decision {
     let decision = match found {
         Lookup::Fresh(entry, left) => of_fresh(entry, left, rule, wishes, &is_set_back, now),
@@ -124,7 +124,7 @@ fn of_fresh(
     rule: &Rule,
     wishes: &Wishes,
     is_set_back: &impl Fn() -> bool,
-    now: Instant,
+    now: BootTime,
 ) -> Decision {
     let age = entry.age(now);
     if wishes.accept_fresh(age, left) {

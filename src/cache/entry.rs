@@ -14,7 +14,7 @@ use super::origin::Terms;
 use super::rule::Rule;
 use super::validator::strong_tag;
 use super::vary::Variant;
-use crate::clock::Instant;
+use crate::clock::BootTime;
 use crate::net::headers::{CACHE_STATUS, REQUEST_ID, copy_if, is_of_one_call};
 
 /// A stored answer: Zoho's status, headers and bytes, never reparsed.
@@ -23,7 +23,7 @@ pub struct Entry {
     status: StatusCode,
     head: HeaderMap,
     body: Bytes,
-    stored: Instant,
+    stored: BootTime,
     epoch: u64,
     keep: Duration,
     route: usize,
@@ -56,7 +56,7 @@ pub struct Fetched<'a> {
     /// Its bytes.
     pub body: Bytes,
     /// When it came.
-    pub at: Instant,
+    pub at: BootTime,
     /// The epoch in which its fetch began.
     pub epoch: u64,
     /// What its own headers allow, for a rule that obeys them.
@@ -204,13 +204,13 @@ impl Entry {
     }
 
     /// How old it is.
-    pub fn age(&self, now: Instant) -> Duration {
+    pub fn age(&self, now: BootTime) -> Duration {
         let on_arrival = self.terms.map_or(Duration::ZERO, |terms| terms.initial_age);
         now.saturating_duration_since(self.stored) + on_arrival
     }
 
     /// When it came.
-    pub fn stored(&self) -> Instant {
+    pub fn stored(&self) -> BootTime {
         self.stored
     }
 
@@ -220,7 +220,7 @@ impl Entry {
     }
 
     /// Whether nothing could be served from it any more.
-    pub fn is_useless(&self, now: Instant) -> bool {
+    pub fn is_useless(&self, now: BootTime) -> bool {
         now.saturating_duration_since(self.stored) >= self.keep
     }
 
@@ -293,7 +293,7 @@ fn is_replaced(name: &HeaderName) -> bool {
 #[cfg(test)]
 impl Fetched<'_> {
     /// An answer without headers.
-    pub(super) fn plain(status: StatusCode, body: &'static str, at: Instant, epoch: u64) -> Self {
+    pub(super) fn plain(status: StatusCode, body: &'static str, at: BootTime, epoch: u64) -> Self {
         static NONE: std::sync::LazyLock<HeaderMap> = std::sync::LazyLock::new(HeaderMap::new);
         Self {
             status,
@@ -316,7 +316,7 @@ mod tests {
     #[tokio::test]
     async fn entries_stored_together_are_renewed_apart() {
         let (rule, ahead) = (Rule::lasting(Duration::from_secs(300)), Duration::from_secs(60));
-        let now = Clock::system().now();
+        let now = Clock::system().boot_time();
         let renewals: std::collections::HashSet<Duration> = (0..100)
             .map(|_| Entry::new(&rule, 0, Fetched::plain(StatusCode::OK, "", now, 0)).spread(ahead))
             .collect();
@@ -326,7 +326,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_cannot_have_a_body_has_no_length() {
-        let (rule, now) = (Rule::lasting(Duration::from_secs(1)), Clock::system().now());
+        let (rule, now) = (Rule::lasting(Duration::from_secs(1)), Clock::system().boot_time());
         let length = |status, body| {
             let entry = Entry::new(&rule, 0, Fetched::plain(status, body, now, 0));
             entry.head().get(CONTENT_LENGTH).cloned()
@@ -353,7 +353,7 @@ mod tests {
             head.append(name, HeaderValue::from_static(value));
         }
         let rule = Rule::lasting(Duration::from_secs(1));
-        let now = Clock::system().now();
+        let now = Clock::system().boot_time();
         let fetched = Fetched { head: &head, ..Fetched::plain(StatusCode::OK, "{}", now, 0) };
         let entry = Entry::new(&rule, 0, fetched);
         let kept: Vec<_> =

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::entry::Entry;
 use super::rule::Rule;
-use crate::clock::Instant;
+use crate::clock::BootTime;
 
 /// What an entry may be served for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub enum Freshness {
 }
 
 /// Judges an entry. A pure function of entry, rule and time.
-pub fn judge(entry: &Entry, rule: &Rule, now: Instant) -> Freshness {
+pub fn judge(entry: &Entry, rule: &Rule, now: BootTime) -> Freshness {
     let age = entry.age(now);
     let terms = Terms::of(entry, rule);
     let by_hand = entry.is_expired_by_hand();
@@ -98,7 +98,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_entry_passes_through_its_ages_in_order() {
-        let stored = Clock::system().now();
+        let stored = Clock::system().boot_time();
         let judged = |status: StatusCode, age: u64| {
             let entry = Entry::new(&rule(), 0, Fetched::plain(status, "", stored, 0));
             judge(&entry, &rule(), stored + Duration::from_secs(age))

@@ -48,7 +48,7 @@ use foldhash::quality::RandomState;
 use http::header::HeaderName;
 use moka::sync::Cache as Moka;
 
-use crate::clock::Instant;
+use crate::clock::BootTime;
 use digest::{Digest, Digests};
 use entry::Entry;
 use epochs::Epochs;
@@ -95,7 +95,7 @@ pub enum Lookup {
 pub struct Cache<V> {
     entries: Moka<Key, Arc<Entry>, RandomState>,
     near: Near,
-    uncacheable: Moka<Digest, Instant>,
+    uncacheable: Moka<Digest, BootTime>,
     digests: Digests,
     setbacks: Setbacks,
     purges: Purges,
@@ -130,7 +130,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     }
 
     /// Looks a key up. `epoch` is the current one of the rule's groups.
-    pub fn lookup(&self, key: &[u8], rule: &Rule, epoch: u64, now: Instant) -> Lookup {
+    pub fn lookup(&self, key: &[u8], rule: &Rule, epoch: u64, now: BootTime) -> Lookup {
         let Some(entry) = self.near.find(key, || self.entries.get(key)) else { return Lookup::Miss };
         if let Some(variant) = entry.variant()
             && entry.is_marker()
@@ -188,12 +188,12 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     }
 
     /// Remembers that a key's answer could not be stored, so that nobody waits for the next one.
-    pub fn remember_uncacheable(&self, key: &[u8], now: Instant) {
+    pub fn remember_uncacheable(&self, key: &[u8], now: BootTime) {
         self.uncacheable.insert(self.digests.of(key), now);
     }
 
     /// Whether a key's answer could lately not be stored.
-    pub fn is_uncacheable(&self, key: &[u8], now: Instant) -> bool {
+    pub fn is_uncacheable(&self, key: &[u8], now: BootTime) -> bool {
         self.uncacheable
             .get(&self.digests.of(key))
             .is_some_and(|noted| now.saturating_duration_since(noted) < self.settings.uncacheable_for)
@@ -201,7 +201,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
 
     /// Notes that fetching a key failed; until the pause that follows is over, nobody renews it behind a
     /// caller's back.
-    pub fn note_setback(&self, key: &[u8], now: Instant) {
+    pub fn note_setback(&self, key: &[u8], now: BootTime) {
         self.setbacks.note(key, now);
     }
 
@@ -211,7 +211,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     }
 
     /// Whether fetching a key failed so lately that it is left alone.
-    pub fn is_set_back(&self, key: &[u8], now: Instant) -> bool {
+    pub fn is_set_back(&self, key: &[u8], now: BootTime) -> bool {
         self.setbacks.holds(key, now)
     }
 
@@ -262,15 +262,15 @@ mod tests {
         Key::from_bytes(path.as_bytes())
     }
 
-    fn entry(now: Instant, epoch: u64) -> Arc<Entry> {
+    fn entry(now: BootTime, epoch: u64) -> Arc<Entry> {
         Arc::new(Entry::new(&rule(), 0, Fetched::plain(StatusCode::OK, "{}", now, epoch)))
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_entry_is_fresh_then_stale_then_gone() {
         let (cache, clock) = (Cache::<()>::new(settings(), 1, 1), Clock::system());
-        cache.store(key("/a"), entry(clock.now(), 0), 0, || 0);
-        let look = || cache.lookup(b"/a", &rule(), 0, clock.now());
+        cache.store(key("/a"), entry(clock.boot_time(), 0), 0, || 0);
+        let look = || cache.lookup(b"/a", &rule(), 0, clock.boot_time());
 
         assert!(matches!(look(), Lookup::Fresh(_, left) if left == Duration::from_mins(5)));
         tokio::time::advance(Duration::from_mins(5)).await;
@@ -282,8 +282,8 @@ mod tests {
     #[tokio::test]
     async fn an_entry_whose_epoch_moved_is_not_found() {
         let (cache, clock) = (Cache::<()>::new(settings(), 1, 1), Clock::system());
-        cache.store(key("/a"), entry(clock.now(), 0), 0, || 0);
-        assert!(matches!(cache.lookup(b"/a", &rule(), 1, clock.now()), Lookup::Miss));
+        cache.store(key("/a"), entry(clock.boot_time(), 0), 0, || 0);
+        assert!(matches!(cache.lookup(b"/a", &rule(), 1, clock.boot_time()), Lookup::Miss));
     }
 
     #[tokio::test]
@@ -293,9 +293,9 @@ mod tests {
         let began = cache.epochs.current(0, &[0], url);
         cache.epochs.advance(0, &[0]);
         let current = || cache.epochs.current(0, &[0], url);
-        let stored = cache.store(key("/a"), entry(clock.now(), began), 0, current);
+        let stored = cache.store(key("/a"), entry(clock.boot_time(), began), 0, current);
         assert!(!stored);
-        assert!(matches!(cache.lookup(b"/a", &rule(), began, clock.now()), Lookup::Miss));
+        assert!(matches!(cache.lookup(b"/a", &rule(), began, clock.boot_time()), Lookup::Miss));
     }
 
     #[tokio::test]
@@ -303,7 +303,7 @@ mod tests {
         let small = Settings { max_bytes: 64 * 1024, ..settings() };
         let (cache, clock) = (Cache::<()>::new(small, 1, 1), Clock::system());
         for n in 0..2_000 {
-            cache.store(key(&format!("/{n}")), entry(clock.now(), 0), 0, || 0);
+            cache.store(key(&format!("/{n}")), entry(clock.boot_time(), 0), 0, || 0);
         }
         let (entries, bytes) = cache.size();
         assert!(bytes <= 64 * 1024, "{bytes}");
@@ -313,9 +313,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_uncacheable_key_is_remembered_for_a_while() {
         let (cache, clock) = (Cache::<()>::new(settings(), 1, 1), Clock::system());
-        cache.remember_uncacheable(b"/big", clock.now());
-        assert!(cache.is_uncacheable(b"/big", clock.now()));
+        cache.remember_uncacheable(b"/big", clock.boot_time());
+        assert!(cache.is_uncacheable(b"/big", clock.boot_time()));
         tokio::time::advance(Duration::from_mins(1)).await;
-        assert!(!cache.is_uncacheable(b"/big", clock.now()));
+        assert!(!cache.is_uncacheable(b"/big", clock.boot_time()));
     }
 }

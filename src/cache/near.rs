@@ -136,7 +136,7 @@ mod tests {
 
     fn entry(body: &'static str) -> Arc<Entry> {
         let rule = Rule::lasting(Duration::from_mins(1));
-        let now = Clock::system().now();
+        let now = Clock::system().boot_time();
         Arc::new(Entry::new(&rule, 0, Fetched::plain(StatusCode::OK, body, now, 0)))
     }
 

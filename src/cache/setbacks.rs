@@ -5,7 +5,7 @@ use std::time::Duration;
 use moka::sync::Cache as Moka;
 
 use super::digest::{Digest, Digests};
-use crate::clock::Instant;
+use crate::clock::BootTime;
 
 pub(super) struct Setbacks {
     recent: Moka<Digest, Setback>,
@@ -15,7 +15,7 @@ pub(super) struct Setbacks {
 #[derive(Clone, Copy)]
 struct Setback {
     failures: u32,
-    until: Instant,
+    until: BootTime,
 }
 
 /// How many are remembered, without their keys; each costs some 200 bytes.
@@ -32,9 +32,11 @@ impl Setbacks {
         Self { recent, digests: Digests::default() }
     }
 
-    pub(super) fn note(&self, key: &[u8], now: Instant) {
+    pub(super) fn note(&self, key: &[u8], now: BootTime) {
         let key = self.digests.of(key);
-        let failures = self.recent.get(&key).map_or(0, |setback| setback.failures).saturating_add(1);
+        // moka's time stands still while the machine is suspended; it only bounds memory.
+        let before = self.recent.get(&key).filter(|setback| now < setback.until + FORGOTTEN_AFTER);
+        let failures = before.map_or(0, |setback| setback.failures).saturating_add(1);
         let pause = FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(16)).min(LONGEST_PAUSE);
         self.recent.insert(key, Setback { failures, until: now + pause });
     }
@@ -46,7 +48,7 @@ impl Setbacks {
         }
     }
 
-    pub(super) fn holds(&self, key: &[u8], now: Instant) -> bool {
+    pub(super) fn holds(&self, key: &[u8], now: BootTime) -> bool {
         self.recent.get(&self.digests.of(key)).is_some_and(|setback| now < setback.until)
     }
 }
@@ -58,7 +60,7 @@ mod tests {
 
     #[tokio::test]
     async fn pauses_grow_to_a_bound_and_success_ends_them() {
-        let (setbacks, key, now) = (Setbacks::new(), b"/a", Clock::system().now());
+        let (setbacks, key, now) = (Setbacks::new(), b"/a", Clock::system().boot_time());
         let seconds = Duration::from_secs;
         for pause in [1, 2, 4, 8, 16, 30, 30] {
             setbacks.note(key, now);
@@ -67,5 +69,14 @@ mod tests {
         }
         setbacks.clear(key);
         assert!(!setbacks.holds(b"/a", now));
+    }
+
+    #[tokio::test]
+    async fn failures_from_before_a_long_suspension_do_not_lengthen_a_pause() {
+        let (setbacks, key, now) = (Setbacks::new(), b"/a", Clock::system().boot_time());
+        (0..5).for_each(|_| setbacks.note(key, now));
+        let later = now + Duration::from_hours(2);
+        setbacks.note(key, later);
+        assert!(!setbacks.holds(b"/a", later + FIRST_PAUSE));
     }
 }

@@ -47,7 +47,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         loop {
             tokio::time::sleep(SWEEP_EVERY).await;
             let _busy = heartbeat.busy();
-            let now = clock.now();
+            let now = clock.boot_time();
             let sweep = |key: &Key, entry: &Entry| {
                 let is_useless = entry.is_useless(now);
                 if is_useless {
@@ -103,7 +103,7 @@ mod tests {
             fetch_timeout: Duration::from_mins(1),
             max_key_header_bytes: 1 << 10,
         };
-        let (cache, now) = (Cache::new(settings, 1, 1), Clock::system().now());
+        let (cache, now) = (Cache::new(settings, 1, 1), Clock::system().boot_time());
         let rule = Rule::lasting(KEPT);
         for number in 0..ENTRIES {
             let entry = Entry::new(&rule, 0, Fetched::plain(StatusCode::OK, "{}", now, 0));
@@ -116,7 +116,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_purge_reaches_a_workers_copy_of_what_the_store_had_no_room_for() {
         let (cache, clock, rule) = (full(), Clock::system(), Rule::lasting(KEPT));
-        let look = || cache.lookup(b"/1", &rule, 0, clock.now());
+        let look = || cache.lookup(b"/1", &rule, 0, clock.boot_time());
         for _ in 0..3 {
             assert!(matches!(look(), Lookup::Fresh(..)));
         }
@@ -138,7 +138,7 @@ mod tests {
         };
         tokio::time::advance(KEPT * 3 / 4).await;
         let rule = Rule::lasting(KEPT);
-        let newer = Entry::new(&rule, 0, Fetched::plain(StatusCode::OK, "{}", clock.now(), 0));
+        let newer = Entry::new(&rule, 0, Fetched::plain(StatusCode::OK, "{}", clock.boot_time(), 0));
         cache.store(Key::from_bytes(b"/new"), Arc::new(newer), 0, || 0);
         swept().await;
         assert_eq!(cache.entries.iter().count(), ENTRIES + 1);
@@ -169,16 +169,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_purge_that_finds_nothing_of_its_own_gives_way_as_often() {
-        let (cache, began) = (full(), Clock::system().now());
+        let (cache, began) = (full(), Clock::system().boot_time());
         let elsewhere = Purge { route: Some(1), ..Purge::default() };
         assert_eq!(cache.purge(&elsewhere).await, 0);
-        assert!(Clock::system().now() - began >= PAUSE * u32::try_from(ENTRIES / PIECE).unwrap());
+        assert!(Clock::system().boot_time() - began >= PAUSE * u32::try_from(ENTRIES / PIECE).unwrap());
         assert_eq!(cache.entries.iter().count(), ENTRIES);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_fetched_while_a_purge_goes_on_is_kept() {
-        let (cache, now) = (full(), Clock::system().now());
+        let (cache, now) = (full(), Clock::system().boot_time());
         let everything = Purge::default();
         let mut purging = pin!(cache.purge(&everything));
         assert!(purging.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());

@@ -65,7 +65,7 @@ async fn serve(
     signals: &mut Signals,
     output: &Queue,
 ) -> Result<(), ServeError> {
-    let emulator = Emulator::new(scenario, Clock::system());
+    let emulator = Emulator::new(scenario, Clock::machine());
     let failed = |source| BindError { address: Address::Tcp(listen), source };
     let listening = emulator.listen(listen, data_center).await.map_err(failed)?;
     let address = listening.address();

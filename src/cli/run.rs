@@ -27,11 +27,12 @@ pub(super) fn run(files: Vec<PathBuf>) -> Result<ExitCode, ServeError> {
     let mut service = Service::new()?;
     let Some(loaded) = service.prepare(move || config::load(&files)) else { return Ok(ExitCode::SUCCESS) };
     let metrics = Arc::new(Metrics::new());
-    let supervisor = Supervisor::new(Clock::system(), metrics.tasks.clone());
+    let clock = Clock::machine();
+    let supervisor = Supervisor::new(clock.clone(), metrics.tasks.clone());
     let log = log(loaded.config.as_ref(), &metrics, &supervisor)?;
     log.events().put_lines(&check::report(&loaded.problems));
     let code = match loaded.config {
-        Some(config) => serve(service, config, metrics, &supervisor, &log),
+        Some(config) => serve(service, config, metrics, &supervisor, clock, &log),
         None => PROBLEM,
     };
     let _output_failed = log.finish();
@@ -54,6 +55,7 @@ fn serve(
     config: Config,
     metrics: Arc<Metrics>,
     supervisor: &Supervisor,
+    clock: Clock,
     log: &Log,
 ) -> ExitCode {
     let requests = if config.log.requests { RequestLog::of(log) } else { RequestLog::off() };
@@ -68,11 +70,10 @@ fn serve(
     };
     let watched_by = manager.clone();
     let prepared = service.prepare(move || {
-        let transports = over_sockets(&config, &starts)?;
+        let transports = over_sockets(&config, &starts, &clock)?;
         // It goes on to tell systemd until all has ended.
         let watchdog = starts.watch(drain_timeout + LAST_WORK, &watched_by)?;
-        Sidecar::new(config, transports, metrics, requests, starts, Clock::system())
-            .map(|sidecar| (sidecar, watchdog))
+        Sidecar::new(config, transports, metrics, requests, starts, clock).map(|sidecar| (sidecar, watchdog))
     });
     let (ended, _watchdog) = match prepared {
         None => return ExitCode::SUCCESS,

@@ -104,7 +104,12 @@ impl Sidecar {
             .map(|(listener, access)| admin::start(listener, pages.clone(), access, &supervisor))
             .transpose()?;
         let renewals = app.start_renewals();
-        let keeping = [app.start_caller_polling(), app.start_trust_polling(trust), app.start_cache_sweep()];
+        let keeping = [
+            app.start_suspension_watch(),
+            app.start_caller_polling(),
+            app.start_trust_polling(trust),
+            app.start_cache_sweep(),
+        ];
         let stop = async {
             tokio::select! {
                 () = stop => {}

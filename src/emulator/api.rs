@@ -50,7 +50,7 @@ impl<'w> Caller<'w> {
         let token = self.token.as_deref().ok_or_else(replies::authentication_failure)?;
         let state = self.state.ok_or_else(replies::invalid_token)?;
         let (place, seed) = (&visit.place, &state.seed);
-        let now = world.clock.now();
+        let now = world.clock.boot_time();
         let issued = state.tokens().find(token).filter(|issued| issued.is_live(now)).cloned();
         let issued = issued.ok_or_else(replies::invalid_token)?;
         if !place.serves(&seed.data_center) || !place.serves_environment(seed.environment) {
@@ -109,7 +109,7 @@ pub(super) async fn answer(
     }
     // Once more: while the call was delayed, its token may have died.
     let (reply, dress) = match caller.admitted(world, visit) {
-        Ok((state, _)) if !state.credits().take(call.cost(), world.clock.now()) => {
+        Ok((state, _)) if !state.credits().take(call.cost(), world.clock.boot_time()) => {
             (replies::credits_exhausted(), nobody)
         }
         Ok((state, _)) => {
@@ -179,7 +179,7 @@ async fn perform(world: &World, state: &State, call: Call<'_>, token: &str) -> R
         body,
         home: call.visit.place.local.as_deref(),
         wall: world.clock.wall(),
-        now: world.clock.now(),
+        now: world.clock.boot_time(),
     };
     match (call.body, segments.as_slice()) {
         (Read::TooLarge, _) => Ok(replies::too_large()),

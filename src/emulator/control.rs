@@ -130,7 +130,7 @@ fn ledger(world: &World) -> Reply {
 
 /// The credentials are made up, and this is how one learns them.
 fn organisations(world: &World) -> Reply {
-    let now = world.clock.now();
+    let now = world.clock.boot_time();
     let shown = |state: &State| {
         let seed = &state.seed;
         let mut crm = state.crm();

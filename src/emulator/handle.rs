@@ -78,7 +78,7 @@ impl Organisation {
 
     /// How many access tokens are good at this moment.
     pub fn live_tokens(&self) -> usize {
-        self.state().tokens().live(self.world.clock.now())
+        self.state().tokens().live(self.world.clock.boot_time())
     }
 
     /// Changes the client secret, as in Zoho's API console.
@@ -142,7 +142,7 @@ impl Organisation {
     /// The counts as they are at this moment, by the names of the territories.
     pub fn counts(&self) -> Vec<(String, usize)> {
         let mut crm = self.state().crm();
-        settle(&mut crm, self.world.clock.now());
+        settle(&mut crm, self.world.clock.boot_time());
         let counts = crm.territories.iter().map(|territory| (territory.name.clone(), crm.count(territory)));
         counts.collect()
     }
@@ -154,7 +154,7 @@ impl Organisation {
 
     /// The credits used within the last 24 hours.
     pub fn credits_used(&self) -> u64 {
-        self.state().credits().used(self.world.clock.now())
+        self.state().credits().used(self.world.clock.boot_time())
     }
 
     fn state(&self) -> &State {

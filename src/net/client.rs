@@ -15,6 +15,7 @@ use super::egress::Egress;
 use super::pool::{HeadLimits, Limits, Pool, exchange};
 use super::tls::{TlsError, Trust};
 use super::transport::{BoxFuture, Transport, TransportError};
+use crate::clock::Clock;
 use crate::supervisor::Supervisor;
 
 /// How connections to the outside are made and kept.
@@ -57,15 +58,15 @@ impl HttpClient {
     /// its own client.
     pub fn new(settings: &Settings) -> Result<Self, TlsError> {
         let trust = Trust::read(settings.ca_file.as_deref())?;
-        Ok(Self::trusting(&trust, settings, &Supervisor::unobserved()))
+        Ok(Self::trusting(&trust, settings, &Supervisor::unobserved(), Clock::system()))
     }
 
     /// The same with a trust that is there already: reading the system's certificates takes milliseconds, and once is
     /// enough for all clients. What rustls remembers of past connections is shared too.
-    pub fn trusting(trust: &Trust, settings: &Settings, supervisor: &Supervisor) -> Self {
+    pub fn trusting(trust: &Trust, settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Self {
         let secured =
             Secured::new(trust.clone(), MaybeTunnel::new(&settings.egress, settings.connect_timeout));
-        Self::supervised(secured.clone(), secured.without_http2(), settings, supervisor)
+        Self::supervised(secured.clone(), secured.without_http2(), settings, supervisor, clock)
     }
 
     /// The same over connections of any kind. `http1` makes those to servers that ask for HTTP/1.1 in the place of
@@ -77,10 +78,16 @@ impl HttpClient {
         C::Error: Into<BoxError>,
         C::Future: Send,
     {
-        Self::supervised(connector, http1, settings, &Supervisor::unobserved())
+        Self::supervised(connector, http1, settings, &Supervisor::unobserved(), Clock::system())
     }
 
-    fn supervised<C>(connector: C, http1: C, settings: &Settings, supervisor: &Supervisor) -> Self
+    fn supervised<C>(
+        connector: C,
+        http1: C,
+        settings: &Settings,
+        supervisor: &Supervisor,
+        clock: Clock,
+    ) -> Self
     where
         C: Service<Uri> + Clone + Send + Sync + 'static,
         C::Response: Connection + Read + Write + Unpin + Send + 'static,
@@ -100,7 +107,7 @@ impl HttpClient {
             most: settings.max_connections,
             most_per_host: settings.max_connections_per_host,
         };
-        Self { pool: Pool::new(connector, http1, limits, supervisor) }
+        Self { pool: Pool::new(connector, http1, limits, supervisor, clock) }
     }
 }
 

@@ -5,11 +5,11 @@
 //! sharing the refresh token have the rest.
 //!
 //! A mint is known by its wall time, because it outlives the process in the state file; within the process its
-//! age is counted in monotonic time, so that no step of the wall clock forgives or prolongs it.
+//! age is counted in boot time, so that no step of the wall clock forgives or prolongs it and a suspension counts.
 
 use std::time::Duration;
 
-use crate::clock::Instant;
+use crate::clock::BootTime;
 
 /// Zoho's window.
 pub(super) const WINDOW: Duration = Duration::from_mins(10);
@@ -19,7 +19,7 @@ pub(super) const WINDOW: Duration = Duration::from_mins(10);
 pub(super) struct Now {
     /// Unix milliseconds.
     pub(super) wall: u64,
-    pub(super) at: Instant,
+    pub(super) at: BootTime,
 }
 
 /// The exchanges of one refresh token that minted or may have minted, those of other processes included.
@@ -35,7 +35,7 @@ struct Mint {
     note: Option<Note>,
     /// When it was, in Unix milliseconds; by this it is known in the state file.
     wall: u64,
-    at: Instant,
+    at: BootTime,
 }
 
 /// A note that can be changed still.
@@ -43,7 +43,7 @@ struct Mint {
 pub(super) struct Note(u64);
 
 impl Mint {
-    fn counts(&self, now: Instant) -> bool {
+    fn counts(&self, now: BootTime) -> bool {
         now.saturating_duration_since(self.at) < WINDOW
     }
 }
@@ -60,12 +60,7 @@ impl Mints {
                 continue;
             }
             let age = Duration::from_millis(now.wall.saturating_sub(wall));
-            match now.at.checked_sub(age.min(WINDOW)) {
-                Some(at) => self.all.push(Mint { note: None, wall, at }),
-                // It was before this machine began to count.
-                None if age < WINDOW => self.all.push(Mint { note: None, wall, at: now.at }),
-                None => {}
-            }
+            self.all.push(Mint { note: None, wall, at: now.at - age.min(WINDOW) });
         }
         // One that is over but still in the file stays known, or it would be taken for another's.
         self.all.retain(|mint| mint.counts(now.at) || kept.contains(&mint.wall));
@@ -92,7 +87,7 @@ impl Mints {
     }
 
     /// How long to wait until another mint is within `budget`; `None` if it is now.
-    pub(super) fn wait(&self, budget: usize, now: Instant) -> Option<Duration> {
+    pub(super) fn wait(&self, budget: usize, now: BootTime) -> Option<Duration> {
         let counting = self.all.iter().filter(|mint| mint.counts(now));
         let mut ages: Vec<Duration> = counting.map(|mint| now.saturating_duration_since(mint.at)).collect();
         if ages.len() < budget {
@@ -117,7 +112,7 @@ impl Mints {
     }
 
     /// Whether none of them counts any more.
-    pub(super) fn is_over(&self, now: Instant) -> bool {
+    pub(super) fn is_over(&self, now: BootTime) -> bool {
         !self.all.iter().any(|mint| mint.counts(now))
     }
 }
@@ -130,11 +125,11 @@ mod tests {
     const WALL: u64 = 1_800_000_000_000;
 
     /// A beginning, and moments so many seconds after it.
-    struct Time(Instant);
+    struct Time(BootTime);
 
     impl Time {
         fn new() -> Self {
-            Self(Clock::system().now() + Duration::from_hours(1))
+            Self(Clock::system().boot_time() + Duration::from_hours(1))
         }
 
         fn at(&self, seconds: u64) -> Now {

@@ -37,7 +37,7 @@ pub use vault::Identity;
 use secrecy::SecretString;
 use tokio::sync::{Notify, watch};
 
-use crate::clock::{Clock, Instant};
+use crate::clock::{BootTime, Clock};
 use crate::net::origin::Origin;
 use crate::net::transport::Transport;
 use crate::supervisor::{Supervisor, Task};
@@ -114,11 +114,11 @@ pub struct State {
     /// How the credential is doing.
     pub health: Health,
     /// When the next mint may be tried, after a failure.
-    pub next_attempt: Option<Instant>,
+    pub next_attempt: Option<BootTime>,
     /// Whether an exchange is under way.
     pub minting: bool,
     /// The one route that does without the token for a while: it refused it, and nobody has accepted it yet.
-    suspended: Option<(RouteKey, Instant)>,
+    suspended: Option<(RouteKey, BootTime)>,
     failures: u32,
     newest_generation: u64,
     newest_identity: Option<Identity>,
@@ -238,19 +238,19 @@ impl Tokens {
     /// Brings gauges that depend on the time up to date.
     pub fn observe(&self) {
         let state = self.state.borrow();
-        let now = self.clock.now();
+        let now = self.clock.boot_time();
         let age = state.token.as_ref().map(|token| now.saturating_duration_since(token.minted()));
         let left = state.token.as_ref().map(|token| token.expires().saturating_duration_since(now));
         self.metrics.observe(state.health.as_str(), age, left);
     }
 
     fn living(&self) -> Option<Arc<Token>> {
-        self.state.borrow().token.as_ref().filter(|token| token.lives(self.clock.now())).cloned()
+        self.state.borrow().token.as_ref().filter(|token| token.lives(self.clock.boot_time())).cloned()
     }
 
     /// What a call of a route gets without a wait.
     fn ready(&self, route: impl Fn() -> RouteKey) -> Option<Result<Arc<Token>, Unavailable>> {
-        let (state, now) = (self.state.borrow(), self.clock.now());
+        let (state, now) = (self.state.borrow(), self.clock.boot_time());
         if let Some((suspended, until)) = state.suspended
             && now < until
             && suspended == route()
@@ -281,7 +281,7 @@ impl Tokens {
 
     /// Whether waiting is over: with a token, or because none will come soon.
     fn decide(&self, state: &State) -> Option<Result<Arc<Token>, Unavailable>> {
-        let now = self.clock.now();
+        let now = self.clock.boot_time();
         if let Some(token) = state.token.as_ref().filter(|token| token.lives(now)) {
             return Some(Ok(token.clone()));
         }

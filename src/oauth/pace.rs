@@ -7,7 +7,7 @@ use super::health::Health;
 use super::reply::MintError;
 use super::token::Token;
 use super::{State, Tokens};
-use crate::clock::Instant;
+use crate::clock::BootTime;
 
 /// An attempt that brought no token.
 pub(super) struct Setback {
@@ -38,7 +38,7 @@ const HURRY: Duration = Duration::from_secs(8);
 const BREATH: Duration = Duration::from_millis(250);
 
 /// Notes an attempt that began then and has failed now, and when the next is due.
-pub(super) fn record(tokens: &Tokens, state: &mut State, setback: Setback, began: Instant, now: Instant) {
+pub(super) fn record(tokens: &Tokens, state: &mut State, setback: Setback, began: BootTime, now: BootTime) {
     let Setback { mut health, pause } = setback;
     state.failures = state.failures.saturating_add(1);
     if let Health::BudgetSpent { after } = &mut health {
@@ -67,7 +67,7 @@ pub(super) fn record(tokens: &Tokens, state: &mut State, setback: Setback, began
 
 /// Renewal is due this long before the end, give or take a fifth, so that sidecars started together drift
 /// apart; and never before three quarters of a short life are over.
-pub(super) fn renew_at(token: &Token, lead: Duration) -> Instant {
+pub(super) fn renew_at(token: &Token, lead: Duration) -> BootTime {
     let lifetime = token.expires() - token.minted();
     token.expires() - lead.mul_f64(0.8 + 0.4 * chance()).min(lifetime / 4)
 }
@@ -106,7 +106,7 @@ mod tests {
     fn token(lifetime: Duration) -> Token {
         let refresh_token = "1000.made-up".into();
         let identity = Identity::of("1000.MADEUP", &refresh_token, "https://accounts.zoho.eu", "production");
-        Token::new("1000.made-up-token".into(), identity, 1, Clock::system().now(), lifetime).unwrap()
+        Token::new("1000.made-up-token".into(), identity, 1, Clock::system().boot_time(), lifetime).unwrap()
     }
 
     #[tokio::test]

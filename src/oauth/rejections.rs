@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::budget::WINDOW;
-use crate::clock::Instant;
+use crate::clock::BootTime;
 
 /// A method with the shape of a path, or a configured route: what is known to refuse or accept tokens. A number
 /// without meaning but that two of the same route are equal.
@@ -68,14 +68,14 @@ pub(super) enum Verdict {
 pub(super) struct Rejections {
     replaced: Vec<Replaced>,
     unproven: Unproven,
-    reported: Vec<(RouteKey, Instant)>,
+    reported: Vec<(RouteKey, BootTime)>,
 }
 
 /// A route for which a token was replaced.
 #[derive(Debug)]
 struct Replaced {
     route: RouteKey,
-    at: Instant,
+    at: BootTime,
     /// Whether other routes accepted the token.
     accepted_elsewhere: bool,
     /// Whether the route has refused the new token as well.
@@ -97,7 +97,7 @@ const MOST_ROUTES: usize = 64;
 impl Rejections {
     /// Judges a refusal of the token in use. At most `most_in_vain` tokens that some routes accept are replaced for
     /// others that do not, within [`WINDOW`].
-    pub(super) fn judge(&mut self, rejection: Rejection, most_in_vain: usize, now: Instant) -> Verdict {
+    pub(super) fn judge(&mut self, rejection: Rejection, most_in_vain: usize, now: BootTime) -> Verdict {
         self.replaced.retain(|replaced| now.saturating_duration_since(replaced.at) < WINDOW);
         match rejection.accepted {
             Accepted::Elsewhere => {
@@ -113,8 +113,8 @@ impl Rejections {
     }
 
     /// A token that other routes accept is replaced for this one at most once in [`WINDOW`].
-    fn judge_proven(&mut self, route: RouteKey, most_in_vain: usize, now: Instant) -> Verdict {
-        let rest = |at: Instant| WINDOW.saturating_sub(now.saturating_duration_since(at));
+    fn judge_proven(&mut self, route: RouteKey, most_in_vain: usize, now: BootTime) -> Verdict {
+        let rest = |at: BootTime| WINDOW.saturating_sub(now.saturating_duration_since(at));
         if let Some(own) = self.replaced.iter_mut().find(|replaced| replaced.route == route) {
             own.in_vain = true;
             return Verdict::OnlyHere(rest(own.at));
@@ -127,7 +127,7 @@ impl Rejections {
         self.note(route, true, now)
     }
 
-    fn judge_unproven(&mut self, rejection: Rejection, now: Instant) -> Verdict {
+    fn judge_unproven(&mut self, rejection: Rejection, now: BootTime) -> Verdict {
         let Rejection { route, generation, is_young, .. } = rejection;
         let own = self.replaced.iter_mut().find(|replaced| replaced.route == route);
         if let Some(own) = own.filter(|own| own.accepted_elsewhere) {
@@ -152,7 +152,7 @@ impl Rejections {
         }
     }
 
-    fn note(&mut self, route: RouteKey, accepted_elsewhere: bool, now: Instant) -> Verdict {
+    fn note(&mut self, route: RouteKey, accepted_elsewhere: bool, now: BootTime) -> Verdict {
         self.replaced.retain(|replaced| replaced.route != route);
         if self.replaced.len() >= MOST_ROUTES {
             self.replaced.remove(0);
@@ -172,7 +172,7 @@ impl Rejections {
     }
 
     /// Whether what is said of a route was not said within [`WINDOW`]; it counts as said then.
-    pub(super) fn is_news(&mut self, route: RouteKey, now: Instant) -> bool {
+    pub(super) fn is_news(&mut self, route: RouteKey, now: BootTime) -> bool {
         self.reported.retain(|(_, at)| now.saturating_duration_since(*at) < WINDOW);
         let is_news = !self.reported.iter().any(|(reported, _)| *reported == route);
         let is_news = is_news && self.reported.len() < MOST_ROUTES;
@@ -193,12 +193,12 @@ mod tests {
     /// Refusals as they come, each a moment after the one before.
     struct Story {
         rejections: Rejections,
-        now: Instant,
+        now: BootTime,
     }
 
     impl Story {
         fn new() -> Self {
-            Self { rejections: Rejections::default(), now: Clock::system().now() }
+            Self { rejections: Rejections::default(), now: Clock::system().boot_time() }
         }
 
         fn refuse(&mut self, route: u64, generation: u64, accepted: Accepted) -> Verdict {

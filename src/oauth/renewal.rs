@@ -13,7 +13,7 @@ use super::reply::Minted;
 use super::secret::Secrets;
 use super::token::Token;
 use super::vault::{Identity, Kept, KeptToken, Vault};
-use crate::clock::Instant;
+use crate::clock::BootTime;
 use crate::supervisor::Heartbeat;
 
 /// What the task knows. It outlives a panic of the task.
@@ -25,7 +25,7 @@ pub(super) struct Renewal {
     memory_of: Option<Identity>,
     /// Whether the accounts server did not answer when it was last asked for anything.
     is_unanswered: bool,
-    renew_at: Option<Instant>,
+    renew_at: Option<BootTime>,
     /// A digest of the secrets that the last attempt used.
     secrets_seen: Option<[u8; 32]>,
     /// Whether the first attempt has begun.
@@ -63,7 +63,7 @@ impl Renewal {
         let tokens = self.tokens.clone();
         let wake = self.next_wake();
         tokio::select! {
-            () = tokio::time::sleep_until(wake) => {}
+            () = tokens.clock.sleep_until(wake) => {}
             () = tokens.wanted.notified() => {}
         }
         if self.secrets_changed().await {
@@ -73,12 +73,12 @@ impl Renewal {
                 // Zoho's throttle counts per refresh token; all other pauses were about the old secrets.
                 state.next_attempt = None;
             });
-            self.renew_at = Some(tokens.clock.now());
+            self.renew_at = Some(tokens.clock.boot_time());
         }
     }
 
-    fn next_wake(&self) -> Instant {
-        let now = self.tokens.clock.now();
+    fn next_wake(&self) -> BootTime {
+        let now = self.tokens.clock.boot_time();
         let due = self.due_at();
         let credential = &self.tokens.credential;
         let may_change = credential.client_secret.can_change() || credential.refresh_token.can_change();
@@ -86,11 +86,11 @@ impl Renewal {
     }
 
     fn is_due(&self) -> bool {
-        self.due_at() <= self.tokens.clock.now()
+        self.due_at() <= self.tokens.clock.boot_time()
     }
 
-    fn due_at(&self) -> Instant {
-        let now = self.tokens.clock.now();
+    fn due_at(&self) -> BootTime {
+        let now = self.tokens.clock.boot_time();
         let state = self.tokens.state.borrow();
         let lives = state.token.as_ref().is_some_and(|token| token.lives(now));
         let wanted = self.renew_at.filter(|_| lives).unwrap_or(now);
@@ -110,9 +110,9 @@ impl Renewal {
             return;
         }
         let _under_way = UnderWay::begin(&tokens);
-        let began = tokens.clock.now();
+        let began = tokens.clock.boot_time();
         let outcome = self.obtain().await;
-        let now = tokens.clock.now();
+        let now = tokens.clock.boot_time();
         if let Err(setback) = &outcome {
             tokens.metrics.count_mint(setback.health.as_str());
             self.is_unanswered = setback.health == Health::EndpointDown;
@@ -143,7 +143,7 @@ impl Renewal {
     /// If it does not, says when to ask again. Callers are turned away meanwhile, without a wait.
     async fn is_answered_again(&mut self) -> bool {
         let tokens = self.tokens.clone();
-        let (settings, asked) = (&tokens.settings, tokens.clock.now());
+        let (settings, asked) = (&tokens.settings, tokens.clock.boot_time());
         let wait = self.memory_of.and_then(|identity| {
             self.with_mints(identity, |mints| mints.wait(settings.mints_per_window, asked))
         });
@@ -163,7 +163,7 @@ impl Renewal {
         }
         let pause = settings.probe_interval.mul_f64(0.5 + 0.5 * chance());
         tokens.state.send_modify(|state| {
-            state.next_attempt = Some(tokens.clock.now() + pause);
+            state.next_attempt = Some(tokens.clock.boot_time() + pause);
             tokens.change_health(state, Health::EndpointDown);
         });
         false
@@ -178,7 +178,7 @@ impl Renewal {
         if self.memory_of != Some(identity) {
             // Another refresh token: what was kept for the old one is not its token.
             (self.memory, self.memory_of) = (Kept::default(), Some(identity));
-            let now = tokens.clock.now();
+            let now = tokens.clock.boot_time();
             let mut all = tokens.mints.lock().unwrap_or_else(PoisonError::into_inner);
             all.retain(|of, mints| *of == identity || !mints.is_over(now));
         }
@@ -240,12 +240,12 @@ impl Renewal {
             return None;
         }
         let kept = self.memory.token.as_ref()?;
-        let (now, wall) = (tokens.clock.now(), self.wall_ms());
+        let (now, wall) = (tokens.clock.boot_time(), self.wall_ms());
         let left = Duration::from_millis(kept.expires_ms.checked_sub(wall)?);
         let lifetime = Duration::from_millis(kept.expires_ms.checked_sub(kept.minted_ms)?);
         // A wall clock that was set back must not prolong a token's life.
         let left = left.min(lifetime);
-        let minted = now.checked_sub(lifetime.saturating_sub(left)).unwrap_or(now);
+        let minted = now - lifetime.saturating_sub(left);
         let (value, generation) = (kept.value.clone(), self.memory.generation);
         let token = Token::new(value, identity, generation, minted, (now - minted) + left).ok()?;
         let fresh_enough = renew_at(&token, tokens.settings.renewal_lead) > now;
@@ -279,14 +279,16 @@ impl Renewal {
             client_secret: secrets.client_secret,
             refresh_token: secrets.refresh_token,
         };
+        let asked = tokens.clock.moment();
         let outcome = grant.exchange(&tokens.transport, tokens.settings.exchange_timeout).await;
+        let suspended = asked.suspended_until(tokens.clock.moment());
         let now = self.now();
         self.with_mints(identity, |mints| match &outcome {
             Err(error) if !error.may_have_minted() => mints.take_back(noted),
             _ => mints.settle(noted, now),
         });
         let outcome = match outcome {
-            Ok(minted) => self.accept(minted, identity, vault).await,
+            Ok(minted) => self.accept(minted, suspended, identity, vault).await,
             Err(error) => {
                 let cause = &error as &dyn std::error::Error;
                 tracing::warn!(
@@ -303,10 +305,12 @@ impl Renewal {
         outcome
     }
 
-    /// Checks whom a new token is for, and keeps it.
+    /// Checks whom a new token is for, and keeps it. Its life may have begun before the machine was suspended for so long
+    /// during the exchange.
     async fn accept(
         &mut self,
         minted: Minted,
+        suspended: Duration,
         identity: Identity,
         vault: Option<&Vault>,
     ) -> Result<Arc<Token>, Setback> {
@@ -320,11 +324,12 @@ impl Renewal {
             tracing::warn!(tenant = tokens.tenant(), "an access token was minted that ends within seconds");
             return Err(Setback { health: Health::Nonsense, pause: None });
         }
-        let now = tokens.clock.now();
+        let minted_at = tokens.clock.boot_time() - suspended;
         let generation = self.memory.generation.max(tokens.state.borrow().newest_generation) + 1;
-        let token = Token::new(minted.value, identity, generation, now, minted.lifetime)
+        let token = Token::new(minted.value, identity, generation, minted_at, minted.lifetime)
             .map_err(|_| Setback { health: Health::Nonsense, pause: None })?;
-        let minted_ms = self.wall_ms();
+        let suspended_ms = u64::try_from(suspended.as_millis()).unwrap_or(u64::MAX);
+        let minted_ms = self.wall_ms().saturating_sub(suspended_ms);
         let lifetime_ms = u64::try_from(minted.lifetime.as_millis()).expect("a lifetime is at most a day");
         self.memory.generation = generation;
         self.memory.token = Some(KeptToken {
@@ -379,7 +384,7 @@ impl Renewal {
     }
 
     fn now(&self) -> Now {
-        Now { wall: self.wall_ms(), at: self.tokens.clock.now() }
+        Now { wall: self.wall_ms(), at: self.tokens.clock.boot_time() }
     }
 
     fn wall_ms(&self) -> u64 {

@@ -9,15 +9,15 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::rejections::{Accepted, RouteKey};
 use super::vault::Identity;
-use crate::clock::Instant;
+use crate::clock::BootTime;
 
 /// An access token of one credential. Prints without its value.
 pub struct Token {
     value: SecretString,
     header: HeaderValue,
     generation: u64,
-    minted: Instant,
-    expires: Instant,
+    minted: BootTime,
+    expires: BootTime,
     identity: u64,
     accepted_by: AtomicU64,
 }
@@ -42,7 +42,7 @@ impl Token {
         value: SecretString,
         identity: Identity,
         generation: u64,
-        minted: Instant,
+        minted: BootTime,
         lifetime: Duration,
     ) -> Result<Self, UnsendableToken> {
         // `Zoho-oauthtoken` is the scheme that every page of Zoho's API documentation shows.
@@ -70,17 +70,17 @@ impl Token {
     }
 
     /// Whether it may still be sent.
-    pub fn lives(&self, now: Instant) -> bool {
+    pub fn lives(&self, now: BootTime) -> bool {
         now + LAST_SECONDS < self.expires
     }
 
     /// When it was minted.
-    pub fn minted(&self) -> Instant {
+    pub fn minted(&self) -> BootTime {
         self.minted
     }
 
     /// When it ends.
-    pub fn expires(&self) -> Instant {
+    pub fn expires(&self) -> BootTime {
         self.expires
     }
 

@@ -55,12 +55,12 @@ impl Tokens {
 
     /// Whether what is reported of a route was not reported lately; it counts as reported then.
     pub fn is_news(&self, route: RouteKey) -> bool {
-        self.rejections().is_news(route, self.clock.now())
+        self.rejections().is_news(route, self.clock.boot_time())
     }
 
     /// Takes a rejected token out of use, unless the route is to blame; then says for how long it does without.
     fn withdraw(&self, state: &mut State, rejected: &Token, route: RouteKey) -> Option<Unavailable> {
-        let (now, accepted) = (self.clock.now(), rejected.accepted(route));
+        let (now, accepted) = (self.clock.boot_time(), rejected.accepted(route));
         let is_young = now.saturating_duration_since(rejected.minted()) < YOUNG;
         let rejection = Rejection { route, generation: rejected.generation(), accepted, is_young };
         // Some of the budget is left for tokens that are dead.

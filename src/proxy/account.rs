@@ -8,7 +8,7 @@ use http::header::HeaderValue;
 use http::{Method, StatusCode};
 
 use crate::callers::policy::Excess;
-use crate::clock::{Clock, Instant};
+use crate::clock::{BootTime, Clock};
 use crate::telemetry::metrics::{Metrics, RequestCounters};
 use crate::telemetry::outcome::Outcome;
 use crate::telemetry::request_log::{Line, RequestLog};
@@ -92,7 +92,7 @@ struct Open {
 /// The facts of a request.
 #[derive(Clone)]
 pub(super) struct Facts<'a> {
-    pub(super) arrived: Instant,
+    pub(super) arrived: BootTime,
     pub(super) request_id: Cow<'a, HeaderValue>,
     pub(super) method: Cow<'a, Method>,
     pub(super) path: Cow<'a, str>,
@@ -152,7 +152,7 @@ impl Facts<'_> {
 
 /// Writes the line of a request whose answer is known whole.
 pub(super) fn write(books: &Books, facts: &Facts<'_>, bytes: u64, cut_short: bool) {
-    let took = books.clock.now().saturating_duration_since(facts.arrived);
+    let took = books.clock.boot_time().saturating_duration_since(facts.arrived);
     let now = books.clock.wall();
     books.log.write(&Line {
         // When it came; a request need not look at the wall clock unless there is a log.

@@ -14,7 +14,7 @@ use super::lately;
 use crate::cache::decision::{Served, WhyFetch};
 use crate::cache::entry::Entry;
 use crate::cache::validator::is_unchanged;
-use crate::clock::Instant;
+use crate::clock::BootTime;
 use crate::net::body::Body;
 use crate::net::headers::{
     CACHE_STATUS, ConnectionNamed, REQUEST_ID, copy_if, is_hop_by_hop, keep_if, visible,
@@ -217,7 +217,7 @@ pub(super) fn from_entry(
     status: CacheStatus,
     asked: Asked<'_>,
     request_id: HeaderValue,
-    now: Instant,
+    now: BootTime,
 ) -> Response<Body> {
     let is_head = asked.method == Method::HEAD;
     let is_unchanged = entry.status() == StatusCode::OK && is_unchanged(asked.headers, entry.head());

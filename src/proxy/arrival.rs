@@ -8,12 +8,12 @@ use http::header::HeaderValue;
 use super::kinds::Kinds;
 use super::request_id;
 use crate::callers::policy::Excess;
-use crate::clock::Instant;
+use crate::clock::BootTime;
 
 /// When a request came, and its id.
 #[derive(Clone)]
 pub(super) struct Arrival {
-    pub(super) at: Instant,
+    pub(super) at: BootTime,
     pub(super) request_id: HeaderValue,
     pub(super) kinds: Kinds,
     /// What it would be refused for if its caller were not in shadow mode.
@@ -21,7 +21,7 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
-    pub(super) fn of<B>(request: &Request<B>, at: Instant) -> Self {
+    pub(super) fn of<B>(request: &Request<B>, at: BootTime) -> Self {
         let kinds = Kinds::of(request.headers());
         let request_id = request_id::of(request.headers(), kinds);
         Self { at, request_id, kinds, would_refuse: OnceLock::new() }

@@ -21,7 +21,7 @@ use crate::cache::epochs::UrlSlot;
 use crate::cache::key::{self, Key};
 use crate::cache::validator::http_date;
 use crate::callers::{CallerNumber, Identity};
-use crate::clock::Instant;
+use crate::clock::BootTime;
 use crate::net::peer::Peer;
 use crate::oauth::RouteKey;
 use crate::routes::{Forgets, RouteNumber};
@@ -310,7 +310,7 @@ pub(super) struct CacheSlot {
     /// An entry that Zoho may say is unchanged.
     pub(super) validates: Option<Arc<Entry>>,
     /// An entry stored since then is as good as what this fetch would bring; `None` for any fresh one.
-    pub(super) not_before: Option<Instant>,
+    pub(super) not_before: Option<BootTime>,
 }
 
 impl CacheSlot {

@@ -17,7 +17,7 @@ use super::rest::{self, Rest};
 use super::{Arrival, Handling, Proxy};
 use crate::cache::entry::Entry;
 use crate::callers::Identity;
-use crate::clock::Instant;
+use crate::clock::BootTime;
 use crate::net::body::Body;
 use crate::net::headers::REQUEST_ID;
 use crate::net::unread::given_up_when_unread;
@@ -75,7 +75,7 @@ impl Proxy {
         status: CacheStatus,
         asked: Received<'_>,
         facts: Facts<'_>,
-        now: Instant,
+        now: BootTime,
     ) -> Response<Body> {
         let Received { headers, version } = asked;
         let request_id = facts.request_id.clone().into_owned();

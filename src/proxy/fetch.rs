@@ -85,7 +85,7 @@ impl Proxy {
         if let Some(why) = tokens.reject(&token, call.route_key()) {
             return Err(self.report_rejection(call, why));
         }
-        let pause = tokens.state().next_attempt.map(|at| at.saturating_duration_since(clock.now()));
+        let pause = tokens.state().next_attempt.map(|at| at.saturating_duration_since(clock.boot_time()));
         Err(Refusal::TokenRejected(pause.unwrap_or(Duration::from_secs(1))))
     }
 

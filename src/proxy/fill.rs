@@ -84,7 +84,7 @@ impl Proxy {
         let rule = &shared.rules.routes.route(slot.route).rule;
         // Another fetch may have landed between the look-up that led here and this one's start.
         if let Lookup::Fresh(entry, _) =
-            shared.cache.lookup(slot.key.as_bytes(), rule, slot.epoch, shared.clock.now())
+            shared.cache.lookup(slot.key.as_bytes(), rule, slot.epoch, shared.clock.boot_time())
             && slot.not_before.is_none_or(|not_before| entry.stored() >= not_before)
         {
             return Landed::Whole { entry, kept: Kept::Stored, timing: None, of_call: None };
@@ -96,7 +96,7 @@ impl Proxy {
             Landed::Refused(Arc::new(Refusal::Internal))
         });
         if landed.is_failure() {
-            shared.cache.note_setback(key.as_bytes(), shared.clock.now());
+            shared.cache.note_setback(key.as_bytes(), shared.clock.boot_time());
         } else {
             shared.cache.clear_setback(key.as_bytes());
         }
@@ -105,7 +105,7 @@ impl Proxy {
 
     async fn fetch_whole(&self, call: &Call, slot: CacheSlot, rule: &Rule) -> Landed {
         let shared = &*self.shared;
-        let asked_at = shared.clock.wall();
+        let asked_at = shared.clock.moment();
         let (reply, validated) = match self.ask(call, slot.validates.as_ref()).await {
             Ok(asked) => asked,
             Err(refusal) => return Landed::Refused(Arc::new(refusal)),
@@ -119,7 +119,9 @@ impl Proxy {
             Ok(Prefix::Partial(body)) => {
                 let verdict = types.map_or(Ok(()), |types| content::check_type(types, &head.headers));
                 match &verdict {
-                    Ok(()) => shared.cache.remember_uncacheable(slot.key.as_bytes(), shared.clock.now()),
+                    Ok(()) => {
+                        shared.cache.remember_uncacheable(slot.key.as_bytes(), shared.clock.boot_time());
+                    }
                     Err(why) => self.report_invalid(call, &slot, why),
                 }
                 let reply = Box::new(Reply { head, body, timing, identity });
@@ -136,10 +138,11 @@ impl Proxy {
             }
             None => (head.status, headers, bytes),
         };
+        let came_at = shared.clock.moment();
         let asked = call.asked.as_ref();
         let terms = asked.filter(|_| rule.obeys_origin).and_then(|asked| {
             let told = if validated.is_some() { &headers } else { &head.headers };
-            origin::terms(asked, status, told, asked_at, shared.clock.wall())
+            origin::terms(asked, status, told, came_at.now - asked_at.now, shared.clock.wall())
         });
         let fate = match verdict {
             Err(why) => {
@@ -152,7 +155,9 @@ impl Proxy {
             Ok(()) => self.selection(asked, &slot, rule, &headers).ok_or(Kept::NotStorable),
         };
         let (is_unfit, variant) = (fate.is_err(), fate.as_ref().ok().cloned().flatten());
-        let (at, epoch) = (shared.clock.now(), slot.epoch);
+        // If the machine was suspended meanwhile, the response may have been sent before that.
+        let at = came_at.boot_time - asked_at.suspended_until(came_at);
+        let epoch = slot.epoch;
         let fetched = Fetched { status, head: &headers, body: bytes, at, epoch, terms, is_unfit, variant };
         let entry = Arc::new(Entry::new(rule, slot.route, fetched));
         let kept = match fate {
@@ -161,7 +166,7 @@ impl Proxy {
                 let is_for_who_asked = rule.may_store(status, terms.as_ref()) || rule.obeys_origin;
                 if why == Kept::NotStorable && is_for_who_asked && !is_trouble(status) {
                     // No request may share another's fetch of this key, so none should wait for one.
-                    shared.cache.remember_uncacheable(slot.key.as_bytes(), shared.clock.now());
+                    shared.cache.remember_uncacheable(slot.key.as_bytes(), shared.clock.boot_time());
                 }
                 why
             }

@@ -114,7 +114,7 @@ impl Proxy {
     where
         B: HttpBody + Into<Body>,
     {
-        let arrival = Arrival::of(&request, self.shared.clock.now());
+        let arrival = Arrival::of(&request, self.shared.clock.boot_time());
         let mut held = Some(request);
         let begun = caught_now(|| self.begin(&mut held, &arrival));
         begun.unwrap_or_else(|panicked| self.refuse_panic(held, &arrival, &panicked))
@@ -223,7 +223,7 @@ impl Proxy {
         {
             let status = CacheStatus::Served(served);
             let facts = Self::facts_of(call, arrival);
-            return Ok(self.answer_entry(&entry, status, asked, facts, self.shared.clock.now()));
+            return Ok(self.answer_entry(&entry, status, asked, facts, self.shared.clock.boot_time()));
         }
         let (landed, leads) = landed?;
         match landed {
@@ -238,7 +238,7 @@ impl Proxy {
                 // Who joined late waited for less than that.
                 let upstream = timing.as_ref().filter(|_| leads).map(|timing| timing.upstream);
                 let facts = Facts { upstream, ..Self::facts_of(call, arrival) };
-                let now = self.shared.clock.now();
+                let now = self.shared.clock.boot_time();
                 let mut response = self.answer_entry(&entry, status, asked, facts, now);
                 if let Some(of_call) = of_call.filter(|_| kept != Kept::NotStorable) {
                     response.headers_mut().extend(of_call.as_ref().clone());

@@ -152,7 +152,7 @@ impl Proxy {
     /// Answers from the entry, if nothing but that is to be done.
     fn answer_known(&self, known: &mut Known, own_id: Option<&[u8]>, answer: &mut Vec<u8>) -> Option<()> {
         let (shared, meaning) = (&*self.shared, &known.meaning);
-        let now = shared.clock.now();
+        let now = shared.clock.boot_time();
         let rule = &shared.rules.routes.route(meaning.route).rule;
         let epoch = shared.epoch(meaning.tenant, rule, meaning.url);
         let found = shared.cache.lookup(&meaning.key, rule, epoch, now);

@@ -201,6 +201,17 @@ async fn a_job_that_nobody_polls_forgets_after_a_while() {
     assert_ne!(world.get(ASSOCIATED_USERS_COUNT).await.body, during.body);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_job_that_ends_during_a_suspension_invalidates_soon_after_it() {
+    let config = "[routes.associated-users-count]\nfresh_for = \"1h\"\n[writes.user-deletion]\nagain_after = \"30m\"\n";
+    let world = World::with(config).await;
+    begin_deletion(&world).await;
+    let during = world.get(ASSOCIATED_USERS_COUNT).await;
+    world.is_suspended(Duration::from_mins(31));
+    world.passes(Duration::from_secs(2)).await;
+    assert_ne!(world.get(ASSOCIATED_USERS_COUNT).await.body, during.body);
+}
+
 /// A route that no configured write makes untrue.
 const ROLES: &str = "/crm/v8/settings/roles";
 const ROLES_ROUTE: &str = "[routes.roles]\nmatch = \"GET /crm/{version}/settings/roles\"\n";

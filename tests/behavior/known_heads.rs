@@ -55,6 +55,21 @@ fn cache_status(answer: &str) -> &str {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_known_head_is_no_hit_after_a_suspension_that_outlasts_freshness() {
+    let world = World::shipped().await;
+    let head = head(&[]);
+    ask_often(&world, &head).await;
+    assert!(is_known(&world, &head));
+    world.is_suspended(Duration::from_secs(100));
+    let answer = known_answer(&world, &head).expect("it is fresh still");
+    assert!(answer.contains("\r\nage: 100\r\n"), "{answer}");
+    assert_eq!(cache_status(&answer), "zoho-sidecar; hit; ttl=200");
+    world.is_suspended(Duration::from_hours(2));
+    assert!(!is_known(&world, &head));
+    assert_eq!(cache_status(&ask(&mut world.connect(), &head).await), "zoho-sidecar; fwd=uri-miss; stored");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_known_head_is_answered_as_any_other_to_the_byte() {
     let world = World::shipped().await;
     let etag = world.get(ASSOCIATED_USERS_COUNT).await.header("etag").to_owned();

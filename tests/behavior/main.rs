@@ -33,6 +33,7 @@ mod resending;
 mod resting;
 mod secrets;
 mod single_flight;
+mod suspension;
 mod tenants;
 mod timeouts;
 mod token_endpoint;

@@ -284,7 +284,7 @@ async fn a_token_is_not_sent_in_its_last_seconds() {
     let token = world.app().tokens()[0].state().token.unwrap();
     // No other token comes in its place.
     world.zoho().script().always(Target::Accounts, Fault::Html500);
-    let until = |left: u64| (token.expires() - world.now()).saturating_sub(Duration::from_secs(left));
+    let until = |left: u64| (token.expires() - world.boot_time()).saturating_sub(Duration::from_secs(left));
 
     world.passes(until(6)).await;
     world.get(USERS).await.assert_status(200);

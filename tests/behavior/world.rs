@@ -1,7 +1,7 @@
 //! The real proxy over the emulated Zoho, in memory.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -38,6 +38,7 @@ pub struct World {
     admin: Arc<Admin>,
     renewals: Vec<RenewalTask>,
     _polling: Task,
+    suspension_watch: OnceLock<Task>,
     paper: Paper,
     writer: Option<Writer>,
     server: zoho_sidecar::server::Settings,
@@ -93,6 +94,10 @@ impl World {
 
     pub fn now(&self) -> zoho_sidecar::clock::Instant {
         self.clock.now()
+    }
+
+    pub fn boot_time(&self) -> zoho_sidecar::clock::BootTime {
+        self.clock.boot_time()
     }
 
     /// The wall clock, in milliseconds since 1970, as the ledger has it.
@@ -155,6 +160,24 @@ impl World {
     pub async fn passes(&self, time: Duration) {
         tokio::time::sleep(time).await;
         self.settles().await;
+    }
+
+    /// The machine is suspended for this long: time goes on for Zoho and the wall clock, but not for timers. Nobody has
+    /// noticed yet when this returns. What notices it runs from the first time on, since it wakes each second: a test
+    /// of many hours would take seconds longer.
+    pub fn is_suspended(&self, time: Duration) {
+        self.watch_suspensions();
+        self.clock.suspend(time);
+    }
+
+    /// Starts what notices suspensions.
+    pub fn watch_suspensions(&self) {
+        self.suspension_watch.get_or_init(|| self.app.start_suspension_watch());
+    }
+
+    /// Steps the wall clock.
+    pub fn step_wall(&self, milliseconds: i64) {
+        self.clock.step_wall(milliseconds);
     }
 
     /// Lets tasks run that are ready.
@@ -327,6 +350,7 @@ impl Making {
             admin,
             renewals,
             _polling: polling,
+            suspension_watch: OnceLock::new(),
             paper,
             writer: Some(writer),
             server,

@@ -69,14 +69,15 @@ pub(super) fn demo(once: bool) -> Result<ExitCode, ServeError> {
 }
 
 async fn show(once: bool, signals: &mut Signals, output: &Queue) -> Result<bool, ServeError> {
-    let emulator = Emulator::new(Scenario::default(), Clock::system());
+    let clock = Clock::machine();
+    let emulator = Emulator::new(Scenario::default(), clock.clone());
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let zoho: Listening = emulator.listen(any_port, "*").await?;
     let config = config(&emulator, zoho.address())?;
     let metrics = Arc::new(Metrics::new());
-    let supervisor = Supervisor::new(Clock::system(), metrics.tasks.clone());
-    let transports = over_sockets(&config, &supervisor)?;
-    let sidecar = Sidecar::new(config, transports, metrics, RequestLog::off(), supervisor, Clock::system())?;
+    let supervisor = Supervisor::new(clock.clone(), metrics.tasks.clone());
+    let transports = over_sockets(&config, &supervisor, &clock)?;
+    let sidecar = Sidecar::new(config, transports, metrics, RequestLog::off(), supervisor, clock)?;
 
     let stage = Stage::of(&sidecar.addresses(), zoho.address(), output.clone());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

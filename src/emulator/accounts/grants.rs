@@ -60,7 +60,7 @@ fn code(world: &World, state: &State, ask: &Ask<'_>) -> Result<Minted, Reply> {
         return Err(Reply::oauth_error("invalid_redirect_uri"));
     }
     let code =
-        tokens.take_code(value, world.clock.now()).ok_or_else(|| Reply::oauth_error("invalid_code"))?;
+        tokens.take_code(value, world.clock.boot_time()).ok_or_else(|| Reply::oauth_error("invalid_code"))?;
     let refresh_token = random::token();
     tokens.add_grant(refresh_token.clone());
     let token = tokens.mint(&refresh_token, &world.clock).map_err(|denied| reply_of(world, &denied))?;

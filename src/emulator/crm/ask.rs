@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, Method};
 
-use crate::clock::Instant;
+use crate::clock::BootTime;
 use crate::net::form::{self, Form};
 use crate::zoho::path::is_version;
 
@@ -19,7 +19,7 @@ pub(in crate::emulator) struct Ask<'a> {
     /// The origin that was asked, if it is none of Zoho's.
     pub(in crate::emulator) home: Option<&'a str>,
     pub(in crate::emulator) wall: SystemTime,
-    pub(in crate::emulator) now: Instant,
+    pub(in crate::emulator) now: BootTime,
 }
 
 /// A path of the API, taken apart.

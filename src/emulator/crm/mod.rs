@@ -33,7 +33,7 @@ mod views;
 mod watch;
 
 use super::replies::{self, Reply};
-use crate::clock::Instant;
+use crate::clock::BootTime;
 pub(super) use ask::{ApiPath, Ask};
 pub(super) use cost::{credits, is_complex};
 pub(super) use state::Crm;
@@ -76,7 +76,7 @@ pub(super) fn answer_upload(crm: &mut Crm, ask: &Ask<'_>, upload: &Upload) -> Re
 }
 
 /// Does what is due by now.
-pub(super) fn settle(crm: &mut Crm, now: Instant) {
+pub(super) fn settle(crm: &mut Crm, now: BootTime) {
     crm.finish_jobs(now);
     bulk::settle(crm, now);
 }

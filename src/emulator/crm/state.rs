@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::model::bulk::Bulk;
 use super::model::{Channel, Field, Files, Job, Link, MOST, Module, Money, Record, Tag, Territory, User};
-use crate::clock::Instant;
+use crate::clock::BootTime;
 use crate::emulator::scenario::{CountAs, Scenario, Seed};
 
 /// What an organisation holds in its CRM.
@@ -89,7 +89,7 @@ impl Crm {
     }
 
     /// Removes the users whose deletion is due by now.
-    pub(super) fn finish_jobs(&mut self, now: Instant) {
+    pub(super) fn finish_jobs(&mut self, now: BootTime) {
         let is_due = |job: &&mut Job| !job.done && job.due <= now;
         let due: Vec<String> = self.jobs.iter_mut().filter(is_due).map(Job::finish).collect();
         for user in due {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::clock::Instant;
+use crate::clock::BootTime;
 
 const HOUR: Duration = Duration::from_hours(1);
 const HOURS: u64 = 24;
@@ -12,18 +12,18 @@ const HOURS: u64 = 24;
 pub(in crate::emulator) struct Credits {
     daily: u64,
     enforced: bool,
-    start: Instant,
+    start: BootTime,
     /// What was used in which hour since the start; at most 25 of them.
     used: VecDeque<(u64, u64)>,
 }
 
 impl Credits {
-    pub(super) fn new(daily: u64, enforced: bool, start: Instant) -> Self {
+    pub(super) fn new(daily: u64, enforced: bool, start: BootTime) -> Self {
         Self { daily, enforced, start, used: VecDeque::new() }
     }
 
     /// Takes the cost of a call; tells whether there was enough.
-    pub(in crate::emulator) fn take(&mut self, cost: u64, now: Instant) -> bool {
+    pub(in crate::emulator) fn take(&mut self, cost: u64, now: BootTime) -> bool {
         let used = self.used(now);
         if self.enforced && used + cost > self.daily {
             return false;
@@ -37,13 +37,13 @@ impl Credits {
     }
 
     /// What is left, once half of it is used; Zoho does not tell before.
-    pub(in crate::emulator) fn told_left(&mut self, now: Instant) -> Option<u64> {
+    pub(in crate::emulator) fn told_left(&mut self, now: BootTime) -> Option<u64> {
         let used = self.used(now);
         (used * 2 >= self.daily).then(|| self.daily.saturating_sub(used))
     }
 
     /// What was used within the last 24 hours.
-    pub(in crate::emulator) fn used(&mut self, now: Instant) -> u64 {
+    pub(in crate::emulator) fn used(&mut self, now: BootTime) -> u64 {
         let oldest = (self.hour(now) + 1).saturating_sub(HOURS);
         while self.used.front().is_some_and(|&(hour, _)| hour < oldest) {
             self.used.pop_front();
@@ -51,7 +51,7 @@ impl Credits {
         self.used.iter().map(|&(_, sum)| sum).sum()
     }
 
-    fn hour(&self, now: Instant) -> u64 {
+    fn hour(&self, now: BootTime) -> u64 {
         (now - self.start).as_secs() / HOUR.as_secs()
     }
 }
@@ -62,7 +62,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_left_is_told_from_half_use_and_comes_back_after_a_day() {
-        let start = crate::clock::Clock::system().now();
+        let start = crate::clock::Clock::system().boot_time();
         let mut credits = Credits::new(10, true, start);
         assert!(credits.take(4, start));
         assert_eq!(credits.told_left(start), None);

@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use crate::clock::Instant;
+use crate::clock::BootTime;
 use crate::emulator::scenario::Limits;
 
 /// When the mints of the window were.
 #[derive(Default)]
-pub(super) struct Mints(VecDeque<Instant>);
+pub(super) struct Mints(VecDeque<BootTime>);
 
 /// Why no token was minted.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(in crate::emulator) enum Denied {
 
 impl Mints {
     /// Adds one, unless the window is full. A denied attempt does not count.
-    pub(super) fn add(&mut self, now: Instant, limits: &Limits) -> Result<(), Denied> {
+    pub(super) fn add(&mut self, now: BootTime, limits: &Limits) -> Result<(), Denied> {
         while self.0.front().is_some_and(|&at| now - at >= limits.window) {
             self.0.pop_front();
         }

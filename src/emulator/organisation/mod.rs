@@ -38,7 +38,11 @@ impl State {
             gate: Gate::new(seed.edition, scenario.limits.concurrency),
             tokens: Mutex::new(Tokens::new(seed, &scenario.limits, clock)),
             crm: Mutex::new(Crm::new(seed, scenario, clock.wall())),
-            credits: Mutex::new(Credits::new(seed.daily_credits(), scenario.limits.credits, clock.now())),
+            credits: Mutex::new(Credits::new(
+                seed.daily_credits(),
+                scenario.limits.credits,
+                clock.boot_time(),
+            )),
         }
     }
 
@@ -72,7 +76,7 @@ impl State {
     /// Makes a grant code, as the consent page does.
     pub(super) fn issue_code(&self, offline: bool, redirect_uri: Option<String>, clock: &Clock) -> String {
         let code = random::token();
-        let expires = clock.now() + CODE_LIFETIME;
+        let expires = clock.boot_time() + CODE_LIFETIME;
         self.tokens().add_code(Code { value: code.clone(), expires, offline, redirect_uri });
         code
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
 use super::mints::{Denied, Mints};
-use crate::clock::{Clock, Instant};
+use crate::clock::{BootTime, Clock};
 use crate::emulator::random;
 use crate::emulator::scenario::{Limits, Seed};
 
@@ -37,7 +37,7 @@ struct Grant {
 #[derive(Clone)]
 pub(in crate::emulator) struct Code {
     pub(in crate::emulator) value: String,
-    pub(in crate::emulator) expires: Instant,
+    pub(in crate::emulator) expires: BootTime,
     /// Whether the exchange gives a refresh token.
     pub(in crate::emulator) offline: bool,
     pub(in crate::emulator) redirect_uri: Option<String>,
@@ -51,7 +51,7 @@ pub(in crate::emulator) struct Issued {
     pub(in crate::emulator) generation: u64,
     /// When it expires, on the wall clock.
     pub(in crate::emulator) expires_at: SystemTime,
-    expires: Instant,
+    expires: BootTime,
     /// The refresh token it was minted from; `None` for the client itself.
     from: Option<String>,
     /// Revoked, withdrawn, or pushed out by a newer one.
@@ -60,7 +60,7 @@ pub(in crate::emulator) struct Issued {
 
 impl Issued {
     /// Whether it is good at this moment.
-    pub(in crate::emulator) fn is_live(&self, now: Instant) -> bool {
+    pub(in crate::emulator) fn is_live(&self, now: BootTime) -> bool {
         !self.dead && now < self.expires
     }
 }
@@ -82,7 +82,7 @@ impl Tokens {
         for code in &seed.codes {
             tokens.add_code(Code {
                 value: code.code.clone(),
-                expires: clock.now() + code.lifetime,
+                expires: clock.boot_time() + code.lifetime,
                 offline: code.offline,
                 redirect_uri: code.redirect_uri.clone(),
             });
@@ -94,13 +94,13 @@ impl Tokens {
     pub(in crate::emulator) fn mint(&mut self, refresh_token: &str, clock: &Clock) -> Result<Issued, Denied> {
         let mut grants = self.grants.iter_mut();
         let grant = grants.find(|grant| grant.refresh_token == refresh_token && !grant.revoked);
-        grant.ok_or(Denied::InvalidCode)?.mints.add(clock.now(), &self.limits)?;
+        grant.ok_or(Denied::InvalidCode)?.mints.add(clock.boot_time(), &self.limits)?;
         Ok(self.issue(Some(refresh_token), clock))
     }
 
     /// Mints by client id and secret alone.
     pub(in crate::emulator) fn mint_for_client(&mut self, clock: &Clock) -> Result<Issued, Denied> {
-        self.client.add(clock.now(), &self.limits)?;
+        self.client.add(clock.boot_time(), &self.limits)?;
         Ok(self.issue(None, clock))
     }
 
@@ -122,7 +122,7 @@ impl Tokens {
     }
 
     /// Takes a grant code, which is good once and until it expires.
-    pub(in crate::emulator) fn take_code(&mut self, code: &str, now: Instant) -> Option<Code> {
+    pub(in crate::emulator) fn take_code(&mut self, code: &str, now: BootTime) -> Option<Code> {
         let at = self.codes.iter().position(|waiting| waiting.value == code)?;
         self.codes.remove(at).filter(|code| now < code.expires)
     }
@@ -161,7 +161,7 @@ impl Tokens {
     /// Lets all access tokens have expired by now.
     pub(in crate::emulator) fn expire_all(&mut self, clock: &Clock) {
         for issued in &mut self.issued {
-            issued.expires = issued.expires.min(clock.now());
+            issued.expires = issued.expires.min(clock.boot_time());
             issued.expires_at = issued.expires_at.min(clock.wall());
         }
     }
@@ -172,7 +172,7 @@ impl Tokens {
     }
 
     /// How many access tokens are good at this moment.
-    pub(in crate::emulator) fn live(&self, now: Instant) -> usize {
+    pub(in crate::emulator) fn live(&self, now: BootTime) -> usize {
         self.issued.iter().filter(|issued| issued.is_live(now)).count()
     }
 
@@ -193,7 +193,7 @@ impl Tokens {
 
     /// Issues a token. One more than may live silently kills the oldest of the same refresh token.
     fn issue(&mut self, from: Option<&str>, clock: &Clock) -> Issued {
-        let now = clock.now();
+        let now = clock.boot_time();
         let is_sibling = |issued: &&mut Issued| issued.from.as_deref() == from && issued.is_live(now);
         let live = self.issued.iter_mut().filter(is_sibling).count();
         let too_many = (live + 1).saturating_sub(self.limits.live_tokens.max(1));
@@ -255,9 +255,9 @@ mod tests {
     async fn one_token_too_many_silently_kills_the_oldest() {
         let (mut tokens, clock) = tokens(|limits| limits.live_tokens = 3);
         let minted: Vec<_> = (0..4).map(|_| tokens.mint(REFRESH, &clock).ok().unwrap().value).collect();
-        let live = |value: &String| tokens.find(value).unwrap().is_live(clock.now());
+        let live = |value: &String| tokens.find(value).unwrap().is_live(clock.boot_time());
         assert_eq!(minted.iter().map(live).collect::<Vec<_>>(), [false, true, true, true]);
-        assert_eq!(tokens.live(clock.now()), 3);
+        assert_eq!(tokens.live(clock.boot_time()), 3);
     }
 
     #[tokio::test(start_paused = true)]
@@ -265,9 +265,9 @@ mod tests {
         let (mut tokens, clock) = tokens(|_| {});
         let token = tokens.mint(REFRESH, &clock).ok().unwrap();
         tokio::time::advance(Duration::from_secs(3_599)).await;
-        assert!(token.is_live(clock.now()));
+        assert!(token.is_live(clock.boot_time()));
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(!token.is_live(clock.now()));
+        assert!(!token.is_live(clock.boot_time()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -275,9 +275,9 @@ mod tests {
         let (mut tokens, clock) = tokens(|limits| limits.refresh_tokens = 2);
         let token = tokens.mint(REFRESH, &clock).ok().unwrap();
         tokens.add_grant("second".to_owned());
-        assert!(tokens.find(&token.value).unwrap().is_live(clock.now()));
+        assert!(tokens.find(&token.value).unwrap().is_live(clock.boot_time()));
         tokens.add_grant("third".to_owned());
-        assert!(!tokens.find(&token.value).unwrap().is_live(clock.now()));
+        assert!(!tokens.find(&token.value).unwrap().is_live(clock.boot_time()));
         assert_eq!(tokens.mint(REFRESH, &clock).err(), Some(Denied::InvalidCode));
     }
 
@@ -285,9 +285,9 @@ mod tests {
     async fn a_code_is_good_once_and_until_it_expires() {
         let (mut tokens, clock) = tokens(|_| {});
         let code = "1000.emulated-code-acme.00000000";
-        assert!(tokens.take_code(code, clock.now()).is_some());
-        assert!(tokens.take_code(code, clock.now()).is_none());
-        let expires = clock.now() + Duration::from_mins(3);
+        assert!(tokens.take_code(code, clock.boot_time()).is_some());
+        assert!(tokens.take_code(code, clock.boot_time()).is_none());
+        let expires = clock.boot_time() + Duration::from_mins(3);
         tokens.add_code(Code { value: "late".to_owned(), expires, offline: true, redirect_uri: None });
         assert!(tokens.take_code("late", expires).is_none());
     }

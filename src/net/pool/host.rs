@@ -134,6 +134,20 @@ impl Host {
         line.link.stay.leave(&mut self.leaving);
     }
 
+    /// Gives no connection that there is a further request.
+    pub(super) fn end_all(&mut self) {
+        for (line, _) in std::mem::take(&mut self.resting) {
+            self.end(&line);
+        }
+        self.end_all_shared();
+    }
+
+    fn end_all_shared(&mut self) {
+        for shared in std::mem::take(&mut self.shared) {
+            shared.leave(&mut self.leaving);
+        }
+    }
+
     /// A connection has ended.
     pub(super) fn vacate(&mut self, stay: &Stay) {
         self.open -= 1;
@@ -183,9 +197,7 @@ impl Host {
     pub(super) fn require_http1(&mut self) {
         self.wanted = Wanted::Http1;
         self.protocol = Protocol::Http1;
-        for shared in std::mem::take(&mut self.shared) {
-            shared.leave(&mut self.leaving);
-        }
+        self.end_all_shared();
     }
 
     /// Lets a connection of HTTP/2 go if it has come to rest, and may not or `makes_place`.

@@ -29,13 +29,15 @@ pub(super) struct Link {
     pub(super) stay: Arc<Stay>,
     /// When it is too old for another request.
     pub(super) dies: Instant,
+    /// How often the machine had been suspended when it was made: over a later suspension it carries no request.
+    pub(super) suspensions: u32,
     /// Its answer has begun; free again as soon as hyper has seen the end of the exchange.
     parked: Mutex<Option<SendRequest<Body>>>,
 }
 
 impl Link {
-    pub(super) fn new(site: Site, stay: Arc<Stay>, dies: Instant) -> Self {
-        Self { site, stay, dies, parked: Mutex::default() }
+    pub(super) fn new(site: Site, stay: Arc<Stay>, dies: Instant, suspensions: u32) -> Self {
+        Self { site, stay, dies, suspensions, parked: Mutex::default() }
     }
 
     /// Leaves the sender until the exchange has ended, or gives it back if it has.

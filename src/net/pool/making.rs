@@ -140,7 +140,8 @@ async fn drive(host: usize, stay: Arc<Stay>, made: Made, pool: Arc<Pool>) {
         Made::Http1(sender, driving) => {
             let link = pool.with(|places| {
                 let dies = places.next_death(now);
-                let link = Arc::new(Link::new(places.host(host).site.clone(), stay, dies));
+                let (site, suspensions) = (places.host(host).site.clone(), places.suspensions());
+                let link = Arc::new(Link::new(site, stay, dies, suspensions));
                 places.add_line(host, Line { sender, link: link.clone() }, now);
                 link
             });

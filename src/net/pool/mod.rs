@@ -134,7 +134,13 @@ impl Pool {
     /// None yet; they will be made by `connector`.
     ///
     /// `http1` makes those to servers that ask for HTTP/1.1 in the place of HTTP/2.
-    pub(super) fn new<C>(connector: C, http1: C, limits: Limits, supervisor: &Supervisor) -> Arc<Self>
+    pub(super) fn new<C>(
+        connector: C,
+        http1: C,
+        limits: Limits,
+        supervisor: &Supervisor,
+        clock: Clock,
+    ) -> Arc<Self>
     where
         C: Service<Uri> + Clone + Send + Sync + 'static,
         C::Response: Connection + Read + Write + Unpin + Send + 'static,
@@ -145,7 +151,7 @@ impl Pool {
             connect: connecting(connector, http1, limits),
             head_limits: limits.head,
             connect_timeout: limits.connect_timeout,
-            clock: Clock::system(),
+            clock,
             places: Mutex::new(Places::new(limits)),
             hurry: Arc::default(),
             supervisor: supervisor.clone(),
@@ -155,7 +161,9 @@ impl Pool {
 
     /// A line to the origin of `uri` that rests, if nobody waits for one.
     fn resting(&self, uri: &Uri) -> Option<(usize, Line)> {
+        let moment = self.clock.moment();
         let mut places = self.lock();
+        places.end_suspended(moment);
         let host = places.find(uri)?;
         Some((host, places.resting(host)?))
     }
@@ -163,7 +171,9 @@ impl Pool {
     /// A connection to the origin of `uri`, to be used at once; with `is_first` none that has carried a request, where
     /// requests share connections.
     async fn take(self: &Arc<Self>, uri: &Uri, is_first: bool) -> Result<(usize, Held), NoConnection> {
+        let moment = self.clock.moment();
         let (host, answer) = self.with(|places| {
+            places.end_suspended(moment);
             let host = places.find(uri).ok_or_else(|| NoConnection::Failed(Arc::new(NoHost)))?;
             Ok((host, places.take(host, is_first)))
         })?;
@@ -276,17 +286,27 @@ impl Drop for Pool {
     }
 }
 
-/// Ends connections that have rested for too long or are too old, for as long as there is a pool.
+/// Ends connections that have rested for too long, are too old or are from before a suspension of the machine, for as long as there is a pool.
 async fn watch(pool: Weak<Pool>, hurry: Arc<Notify>, clock: Clock, heartbeat: Heartbeat) {
     loop {
         let Some(pool) = pool.upgrade() else { return };
         let busy = heartbeat.busy();
-        let next = pool.with(|places| places.end_old(clock.now()));
+        let moment = clock.moment();
+        let next = pool.with(|places| {
+            places.end_suspended(moment);
+            places.end_old(moment.now)
+        });
         drop(pool);
         drop(busy);
-        match next {
-            Some(next) => drop(timeout_at(next, hurry.notified()).await),
-            None => hurry.notified().await,
+        let waiting = async {
+            match next {
+                Some(next) => drop(timeout_at(next, hurry.notified()).await),
+                None => hurry.notified().await,
+            }
+        };
+        tokio::select! {
+            () = waiting => {}
+            () = clock.resumed() => {}
         }
     }
 }

@@ -12,7 +12,7 @@ use super::site::Site;
 use super::stay::Stay;
 use super::stream::Share;
 use super::{Limits, NoConnection};
-use crate::clock::Instant;
+use crate::clock::{Instant, Moment, SHORTEST_SUSPENSION};
 
 /// All connections that carry nothing or have room, and all who wait for one.
 pub(super) struct Places {
@@ -22,6 +22,9 @@ pub(super) struct Places {
     open: usize,
     turns: u64,
     ages: u32,
+    /// How often the machine has been suspended, as far as was seen, and when that was looked at for the first time since.
+    suspensions: u32,
+    looked_at: Option<Moment>,
     /// When somebody looks again for what is old, and whether that is too late by now.
     looked_for: Option<Instant>,
     hurries: bool,
@@ -40,6 +43,8 @@ impl Places {
             open: 0,
             turns: 0,
             ages: 0,
+            suspensions: 0,
+            looked_at: None,
             looked_for: None,
             hurries: false,
             to_make: Vec::new(),
@@ -57,6 +62,23 @@ impl Places {
 
     pub(super) fn host(&self, number: usize) -> &Host {
         &self.hosts[number]
+    }
+
+    /// Ends the connections from before a suspension of the machine, if there was one: the servers and the address
+    /// translators between may have given them up, and a request on one of them would wait for its time limit. Exchanges
+    /// that are under way go on.
+    pub(super) fn end_suspended(&mut self, moment: Moment) {
+        let before = *self.looked_at.get_or_insert(moment);
+        if before.suspended_until(moment) < SHORTEST_SUSPENSION {
+            return;
+        }
+        self.looked_at = Some(moment);
+        self.suspensions = self.suspensions.wrapping_add(1);
+        self.hosts.iter_mut().for_each(Host::end_all);
+    }
+
+    pub(super) fn suspensions(&self) -> u32 {
+        self.suspensions
     }
 
     /// The line that rested last. While somebody waits, none does.
@@ -102,7 +124,7 @@ impl Places {
 
     /// A line is free: for whoever waits, or to rest.
     pub(super) fn give_back(&mut self, number: usize, line: Line, now: Instant) {
-        if now >= line.link.dies {
+        if now >= line.link.dies || line.link.suspensions != self.suspensions {
             self.hosts[number].end(&line);
             return;
         }

@@ -13,7 +13,7 @@ use http::Method;
 use super::ask::Ask;
 use super::model::bulk::{Job, Task};
 use super::state::Crm;
-use crate::clock::Instant;
+use crate::clock::BootTime;
 use crate::emulator::replies::{self, Reply};
 
 /// `/crm/bulk/{version}/…`
@@ -31,7 +31,7 @@ pub(super) fn answer(crm: &mut Crm, ask: &Ask<'_>, segments: &[&str]) -> Reply {
 }
 
 /// Completes every job that is due.
-pub(super) fn settle(crm: &mut Crm, now: Instant) {
+pub(super) fn settle(crm: &mut Crm, now: BootTime) {
     let takes = crm.bulk_job_takes;
     if !crm.bulk.0.iter().any(|job| job.is_due(takes, now)) {
         return;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use super::criteria::Criteria;
-use crate::clock::Instant;
+use crate::clock::BootTime;
 use crate::emulator::crm::ask::Ask;
 
 /// How many jobs are remembered.
@@ -20,7 +20,7 @@ pub(in crate::emulator::crm) struct Bulk(pub(in crate::emulator::crm) VecDeque<J
 #[derive(Clone)]
 pub(in crate::emulator::crm) struct Job {
     pub(in crate::emulator::crm) id: String,
-    pub(in crate::emulator::crm) begun: Instant,
+    pub(in crate::emulator::crm) begun: BootTime,
     pub(in crate::emulator::crm) created: SystemTime,
     pub(in crate::emulator::crm) task: Task,
 }
@@ -118,12 +118,12 @@ impl Job {
         }
     }
 
-    pub(in crate::emulator::crm) fn is_due(&self, takes: Duration, now: Instant) -> bool {
+    pub(in crate::emulator::crm) fn is_due(&self, takes: Duration, now: BootTime) -> bool {
         self.begun + takes <= now && !self.is_done()
     }
 
     /// A job is added for half of its time, and in progress for the other half.
-    pub(in crate::emulator::crm) fn progress(&self, takes: Duration, now: Instant) -> Progress {
+    pub(in crate::emulator::crm) fn progress(&self, takes: Duration, now: BootTime) -> Progress {
         if self.is_done() {
             Progress::Completed
         } else if self.begun + takes / 2 <= now {

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
-use crate::clock::Instant;
+use crate::clock::BootTime;
 pub(super) use files::{File, Files, Holder, KEPT};
 pub(super) use record::{Field, Link, Module, Record, Tag, text};
 
@@ -44,7 +44,7 @@ pub(in crate::emulator) struct User {
 pub(super) struct Job {
     pub(super) id: String,
     pub(super) user: String,
-    pub(super) due: Instant,
+    pub(super) due: BootTime,
     pub(super) done: bool,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Channel {
     pub(super) id: String,
     /// `Leads.create`, `Contacts.all` …
     pub(super) events: Vec<String>,
-    pub(super) expires: Instant,
+    pub(super) expires: BootTime,
     pub(super) notify_url: String,
     pub(super) token: Option<String>,
 }

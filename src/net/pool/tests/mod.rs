@@ -9,6 +9,7 @@ mod places;
 mod scarcity;
 mod server;
 mod streams;
+mod suspension;
 mod unprocessed;
 mod uploads;
 
@@ -32,6 +33,7 @@ use tokio::task::JoinHandle;
 use tower_service::Service;
 
 use super::{HeadLimits, Limits, Pool, exchange};
+use crate::clock::Clock;
 use crate::net::body::Body;
 use crate::net::transport::{BoxFuture, TransportError};
 use crate::supervisor::Supervisor;
@@ -75,9 +77,13 @@ impl Street {
     }
 
     fn speaking(limits: Limits, is_http2: bool) -> Self {
+        Self::under(Clock::system(), limits, is_http2)
+    }
+
+    fn under(clock: Clock, limits: Limits, is_http2: bool) -> Self {
         let (sender, knocks) = unbounded_channel();
         let doors = |is_http2| Doors { knocks: sender.clone(), is_http2 };
-        let pool = Pool::new(doors(is_http2), doors(false), limits, &Supervisor::unobserved());
+        let pool = Pool::new(doors(is_http2), doors(false), limits, &Supervisor::unobserved(), clock);
         Self { pool, knocks }
     }
 
