@@ -134,7 +134,7 @@ impl App {
     pub fn start_suspension_watch(&self) -> Task {
         let clock = self.clock.clone();
         let mut since = Some(clock.moment());
-        self.supervisor.task("suspension-watch", move || {
+        self.supervisor.task("suspension-watch", move |_| {
             let clock = clock.clone();
             let since = since.take().unwrap_or_else(|| clock.moment());
             async move { clock.watch_suspensions(since).await }

@@ -25,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_rustls::TlsAcceptor;
+use zoho_sidecar::clock::Clock;
 use zoho_sidecar::net::body::Body;
 use zoho_sidecar::net::client::{HttpClient, Settings};
 use zoho_sidecar::net::egress::Egress;
@@ -259,7 +260,7 @@ async fn new_connections_trust_what_the_ca_file_says_now() {
     let ca_file = files.path().join("ca.pem");
     std::fs::write(&ca_file, certified(&[]).1).unwrap();
     let trust = Trust::read(Some(&ca_file)).unwrap();
-    let client = HttpClient::trusting(&trust, &direct(), &Supervisor::unobserved());
+    let client = HttpClient::trusting(&trust, &direct(), &Supervisor::unobserved(), Clock::system());
     let failures = Counter::default();
     let heartbeat = Supervisor::unobserved().heartbeat("ca-file", Importance::Degrading);
     let polling = tokio::spawn(trust.clone().keep_fresh(POLL, failures.clone(), heartbeat));
@@ -285,7 +286,7 @@ async fn new_connections_trust_what_the_ca_file_says_now() {
     soon(counted(1)).await;
     std::fs::remove_file(&ca_file).unwrap();
     soon(counted(2)).await;
-    let fresh = HttpClient::trusting(&trust, &direct(), &Supervisor::unobserved());
+    let fresh = HttpClient::trusting(&trust, &direct(), &Supervisor::unobserved(), Clock::system());
     assert!(get(&fresh, &url).await.is_ok());
     polling.abort();
 }

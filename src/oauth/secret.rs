@@ -184,23 +184,6 @@ impl std::fmt::Debug for SecretSource {
     }
 }
 
-/// The secrets of one attempt.
-pub(super) struct Secrets {
-    pub(super) client_secret: SecretString,
-    pub(super) refresh_token: SecretString,
-}
-
-impl Secrets {
-    /// Tells these secrets from others without revealing them.
-    pub(super) fn digest(&self) -> [u8; 32] {
-        let mut text = self.client_secret.expose_secret().as_bytes().to_vec();
-        text.push(0);
-        text.extend_from_slice(self.refresh_token.expose_secret().as_bytes());
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text);
-        digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
