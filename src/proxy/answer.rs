@@ -54,6 +54,8 @@ pub enum Kept {
     TooLong,
     /// Its status says that it is an answer, and what it holds is none.
     Invalid,
+    /// Zoho says that the refresh token lacks scopes for the route.
+    ScopesMissing,
 }
 
 /// Why a request was passed through.
@@ -126,7 +128,7 @@ impl CacheStatus {
             Self::Served(Served::IfError(_)) => Outcome::StaleIfError,
             Self::Served(Served::MaxStale(_)) => Outcome::MaxStale,
             Self::Served(Served::AfterWrite(_)) => Outcome::StaleAfterWrite,
-            Self::Fetched { kept: Kept::NotStorable, .. } => Outcome::NotStorable,
+            Self::Fetched { kept: Kept::NotStorable | Kept::ScopesMissing, .. } => Outcome::NotStorable,
             Self::Fetched { kept: Kept::Overtaken, .. } => Outcome::Overtaken,
             Self::Fetched { kept: Kept::TooLong, .. } => Outcome::TooLong,
             Self::Fetched { kept: Kept::Invalid, .. } => Outcome::InvalidResponse,

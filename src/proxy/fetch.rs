@@ -31,6 +31,15 @@ pub(super) struct Reply {
     pub(super) timing: Timing,
     /// Whose token brought it.
     pub(super) identity: u64,
+    pub(super) scopes: Scopes,
+}
+
+/// Whether the refresh token has the scopes that a call needs, as far as the answer tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scopes {
+    Sufficient,
+    /// Zoho says so by `OAUTH_SCOPE_MISMATCH`.
+    Missing,
 }
 
 impl Proxy {
@@ -56,7 +65,10 @@ impl Proxy {
         let reply = self.reply(answer, &token, &permit, timing, deadline);
         if reply.head.status != StatusCode::UNAUTHORIZED {
             self.prove(call, &token, &reply);
-            return Ok(reply);
+            if reply.head.status != StatusCode::FORBIDDEN {
+                return Ok(reply);
+            }
+            return Box::pin(self.look_into_403(call, reply)).await;
         }
         // What is rare lies in a box, so that others need not be as long.
         if let Some(reply) = Box::pin(self.unless_token(call, &token, reply, deadline)).await? {
@@ -76,7 +88,10 @@ impl Proxy {
         let reply = self.reply(answer, &token, &permit, timing, deadline);
         if reply.head.status != StatusCode::UNAUTHORIZED {
             self.prove(call, &token, &reply);
-            return Ok(reply);
+            if reply.head.status != StatusCode::FORBIDDEN {
+                return Ok(reply);
+            }
+            return Box::pin(self.look_into_403(call, reply)).await;
         }
         if let Some(reply) = Box::pin(self.unless_token(call, &token, reply, deadline)).await? {
             return Ok(reply);
@@ -109,10 +124,20 @@ impl Proxy {
         if fault == Fault::ScopeMismatch {
             self.prove(call, token, &reply);
             self.report_scopes(call);
-            return Ok(Some(reply));
+            return Ok(Some(Reply { scopes: Scopes::Missing, ..reply }));
         }
         self.shared.metrics.count_unauthorized(self.tenant_name(call), self.route_name(call), "token");
         Ok(None)
+    }
+
+    /// Looks into a 403, which some of Zoho's routes use for missing scopes. Any other 403 is about the user's rights.
+    async fn look_into_403(&self, call: &Call, reply: Reply) -> Result<Reply, Refusal> {
+        let (reply, fault) = reply.read_fault().await?;
+        if fault != Fault::ScopeMismatch {
+            return Ok(reply);
+        }
+        self.report_scopes(call);
+        Ok(Reply { scopes: Scopes::Missing, ..reply })
     }
 
     fn tenant_name(&self, call: &Call) -> &str {
@@ -269,14 +294,14 @@ impl Proxy {
     ) -> Reply {
         let (head, body) = answer.into_parts();
         let body = self.upstream.paced(body, deadline, permit.clone());
-        Reply { head, body, timing, identity: token.identity() }
+        Reply { head, body, timing, identity: token.identity(), scopes: Scopes::Sufficient }
     }
 }
 
 impl Reply {
     /// Reads the code of an error answer, and leaves the answer as it was.
     async fn read_fault(self) -> Result<(Self, Fault), Refusal> {
-        let Self { head, body, timing, identity } = self;
+        let Self { head, body, .. } = self;
         let (body, fault) = match body.read_up_to(ENVELOPE_LIMIT).await {
             Ok(Prefix::Whole(bytes)) => {
                 let fault = Fault::read(&decoded(&head.headers, &bytes, ENVELOPE_LIMIT).bytes);
@@ -285,6 +310,6 @@ impl Reply {
             Ok(Prefix::Partial(body)) => (body, Fault::Other),
             Err(error) => return Err(Refusal::of_answer_body(&error)),
         };
-        Ok((Self { head, body, timing, identity }, fault))
+        Ok((Self { head, body, ..self }, fault))
     }
 }

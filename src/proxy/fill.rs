@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use super::Proxy;
 use super::answer::{Kept, Timing, headers_for_callers};
 use super::call::{CacheSlot, Call};
-use super::fetch::Reply;
+use super::fetch::{Reply, Scopes};
 use super::panics::SHARED_FETCH;
 use super::refusal::Refusal;
 use crate::cache::Lookup;
@@ -110,7 +110,7 @@ impl Proxy {
             Ok(asked) => asked,
             Err(refusal) => return Landed::Refused(Arc::new(refusal)),
         };
-        let Reply { head, body, timing, identity } = reply;
+        let Reply { head, body, timing, identity, scopes } = reply;
         // Types are looked at where the status says that this is an answer; what was validated was looked at before.
         let types = rule.content_types.as_ref();
         let types = types.filter(|_| head.status == StatusCode::OK && validated.is_none());
@@ -124,7 +124,7 @@ impl Proxy {
                     }
                     Err(why) => self.report_invalid(call, &slot, why),
                 }
-                let reply = Box::new(Reply { head, body, timing, identity });
+                let reply = Box::new(Reply { head, body, timing, identity, scopes });
                 return Landed::TooLong(OneReply(Arc::new(Mutex::new(Some(reply)))), verdict);
             }
             Err(error) => return Landed::Refused(Arc::new(Refusal::of_answer_body(&error))),
@@ -149,9 +149,8 @@ impl Proxy {
                 self.report_invalid(call, &slot, &why);
                 Err(Kept::Invalid)
             }
-            Ok(()) if status == StatusCode::UNAUTHORIZED || !rule.may_store(status, terms.as_ref()) => {
-                Err(Kept::NotStorable)
-            }
+            Ok(()) if scopes == Scopes::Missing => Err(Kept::ScopesMissing),
+            Ok(()) if !rule.may_store(status, terms.as_ref()) => Err(Kept::NotStorable),
             Ok(()) => self.selection(asked, &slot, rule, &headers).ok_or(Kept::NotStorable),
         };
         let (is_unfit, variant) = (fate.is_err(), fate.as_ref().ok().cloned().flatten());
@@ -282,9 +281,9 @@ impl Proxy {
     }
 }
 
-/// What is no answer to the request. A 401 that gets here is about the scopes of the sidecar's own credential.
+/// A status that is no answer to the request.
 fn is_trouble(status: StatusCode) -> bool {
-    status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::UNAUTHORIZED)
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
 impl Landed {
@@ -292,7 +291,9 @@ impl Landed {
     /// well.
     pub(super) fn is_failure(&self) -> bool {
         match self {
-            Self::Whole { entry, kept, .. } => *kept == Kept::Invalid || is_trouble(entry.status()),
+            Self::Whole { entry, kept, .. } => {
+                matches!(kept, Kept::Invalid | Kept::ScopesMissing) || is_trouble(entry.status())
+            }
             Self::TooLong(_, verdict) => verdict.is_err(),
             Self::Refused(_) => true,
         }

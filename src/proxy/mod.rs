@@ -240,7 +240,9 @@ impl Proxy {
                 let facts = Facts { upstream, ..Self::facts_of(call, arrival) };
                 let now = self.shared.clock.boot_time();
                 let mut response = self.answer_entry(&entry, status, asked, facts, now);
-                if let Some(of_call) = of_call.filter(|_| kept != Kept::NotStorable) {
+                if let Some(of_call) =
+                    of_call.filter(|_| !matches!(kept, Kept::NotStorable | Kept::ScopesMissing))
+                {
                     response.headers_mut().extend(of_call.as_ref().clone());
                 }
                 answer::label(response.headers_mut(), status, timing.as_ref(), call.request_id.clone());

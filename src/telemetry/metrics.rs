@@ -121,7 +121,7 @@ impl Metrics {
             unauthorized: add(
                 &mut registry,
                 "unauthorized",
-                "Calls that Zoho answered with 401, by tenant, route and reason",
+                "Calls that Zoho refused because of the token or its scopes, by tenant, route and reason",
             ),
             scope_mismatches: add(
                 &mut registry,
@@ -209,7 +209,7 @@ impl Metrics {
         self.tls_reloads.get_or_create_owned(&vec![("outcome", outcome.to_owned())])
     }
 
-    /// Counts a call that Zoho answered with 401, because of the token or of its scopes.
+    /// Counts a call that Zoho refused because of the token or of its scopes.
     pub fn count_unauthorized(&self, tenant: &str, route: &str, reason: &'static str) {
         let labels =
             vec![("tenant", tenant.to_owned()), ("route", route.to_owned()), ("reason", reason.to_owned())];

@@ -296,12 +296,49 @@ async fn a_scope_mismatch_passes_untouched_and_names_what_is_missing() {
     let metric =
         r#"zoho_sidecar_unauthorized_total{tenant="acme",route="pass/settings",reason="scope_mismatch"}"#;
     assert_eq!(world.metric(metric), Some(2.0));
+}
 
-    let fault =
-        Fault::Status { status: 403, body: r#"{"code":"NO_PERMISSION"}"#.into(), headers: Vec::new() };
-    world.zoho().script().next(Target::Api, fault);
-    world.get(USERS).await.assert_status(403);
+fn forbidden(body: &str) -> Fault {
+    Fault::Status { status: 403, body: body.to_owned(), headers: Vec::new() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scope_mismatch_with_403_is_counted_and_reported_like_one_with_401() {
+    let path = "/crm/v8/settings/roles";
+    for fault in [forbidden(SCOPES), unauthorized(SCOPES)] {
+        for proven in [true, false] {
+            let world = if proven { with_a_proven_token().await } else { World::shipped().await };
+            for fault in [fault.clone(), fault.clone().and(Fault::Gzip)] {
+                world.zoho().script().next(Target::Api, fault.clone());
+                let answer = world.get_with(path, &[("accept-encoding", "gzip")]).await;
+                assert!([401, 403].contains(&answer.status.as_u16()), "{fault:?}: {answer:?}");
+                if answer.header("content-encoding").is_empty() {
+                    assert_eq!(answer.text().trim_end(), SCOPES);
+                }
+            }
+            assert_eq!(world.mints(), 1);
+            let count = |labels: &str| {
+                let labels = format!("tenant=\"acme\",route=\"pass/settings\",{labels}");
+                let mismatches = world.metric(&format!("zoho_sidecar_scope_mismatches_total{{{labels}}}"));
+                mismatches.or(world.metric(&format!("zoho_sidecar_unauthorized_total{{{labels}}}")))
+            };
+            assert_eq!(count(r#"scopes="ZohoCRM.settings.roles.READ""#), Some(2.0), "{}", world.metrics());
+            assert_eq!(count(r#"reason="scope_mismatch""#), Some(2.0), "{}", world.metrics());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_403_passes_and_counts_as_nothing() {
+    let world = with_a_proven_token().await;
+    for body in [r#"{"code":"NO_PERMISSION"}"#.to_owned(), String::new(), "<p>".repeat(20_000)] {
+        world.zoho().script().next(Target::Api, forbidden(&body));
+        let answer = world.get("/crm/v8/settings/roles").await;
+        answer.assert_status(403);
+        assert_eq!(answer.text(), body);
+    }
     assert_eq!(world.mints(), 1);
+    assert!(!world.metrics().contains("zoho_sidecar_unauthorized_total{"), "{}", world.metrics());
 }
 
 #[tokio::test(start_paused = true)]

@@ -55,15 +55,18 @@ async fn a_stale_count_that_a_write_invalidates_during_the_failing_fetch_is_not_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stale_count_is_better_than_a_401_of_whatever_kind() {
-    for body in [r#"{"code":"OAUTH_SCOPE_MISMATCH"}"#, r#"{"code":"AUTHENTICATION_FAILURE"}"#, ""] {
+async fn a_stale_count_is_better_than_a_401_of_whatever_kind_and_a_403_for_want_of_scopes() {
+    let scopes = r#"{"code":"OAUTH_SCOPE_MISMATCH"}"#;
+    for (status, body) in
+        [(403, scopes), (401, scopes), (401, r#"{"code":"AUTHENTICATION_FAILURE"}"#), (401, "")]
+    {
         for first in [USERS, ASSOCIATED_USERS_COUNT] {
             let world = World::shipped().await;
             world.get(first).await.assert_status(200);
             world.get(ASSOCIATED_USERS_COUNT).await.assert_status(200);
             world.get(USERS).await.assert_status(200);
             world.passes(STALE).await;
-            let fault = Fault::Status { status: 401, body: body.to_owned(), headers: Vec::new() };
+            let fault = Fault::Status { status, body: body.to_owned(), headers: Vec::new() };
             world.zoho().script().always(Target::Path(ASSOCIATED_USERS_COUNT.to_owned()), fault);
             for _ in 0..5 {
                 let answer = world.get(ASSOCIATED_USERS_COUNT).await;
