@@ -49,14 +49,22 @@ pub fn start(
     access: Access,
     supervisor: &Supervisor,
 ) -> io::Result<Serving> {
+    keep_serving(listener, supervisor, move |listener| serve(listener, admin.clone(), access.clone()))
+}
+
+/// Runs `serve` on the thread `admin`, and again after each panic, on a new runtime and with the same socket.
+fn keep_serving<Fut: Future<Output = ()>>(
+    listener: Listener,
+    supervisor: &Supervisor,
+    serve: impl Fn(Listener) -> Fut + Clone + Send + 'static,
+) -> io::Result<Serving> {
     let (stop, stopped) = watch::channel(());
     let listener = Arc::new(listener);
     let (thread, heartbeat) = supervisor.runtime_thread("admin", move || {
-        let (listener, mut stopped) = (listener.clone(), stopped.clone());
-        let (admin, access) = (admin.clone(), access.clone());
+        let (listener, mut stopped, serve) = (listener.clone(), stopped.clone(), serve.clone());
         async move {
             tokio::select! {
-                () = serve(&listener, admin, access) => {}
+                () = async { serve(here(&listener).await).await } => {}
                 _ = stopped.changed() => {}
             }
         }
@@ -90,8 +98,7 @@ async fn refused(error: &io::Error) {
     tokio::time::sleep(PAUSE).await;
 }
 
-async fn serve(listener: &Listener, admin: Arc<Admin>, access: Access) {
-    let listener = here(listener).await;
+async fn serve(listener: Listener, admin: Arc<Admin>, access: Access) {
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -183,4 +190,70 @@ fn empty(status: StatusCode) -> Response<Body> {
 /// Says which requests the service is for; the compiler cannot find it out through the layers.
 fn into_incoming<S: tower::Service<Request<Incoming>>>(service: S) -> S {
     service
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::server::address::Address;
+    use crate::supervisor::TaskMetrics;
+
+    /// Sends the number of the run to a connection.
+    async fn send_number(listener: &Listener, run: usize) {
+        match listener.accept().await.unwrap() {
+            Stream::Tcp(mut stream) => write!(stream, "{run}").unwrap(),
+            Stream::Unix(mut stream) => write!(stream, "{run}").unwrap(),
+        }
+    }
+
+    fn number_from(address: &Address) -> String {
+        let mut read = String::new();
+        match address {
+            Address::Tcp(tcp) => std::net::TcpStream::connect(tcp).unwrap().read_to_string(&mut read),
+            Address::Unix(path) => {
+                std::os::unix::net::UnixStream::connect(path).unwrap().read_to_string(&mut read)
+            }
+            Address::Tls(_) => unreachable!("the admin listener speaks no TLS"),
+        }
+        .unwrap();
+        read
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn after_a_panic_the_same_socket_is_served_on_a_new_runtime() {
+        let directory = tempfile::tempdir().unwrap();
+        let unix = Address::Unix(directory.path().join("admin"));
+        for address in ["127.0.0.1:0".parse().unwrap(), unix] {
+            let metrics = TaskMetrics::default();
+            let supervisor = Supervisor::new(Clock::system(), metrics.clone());
+            let listener = Listener::bind(&address).unwrap_or_else(|error| panic!("{error}"));
+            let address = listener.address();
+            let runs = Arc::new(AtomicUsize::new(0));
+            let serving = keep_serving(listener, &supervisor, move |listener| {
+                let run = runs.fetch_add(1, Ordering::SeqCst);
+                async move {
+                    send_number(&listener, run).await;
+                    assert!(run > 0, "a defect, on purpose");
+                    send_number(&listener, run).await;
+                    std::future::pending::<()>().await;
+                }
+            });
+            let serving = serving.unwrap();
+            // The second connects while nothing accepts, and is served after the restart.
+            let asked = address.clone();
+            let asking = move || [number_from(&asked), number_from(&asked), number_from(&asked)];
+            let asking = tokio::task::spawn_blocking(asking);
+            let numbers = tokio::time::timeout(Duration::from_secs(60), asking).await.unwrap().unwrap();
+            assert_eq!(numbers, ["0", "1", "1"], "{address}");
+            assert_eq!((metrics.panics("admin"), metrics.restarts("admin")), (1, 1));
+            serving.end().await;
+            if let Address::Unix(path) = address {
+                assert!(!path.exists(), "the socket's file goes with the original");
+            }
+        }
+    }
 }

@@ -310,6 +310,30 @@ mod tests {
         assert!(entries > 10, "{entries}");
     }
 
+    #[tokio::test]
+    async fn any_number_of_keys_of_any_length_takes_a_bounded_number_of_bytes() {
+        let small = Settings { max_bytes: 1 << 20, ..settings() };
+        let (cache, clock) = (Cache::<()>::new(small, 1, 1), Clock::system());
+        let rest = "x".repeat(8 * 1024);
+        for n in 0..3 * UNCACHEABLE_KEYS {
+            let long = format!("/{n}?{rest}");
+            cache.note_setback(long.as_bytes(), clock.now());
+            cache.remember_uncacheable(long.as_bytes(), clock.now());
+            if n % 100 == 0 {
+                cache.store(key(&long), entry(clock.now(), 0), 0, || 0);
+                let _ = cache.lookup(long.as_bytes(), &rule(), 0, clock.now());
+            }
+        }
+        cache.uncacheable.run_pending_tasks();
+        // Each is a digest and a few words, whatever its key has.
+        assert_eq!(size_of::<Digest>(), 16);
+        let remembered = (cache.setbacks.len(), cache.uncacheable.entry_count());
+        assert!(remembered.0 <= UNCACHEABLE_KEYS && remembered.1 <= UNCACHEABLE_KEYS, "{remembered:?}");
+        assert!(remembered.0 > UNCACHEABLE_KEYS / 2, "{remembered:?}");
+        let (_, bytes) = cache.size();
+        assert!(((1 << 18)..=1 << 20).contains(&bytes), "{bytes}");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_uncacheable_key_is_remembered_for_a_while() {
         let (cache, clock) = (Cache::<()>::new(settings(), 1, 1), Clock::system());

@@ -48,6 +48,13 @@ impl Setbacks {
         }
     }
 
+    /// How many keys are remembered.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> u64 {
+        self.recent.run_pending_tasks();
+        self.recent.entry_count()
+    }
+
     pub(super) fn holds(&self, key: &[u8], now: BootTime) -> bool {
         self.recent.get(&self.digests.of(key)).is_some_and(|setback| now < setback.until)
     }

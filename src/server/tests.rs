@@ -8,10 +8,12 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::address::Address;
-use super::{Counts, Ended, Greet, Handler, Settings, bind};
+use super::listener::Listener;
+use super::worker::Workers;
+use super::{Counts, Ended, Entrance, Greet, Handler, Settings, bind};
 use crate::clock::Clock;
 use crate::net::body::Body;
 use crate::net::peer::Peer;
@@ -213,4 +215,29 @@ async fn a_worker_that_is_stuck_does_not_hold_the_end() {
     .await;
     assert_eq!(ended, Ended::Cut(1));
     released.store(true, Ordering::SeqCst);
+}
+
+#[tokio::test]
+async fn an_accept_loop_that_panics_is_started_again_and_keeps_its_socket() {
+    let metrics = TaskMetrics::default();
+    let supervisor = Supervisor::new(Clock::system(), metrics.clone());
+    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap_or_else(|error| panic!("{error}"));
+    let Address::Tcp(address) = listener.address() else { unreachable!() };
+    let task = format!("accept/{}", listener.address());
+    // To hand a connection to a worker where there is none is a panic.
+    let (workers, places) = (Arc::new(Workers::none()), Arc::new(Semaphore::new(10)));
+    let entrance = Entrance { workers, places: places.clone(), counts: Counts::default() };
+    let accepting = entrance.start_accepting(listener, None, &supervisor);
+
+    for restarts in 0..2 {
+        // The second connects while nothing accepts, and waits in the queue of the socket.
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let mut read = Vec::new();
+        let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut read)).await;
+        ended.expect("the connection is accepted, and lost with the panic").unwrap();
+        assert_eq!((metrics.panics(&task), metrics.restarts(&task)), (restarts + 1, restarts));
+        assert_eq!(places.available_permits(), 10, "its place is free again");
+    }
+    accepting.end().await;
+    assert!(TcpStream::connect(address).await.is_err(), "the socket is closed with its owner");
 }

@@ -66,6 +66,12 @@ impl Workers {
         (0..settings.workers.max(1)).map(start).collect::<io::Result<_>>().map(Self)
     }
 
+    /// No worker at all, where nothing can be handed over.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// Gives a connection to the worker that has the fewest, among those that serve; if none does, it waits for one
     /// that is being started again.
     pub(super) fn hand_over(&self, accepted: Accepted) {

@@ -272,6 +272,47 @@ async fn a_header_longer_than_a_key_may_hold_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn keys_without_number_leave_no_trace_in_metrics_and_little_in_the_log() {
+    let config = "[cache]\nmax_bytes = \"1MiB\"\n[routes.associated-users-count]\nvary_by = [\"x-region\"]\n";
+    let world = World::with(config).await;
+    let answer = |status, body: &str| Fault::Status { status, body: body.to_owned(), headers: Vec::new() };
+    let outcomes = [
+        (answer(200, "{}"), 200),
+        (answer(200, "{}").and(Fault::Headers(vec![("vary".to_owned(), "x-other".to_owned())])), 200),
+        (answer(200, "<html>"), 200),
+        (answer(503, ""), 503),
+        (answer(403, r#"{"code":"OAUTH_SCOPE_MISMATCH"}"#), 403),
+        (answer(401, ""), 503),
+    ];
+    let ask = async |keys: std::ops::Range<usize>, fault: &Fault, status| {
+        world.zoho().script().always(Target::Api, fault.clone());
+        for key in keys {
+            let value = format!("{key:01024}");
+            let headers =
+                ["x-crm-org", "x-external", "x-region", "x-other"].map(|name| (name, value.as_str()));
+            let path = format!("{ASSOCIATED_USERS_COUNT}?more={key:015000}");
+            world.get_with(&path, &headers).await.assert_status(status);
+        }
+        world.zoho().script().clear();
+    };
+    for (number, (fault, status)) in outcomes.iter().enumerate() {
+        ask(number..number + 1, fault, *status).await;
+    }
+    let names = |metrics: &str| -> Vec<String> {
+        metrics.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+    };
+    let before = names(&world.metrics());
+    for (number, (fault, status)) in outcomes.iter().enumerate() {
+        ask(100 * (number + 1)..100 * (number + 2), fault, *status).await;
+    }
+    assert_eq!(names(&world.metrics()), before, "no label has a caller's bytes");
+    assert!(world.metric("zoho_sidecar_cache_bytes") <= Some(1_048_576.0));
+    let log = world.log();
+    assert_eq!(log.lines().count(), 606);
+    assert!(log.lines().all(|line| line.len() < 1_000), "values and queries are not logged");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_long_header_passes_where_no_key_is_made() {
     let world = World::shipped().await;
     let long = "1".repeat(10_000);

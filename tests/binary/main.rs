@@ -6,7 +6,7 @@
 //!   it), `patience` (how long a test waits)
 //! - chapters: `starting`, `checking`, `emulating`, `files`, `stopping`, `draining`, `leaving`, `state`,
 //!   `connections`, `callers`, `tls`, `hanging_up`, `hostile`, `http2`, `repeating`, `rfc`, `smuggling`, `streaming`, `admin`,
-//!   `logs`, `nginx`, `outputs`, `signals`, `demo`, `watchdog`
+//!   `logs`, `nginx`, `outputs`, `signals`, `demo`, `watchdog`, `frozen`, `remembering`
 
 #![expect(clippy::unwrap_used, reason = "a test that meets a surprise fails")]
 
@@ -26,6 +26,8 @@ mod demo;
 mod draining;
 mod emulating;
 mod files;
+#[cfg(target_os = "linux")]
+mod frozen;
 mod hanging_up;
 mod hostile;
 mod http2;
@@ -33,6 +35,7 @@ mod leaving;
 mod logs;
 mod nginx;
 mod outputs;
+mod remembering;
 mod repeating;
 mod rfc;
 mod signals;
