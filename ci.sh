@@ -227,6 +227,9 @@ if [ "${ADVISORIES:-}" = 1 ]; then
     cargo deny --locked check advisories
 fi
 
+step "hand-made faults can be applied"
+tests/mutants/run.py --check
+
 # Dependencies are compiled twice: once without optimisation, for clippy, tests and documentation, and once for the
 # release. Every artefact below shares one of the two.
 step "clippy"

@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
 """Applies the hand-made faults of faults.toml one by one, and checks that the test named with each one fails.
 
-usage: tests/mutants/run.py [WORD…]    only faults whose name contains one of these words
+usage: tests/mutants/run.py [--check] [WORD…]
+
+With words, only faults whose name contains one of them. With --check nothing is compiled: the texts to be replaced and the
+tests are looked for, which takes no time.
 
 A fault that no test notices has survived, and so has a check that the test was written for. The faults are applied to a
-copy of the tree below target/mutants, which has a build directory of its own.
+copy of the tree below target/mutants, which has a build directory of its own; the tree itself is only read. For each fault
+no more is built than the library and the binary that holds the test.
 """
 
 import filecmp
@@ -48,18 +52,29 @@ def nextest(selections):
         kind = "kind(lib)" if binary == "lib" else f"binary({binary})"
         names.append(f"({kind} and test(={name}))")
     targets = [part for binary in sorted(binaries) for part in (["--lib"] if binary == "lib" else ["--test", binary])]
-    command = ["cargo", "nextest", "run", "--locked", "--no-fail-fast", "--cargo-quiet", *targets, "-E", " or ".join(names)]
+    command = ["cargo", "nextest", "run", "--locked", "--profile", "mutants", "--cargo-quiet", *targets]
+    command += ["-E", " or ".join(names)]
     environment = os.environ | {"CARGO_TARGET_DIR": str(ROOT / "target/mutants/build"), "CARGO_PROFILE_DEV_DEBUG": "0"}
     run = subprocess.run(command, cwd=TREE, env=environment, capture_output=True, text=True)
     return run.returncode, run.stdout + run.stderr
+
+
+def misfit(fault):
+    """What keeps a fault from being applied or noticed, as far as the sources tell; None if nothing does."""
+    stands = (ROOT / fault["file"]).read_text().count(fault["find"])
+    if stands != 1:
+        return f"its text stands {stands} times in {fault['file']}, not once"
+    binary, *_, name = fault["test"].split("::")
+    sources = ROOT / "src" if binary == "lib" else ROOT / "tests" / binary
+    if not any(f"fn {name}(" in source.read_text() for source in sources.rglob("*.rs")):
+        return f"there is no {fault['test']}"
+    return None
 
 
 def verdict(fault):
     """Applies one fault; returns None if its test noticed, else what is wrong."""
     file = TREE / fault["file"]
     original = file.read_text()
-    if original.count(fault["find"]) != 1:
-        return f"its text stands {original.count(fault['find'])} times in {fault['file']}, not once"
     file.write_text(original.replace(fault["find"], fault["replace"]))
     try:
         code, output = nextest([fault["test"]])
@@ -75,9 +90,18 @@ def verdict(fault):
 def main():
     faults = tomllib.loads((Path(__file__).parent / "faults.toml").read_text())["fault"]
     words = sys.argv[1:]
+    only_check = "--check" in words
+    words = [word for word in words if word != "--check"]
     faults = [fault for fault in faults if not words or any(word in fault["name"] for word in words)]
     if not faults:
         sys.exit(f"no fault has a name with {' or '.join(words)}")
+    misfits = [(fault["name"], misfit(fault)) for fault in faults]
+    misfits = [f"{name}: {problem}" for name, problem in misfits if problem]
+    if misfits:
+        sys.exit("\n".join(misfits))
+    if only_check:
+        print(f"hand-made faults: {len(faults)} can be applied")
+        return
     copy_tree()
     tests = sorted({fault["test"] for fault in faults})
     code, output = nextest(tests)
