@@ -317,11 +317,11 @@ mod tests {
         let rest = "x".repeat(8 * 1024);
         for n in 0..3 * UNCACHEABLE_KEYS {
             let long = format!("/{n}?{rest}");
-            cache.note_setback(long.as_bytes(), clock.now());
-            cache.remember_uncacheable(long.as_bytes(), clock.now());
+            cache.note_setback(long.as_bytes(), clock.boot_time());
+            cache.remember_uncacheable(long.as_bytes(), clock.boot_time());
             if n % 100 == 0 {
-                cache.store(key(&long), entry(clock.now(), 0), 0, || 0);
-                let _ = cache.lookup(long.as_bytes(), &rule(), 0, clock.now());
+                cache.store(key(&long), entry(clock.boot_time(), 0), 0, || 0);
+                let _ = cache.lookup(long.as_bytes(), &rule(), 0, clock.boot_time());
             }
         }
         cache.uncacheable.run_pending_tasks();

@@ -158,3 +158,69 @@ fn announce(sidecar: &Sidecar, format: Format, output: &log::Queue) {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+    use crate::config::Source;
+
+    /// Names the socket to serve on, in the process of its own that the test starts.
+    const SOCKET: &str = "TEST_OF_A_FAILED_PART";
+    const TEST: &str = "cli::run::tests::run_ends_with_1_and_a_message_after_a_part_has_failed_for_good";
+    /// No accounts server listens there.
+    const CONFIG: &str = r#"
+        [state]
+        directory = "none"
+        [upstream]
+        proxy = "none"
+        [data_centers.nowhere]
+        accounts = "http://127.0.0.1:9"
+        api = "http://127.0.0.1:9"
+        [tenants.acme]
+        data_center = "nowhere"
+        client_id = "1000.MADEUP"
+        client_secret = "made-up"
+        refresh_token = "1000.made-up"
+    "#;
+
+    /// Serves, as `run` does, until an essential part panics. True if the exit code reports a problem.
+    fn serve_until_a_part_fails(socket: &Path) -> bool {
+        let text = format!("{CONFIG}\n[server]\nlisten = [\"unix:{}\"]\n", socket.display());
+        let loaded = config::load_texts(&[Source { name: "(test)".to_owned(), text }]);
+        let config = loaded.config.unwrap_or_else(|| panic!("{:?}", loaded.problems));
+        let service = Service::new().unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let supervisor = Supervisor::new(Clock::system(), metrics.tasks.clone());
+        let log = log(Some(&config), &metrics, &supervisor).unwrap();
+        let (failing, socket) = (supervisor.clone(), socket.to_owned());
+        std::thread::spawn(move || {
+            while UnixStream::connect(&socket).is_err() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let runtime = super::super::runtime().unwrap();
+            runtime.block_on(failing.essential("example", pin!(async { panic!("a defect, on purpose") })))
+        });
+        let code = serve(service, config, metrics, &supervisor, Clock::system(), &log);
+        log.finish().unwrap();
+        format!("{code:?}") == format!("{PROBLEM:?}")
+    }
+
+    #[test]
+    fn run_ends_with_1_and_a_message_after_a_part_has_failed_for_good() {
+        if let Some(socket) = std::env::var_os(SOCKET) {
+            std::process::exit(i32::from(serve_until_a_part_fails(Path::new(&socket))));
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let mut itself = Command::new(std::env::current_exe().unwrap());
+        itself.args(["--exact", TEST, "--nocapture"]).env(SOCKET, directory.path().join("socket"));
+        let ended = itself.output().unwrap();
+        let errors = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{errors}");
+        assert!(errors.contains("example cannot go on: it panicked: a defect, on purpose"), "{errors}");
+        assert!(errors.contains("the process cannot go on without this task and ends"), "{errors}");
+    }
+}

@@ -70,11 +70,11 @@ fn label(task: &str) -> Labels {
 
 #[cfg(test)]
 impl TaskMetrics {
-    pub(super) fn panics(&self, task: &str) -> u64 {
+    pub(crate) fn panics(&self, task: &str) -> u64 {
         self.panics.get_or_create(&label(task)).get()
     }
 
-    pub(super) fn restarts(&self, task: &str) -> u64 {
+    pub(crate) fn restarts(&self, task: &str) -> u64 {
         self.restarts.get_or_create(&label(task)).get()
     }
 

@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixDatagram;
 use std::sync::mpsc::{Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::ptrace;
 use nix::unistd::Pid;
@@ -12,8 +12,6 @@ use crate::sidecar::{Process, Sidecar, command, with_files};
 use crate::until;
 use crate::zoho::{USERS, Zoho};
 
-/// The age at which a heartbeat is too old.
-const LIMIT: Duration = Duration::from_secs(30);
 /// The watchdog interval that is asked for, in microseconds; the sidecar feeds twice as often.
 const WATCHDOG_USEC: &str = "1000000";
 /// Longer than several intervals, even on a busy machine.
@@ -99,21 +97,12 @@ impl Watched {
 async fn freeze(thread: &str, task: &str, others_serve: bool) {
     let mut watched = Watched::start().await;
     assert!(watched.is_fed().await, "{task}");
-    let began = Instant::now();
+    assert_eq!(watched.livez().await.status, 200, "{task}");
     let frozen = Frozen::new(watched.sidecar.process().id(), thread);
-    tokio::time::sleep(LIMIT - Duration::from_secs(8)).await;
-    let live = watched.livez().await;
-    // The last beat may have been five seconds ago when the thread was frozen.
-    assert!(
-        live.status == 200 || began.elapsed() > LIMIT - Duration::from_secs(5),
-        "{task}: {}",
-        live.text()
-    );
 
     until("a stalled task", async || watched.livez().await.status == 503).await;
 
     let live = watched.livez().await;
-    assert!(began.elapsed() < LIMIT + Duration::from_secs(20), "{task}: {:?}", began.elapsed());
     assert_eq!((&live.json()["live"], &live.json()["stalled"][0]["task"]), (&false.into(), &task.into()));
     assert!(live.json()["stalled"][0]["seconds"].as_u64() >= Some(30), "{}", live.text());
     assert!(!watched.is_fed().await, "{task}");
@@ -146,10 +135,7 @@ async fn a_main_thread_that_stops_makes_livez_fail_and_the_watchdog_starve() {
 async fn an_admin_listener_that_stops_makes_the_watchdog_starve() {
     let mut watched = Watched::start().await;
     let frozen = Frozen::new(watched.sidecar.process().id(), "admin");
-    tokio::time::sleep(LIMIT - Duration::from_secs(8)).await;
-    assert!(watched.is_fed().await);
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    assert!(!watched.is_fed().await);
+    until("a watchdog that is not fed", async || !watched.is_fed().await).await;
     assert_eq!(watched.sidecar.get(USERS).await.status, 200, "callers are served all the same");
     drop(frozen);
     watched.recovers().await;
