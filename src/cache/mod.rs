@@ -199,10 +199,11 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             .is_some_and(|noted| now.saturating_duration_since(noted) < self.settings.uncacheable_for)
     }
 
-    /// Notes that fetching a key failed; until the pause that follows is over, nobody renews it behind a
-    /// caller's back.
-    pub fn note_setback(&self, key: &[u8], now: BootTime) {
-        self.setbacks.note(key, now);
+    /// Notes that fetching a key failed; until the pause that follows is over, stale entries answer without another
+    /// attempt. The failure of a fetch from before a purge that covers the key is not noted: the purge promises
+    /// that the next request fetches.
+    pub fn note_setback(&self, key: &Key, route: usize, purges: u64, now: BootTime) {
+        self.purges.unless_since(purges, key, route, || self.setbacks.note(key.as_bytes(), now));
     }
 
     /// Notes that fetching a key went well.

@@ -110,7 +110,11 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             }
             match purge.depth {
                 Depth::Hard => self.entries.invalidate(key.as_bytes()),
-                Depth::Soft => entry.expire_by_hand(),
+                Depth::Soft => {
+                    // Otherwise a fetch that failed before the purge would keep the next request from fetching.
+                    self.setbacks.clear(key.as_bytes());
+                    entry.expire_by_hand();
+                }
             }
             self.near.stamp_of(key.as_bytes()).move_on();
             !entry.is_marker()

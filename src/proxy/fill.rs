@@ -89,14 +89,14 @@ impl Proxy {
         {
             return Landed::Whole { entry, kept: Kept::Stored, timing: None, of_call: None };
         }
-        let key = slot.key.clone();
+        let (key, route, purges) = (slot.key.clone(), slot.route, slot.purges);
         // Everybody who waits is told at once, and the next fetch of the key waits like after any other failure.
         let landed = caught(pin!(self.fetch_whole(call, slot, rule))).await.unwrap_or_else(|panicked| {
             shared.supervisor.note_panic(SHARED_FETCH, &panicked);
             Landed::Refused(Arc::new(Refusal::Internal))
         });
         if landed.is_failure() {
-            shared.cache.note_setback(key.as_bytes(), shared.clock.boot_time());
+            shared.cache.note_setback(&key, route, purges, shared.clock.boot_time());
         } else {
             shared.cache.clear_setback(key.as_bytes());
         }

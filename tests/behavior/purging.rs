@@ -259,3 +259,41 @@ async fn what_was_purged_for_good_while_its_renewal_failed_is_not_served() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_next_read_after_a_purge_fetches_although_the_last_fetch_before_it_failed() {
+    for purge in every_kind() {
+        let world = World::shipped().await;
+        world.get(ASSOCIATED_USERS_COUNT).await.assert_status(200);
+        world.passes(Duration::from_secs(400)).await;
+        world.zoho().script().next(Target::Api, Fault::Html500);
+        for _ in 0..2 {
+            let stale = world.get(ASSOCIATED_USERS_COUNT).await;
+            stale.assert_cache("zoho-sidecar; hit; ttl=-100; detail=stale-if-error");
+        }
+        assert_eq!(world.calls(), 2, "after the failure the stored response answers without another call");
+
+        assert_eq!(world.purge(&purge).status, 200, "{purge}");
+
+        let after = world.get(ASSOCIATED_USERS_COUNT).await;
+        assert!(after.cache_status().ends_with("; stored"), "{purge}: {}", after.cache_status());
+        assert_eq!(world.calls(), 3, "{purge}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_from_before_a_purge_that_fails_after_it_does_not_keep_the_next_read_from_fetching() {
+    for purge in every_kind() {
+        let world = World::shipped().await;
+        world.get(ASSOCIATED_USERS_COUNT).await.assert_status(200);
+        world.passes(Duration::from_secs(400)).await;
+        let late = Fault::Delay(Duration::from_secs(5)).and(Fault::Html500);
+        world.zoho().script().next(Target::Api, late);
+        let renewal = world.begin(request(Method::GET, ASSOCIATED_USERS_COUNT, ""));
+        world.settles().await;
+        world.purge(&purge);
+        renewal.await.unwrap();
+        let after = world.get(ASSOCIATED_USERS_COUNT).await;
+        assert!(after.cache_status().ends_with("; stored"), "{purge}: {}", after.cache_status());
+    }
+}
