@@ -13,6 +13,7 @@
 //! - [`wishes`]: what a caller asks of the cache
 //! - [`validator`]: `ETag`, and the conditions that callers put on it
 //! - [`purge`]: purging by hand
+//! - `spelling`: spellings of a URL that mean the same
 //! - [`flight`]: one fetch per key, however many ask
 //! - [`vary`]: which request headers select among answers
 //! - [`epochs`]: which entries a write has made untrue
@@ -36,6 +37,7 @@ pub mod origin;
 pub mod purge;
 pub mod rule;
 mod setbacks;
+mod spelling;
 pub mod validator;
 pub mod vary;
 mod walk;
@@ -290,7 +292,7 @@ mod tests {
     #[tokio::test]
     async fn a_fetch_that_a_write_overtook_is_not_stored() {
         let (cache, clock) = (Cache::<()>::new(settings(), 1, 1), Clock::system());
-        let url = cache.epochs.url(0, "/a");
+        let url = cache.epochs.url(0, "/a", "/a");
         let began = cache.epochs.current(0, &[0], url);
         cache.epochs.advance(0, &[0]);
         let current = || cache.epochs.current(0, &[0], url);

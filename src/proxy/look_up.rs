@@ -50,7 +50,7 @@ impl Proxy {
         let identity = self.shared.tokens[reading.tenant].identity();
         let has_wishes = arrival.kinds.have(Kinds::WISH);
         let wishes = if has_wishes { Wishes::of(headers) } else { Wishes::default() };
-        let url = cache.epochs.url(reading.tenant, reading.path_and_query);
+        let url = cache.epochs.url(reading.tenant, reading.path, reading.path_and_query);
         // Both are read before anything is looked up: what comes after them makes what is found a thing of the past.
         let (epoch, purges) = (self.shared.epoch(reading.tenant, rule, url), cache.purges());
         let look = Look {

@@ -212,7 +212,7 @@ impl Proxy {
             route,
             key: key.into(),
             path_and_query: reading.path_and_query.into(),
-            url: self.shared.cache.epochs.url(reading.tenant, reading.path_and_query),
+            url: self.shared.cache.epochs.url(reading.tenant, reading.path, reading.path_and_query),
             path_bytes: reading.path.len(),
             wishes,
             conditions: conditions_in(headers),

@@ -13,6 +13,7 @@ use crate::cache::epochs::UrlSlot;
 use crate::net::body::{Body, Prefix};
 use crate::routes::Forgets;
 use crate::zoho::composite;
+use crate::zoho::path::lenient_reading;
 
 /// A composite request holds five calls of at most a hundred records; a longer one is not looked into.
 const COMPOSITE_LIMIT: usize = 256 * 1024;
@@ -72,8 +73,8 @@ impl Proxy {
         let (forgets, urls, body) = if composite::is_composite(call.outbound.method(), call.target.path()) {
             self.look_into(call, body, arrival).await?
         } else {
-            let own = is_unsafe.then(|| self.url_slot(call, call.target.path(), call.target.query()));
-            (call.forgets.clone(), Urls::These(own.flatten().into_iter().collect()), body)
+            let own = if is_unsafe { self.url_slots(call, call.target.as_str()) } else { Vec::new() };
+            (call.forgets.clone(), Urls::These(own), body)
         };
         if forgets.groups.is_empty() && !is_unsafe {
             return self.fetch(call, body, &mut |_| {}).await;
@@ -87,16 +88,25 @@ impl Proxy {
         fetched
     }
 
-    /// What a write to this URL moves; `None` if no rule stores anything for it.
-    fn url_slot(&self, call: &Call, path: &str, query: Option<&str>) -> Option<UrlSlot> {
-        if !self.shared.rules.routes.covers(path) {
-            return None;
-        }
-        let epochs = &self.shared.cache.epochs;
-        Some(match query {
-            None => epochs.url(call.tenant, path),
-            Some(query) => epochs.url(call.tenant, &format!("{path}?{query}")),
-        })
+    /// What a write to this URL moves; nothing if no rule stores anything for it.
+    fn url_slots(&self, call: &Call, url: &str) -> Vec<UrlSlot> {
+        let path = url.split('?').next().unwrap_or_default();
+        let query = &url[path.len()..];
+        let slot = |path: &str| {
+            let is_stored = self.is_stored_for(path);
+            is_stored.then(|| self.shared.cache.epochs.url(call.tenant, path, &format!("{path}{query}")))
+        };
+        // A lenient server acts on the other reading, and invalidating too much is never wrong.
+        let lenient = lenient_reading(path);
+        slot(path).into_iter().chain(lenient.and_then(|path| slot(&path))).collect()
+    }
+
+    /// Whether a rule stores answers for a path, with or without a final slash: to Zoho's router both are the same, but
+    /// a template that ends in `**` may match only one of them.
+    fn is_stored_for(&self, path: &str) -> bool {
+        let routes = &self.shared.rules.routes;
+        let bare = path.trim_end_matches('/');
+        routes.covers(bare) || routes.covers(&format!("{bare}/"))
     }
 
     /// An answer that is no error makes untrue what is stored for the URL it was for, and for those it names on the
@@ -110,11 +120,9 @@ impl Proxy {
             call.outbound.on_same_origin(url)
         });
         for url in std::iter::once(call.target.as_str().to_owned()).chain(named) {
-            let (path, query) =
-                url.split_once('?').map_or((&*url, None), |(path, query)| (path, Some(query)));
-            if let Some(slot) = self.url_slot(call, path, query) {
-                self.shared.cache.epochs.advance_url(slot);
-            }
+            self.url_slots(call, &url)
+                .into_iter()
+                .for_each(|slot| self.shared.cache.epochs.advance_url(slot));
         }
     }
 
@@ -140,7 +148,10 @@ impl Proxy {
             .map(|part| routes.forgotten_by(&part.method, &part.path))
             .fold(Forgets::default(), Forgets::and);
         let writes = parts.iter().filter(|part| !part.method.is_safe() || !part.is_plain);
-        let urls = writes.filter_map(|part| self.url_slot(call, &part.path, part.query.as_deref()));
+        let urls = writes.flat_map(|part| match &part.query {
+            None => self.url_slots(call, &part.path),
+            Some(query) => self.url_slots(call, &format!("{}?{query}", part.path)),
+        });
         let urls = Urls::These(urls.collect());
         Ok((forgets, urls, body))
     }

@@ -297,6 +297,43 @@ async fn the_urls_that_the_answer_to_a_write_names_are_invalidated_on_the_same_h
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_final_slash_changes_nothing_for_what_a_write_invalidates() {
+    const BELOW: &str = "[routes.settings]\nmatch = \"GET /crm/{version}/settings/**\"\n";
+    for (config, read, write) in [
+        (ROLES_ROUTE, ROLES, "/crm/v8/settings/roles/"),
+        (ROLES_ROUTE, "/crm/v8/settings/roles?page=2", "/crm/v8/settings/roles/?page=2"),
+        (ROLES_ROUTE, ROLES, "/crm/v8/settings/%72oles/"),
+        (ROLES_ROUTE, ROLES, "/crm/v8/settings/roles//"),
+        (ROLES_ROUTE, ROLES, "/crm/v8//settings/roles"),
+        (ROLES_ROUTE, ROLES, "/crm/v8/settings/roles%2F"),
+        (BELOW, "/crm/v8/settings/roles/", ROLES),
+        (BELOW, "/crm/v8/settings/", "/crm/v8/settings"),
+        (BELOW, ROLES, "/crm/v8/settings/roles/"),
+    ] {
+        // As the request's own URL, as one that its answer names, and as a part of a composite request.
+        for kind in ["own", "location", "content-location", "composite"] {
+            let world = World::with(config).await;
+            let stored = || Fault::Status { status: 200, body: "{}".into(), headers: Vec::new() };
+            world.zoho().script().next(Target::Api, stored());
+            world.get(read).await.assert_cache("zoho-sidecar; fwd=uri-miss; stored");
+            world.get(read).await.assert_cache(HIT);
+            let written = match kind {
+                "own" => answered(&world, "PUT", write, 200, &[]).await,
+                "composite" => {
+                    world.zoho().script().next(Target::Api, stored());
+                    world.send(composite(&world, write, "PUT")).await
+                }
+                header => answered(&world, "POST", "/crm/v8/Leads", 201, &[(header, write)]).await,
+            };
+            assert!(written.status.is_success(), "{kind} {write}: {}", written.status);
+            world.zoho().script().next(Target::Api, stored());
+            let after = world.get(read).await;
+            assert_eq!(after.cache_status(), "zoho-sidecar; fwd=uri-miss; stored", "{kind} {write}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_to_a_url_overtakes_the_fetch_of_it_that_is_under_way() {
     let world = World::with(ROLES_ROUTE).await;
     world.zoho().script().next(Target::Api, Fault::DelayAnswer(Duration::from_secs(5)));
