@@ -7,6 +7,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use super::Cache;
 use super::entry::Entry;
 use super::key::Key;
+use super::spelling;
 
 /// What is to be forgotten. All that is named must hold; nothing named is everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub struct Purge {
     pub tenant: Option<usize>,
     /// Entries of this route, by number.
     pub route: Option<usize>,
-    /// Entries of exactly this path, whatever their query.
+    /// Entries of exactly this path, in any spelling and whatever their query.
     pub path: Option<String>,
     /// Entries of routes in this group, by the routes' numbers.
     pub routes_of_group: Option<Vec<usize>>,
@@ -131,8 +132,15 @@ impl Purge {
         self.route.is_none_or(|wanted| wanted == route)
             && self.routes_of_group.as_ref().is_none_or(|routes| routes.contains(&route))
             && self.tenant.is_none_or(|wanted| key.tenant() == wanted)
-            && self.path.as_ref().is_none_or(|wanted| key.path() == wanted.as_bytes())
+            && self.path.as_ref().is_none_or(|wanted| is_path_of(key, wanted))
     }
+}
+
+/// Whether a key is for a path, whatever the spelling of either.
+fn is_path_of(key: &Key, path: &str) -> bool {
+    let own = key.path();
+    own == path.as_bytes()
+        || std::str::from_utf8(own).is_ok_and(|own| spelling::of_path(own) == spelling::of_path(path))
 }
 
 #[cfg(test)]

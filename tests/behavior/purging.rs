@@ -297,3 +297,38 @@ async fn a_fetch_from_before_a_purge_that_fails_after_it_does_not_keep_the_next_
         assert!(after.cache_status().ends_with("; stored"), "{purge}: {}", after.cache_status());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_by_path_reaches_every_spelling_of_it() {
+    const BELOW: &str = "[routes.settings]\nmatch = \"GET /crm/{version}/settings/**\"\n";
+    for (stored, purged) in [
+        ("/crm/v8/settings/%72oles", ROLES),
+        (ROLES, "/crm/v8/settings/%72oles"),
+        ("/crm/v8/settings/%72oles?page=2", ROLES),
+        ("/crm/v8/settings/roles/", ROLES),
+        (ROLES, "/crm/v8/settings/roles/"),
+        ("/crm/v8/settings/roles%2F1", "/crm/v8/settings/roles/1"),
+    ] {
+        for soft in [false, true] {
+            let what = format!("{stored} {purged} {soft}");
+            let world = World::with(BELOW).await;
+            let whole = Fault::Status { status: 200, body: "{}".into(), headers: Vec::new() };
+            world.zoho().script().always(Target::Api, whole);
+            world.get(stored).await.assert_cache("zoho-sidecar; fwd=uri-miss; stored");
+            world.get(stored).await.assert_cache("zoho-sidecar; hit; ttl=300");
+            let answer = world.purge(&format!(r#"{{"path":"{purged}","soft":{soft}}}"#));
+            assert_eq!(answer.json()["forgotten"], 1, "{what}");
+            let after = world.get(stored).await;
+            assert!(after.cache_status().ends_with("; stored"), "{what}: {}", after.cache_status());
+        }
+        // Of a fetch that is under way too.
+        let world = World::with(BELOW).await;
+        let slow = Fault::Status { status: 200, body: "{}".into(), headers: Vec::new() }
+            .and(Fault::DelayAnswer(Duration::from_secs(5)));
+        world.zoho().script().next(Target::Api, slow);
+        let under_way = world.begin(request(Method::GET, stored, ""));
+        world.settles().await;
+        world.purge(&format!(r#"{{"path":"{purged}"}}"#));
+        under_way.await.unwrap().assert_cache("zoho-sidecar; fwd=uri-miss; detail=overtaken");
+    }
+}
