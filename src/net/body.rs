@@ -49,6 +49,11 @@ impl Body {
         Self::Stream(Box::pin(body.map_err(Into::into)))
     }
 
+    /// A body that begins with these bytes and goes on with `rest`.
+    pub fn continued(first: Bytes, rest: Self) -> Self {
+        Self::stream(Rejoined { read: Some(first), rest })
+    }
+
     /// Reads the body to its end if it has at most `limit` bytes; otherwise gives back what was read and
     /// the rest, so that nothing is lost.
     pub async fn read_up_to(mut self, limit: usize) -> Result<Prefix, BoxError> {
@@ -64,7 +69,7 @@ impl Body {
                 Err(_trailers) => continue,
             }
             if read.len > limit {
-                return Ok(Prefix::Partial(Self::stream(Rejoined { read: Some(read.join()), rest: self })));
+                return Ok(Prefix::Partial(Self::continued(read.join(), self)));
             }
         }
         Ok(Prefix::Whole(read.join()))

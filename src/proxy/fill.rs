@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, StatusCode};
+use http_body_util::BodyExt;
 
 use super::Proxy;
 use super::answer::{Kept, Timing, headers_for_callers};
@@ -12,14 +13,15 @@ use super::fetch::{Reply, Scopes};
 use super::panics::SHARED_FETCH;
 use super::refusal::Refusal;
 use crate::cache::Lookup;
-use crate::cache::content::{self, Invalid};
+use crate::cache::content::{self, Extent, Invalid};
 use crate::cache::entry::{Entry, Fetched};
 use crate::cache::flight::{Lost, Ticket};
 use crate::cache::key::{self, Key};
+use crate::cache::media::ContentTypes;
 use crate::cache::origin;
 use crate::cache::rule::Rule;
 use crate::cache::vary::{self, Variant};
-use crate::net::body::{Body, Prefix};
+use crate::net::body::{Body, BoxError, Prefix};
 use crate::net::headers::{copy_if, is_of_one_call};
 use crate::supervisor::caught;
 use crate::upstream::outbound::stays_here;
@@ -35,9 +37,12 @@ pub(super) enum Landed {
         /// Fields about the call that brought it, if Zoho sent some: an entry does not have them.
         of_call: Option<Arc<HeaderMap>>,
     },
-    /// An answer too long to be kept; one of those who waited can have the stream. Whether its type is one that the
-    /// rule stores.
-    TooLong(OneReply, Result<(), Invalid>),
+    /// An answer too long to be stored; one of those who waited can have the stream.
+    TooLong {
+        reply: OneReply,
+        /// Whether it is an error, or by its first bytes no answer.
+        is_failure: bool,
+    },
     /// No answer.
     Refused(Arc<Refusal>),
 }
@@ -47,6 +52,10 @@ pub(super) enum Landed {
 pub(super) struct OneReply(Arc<Mutex<Option<Box<Reply>>>>);
 
 impl OneReply {
+    fn of(reply: Reply) -> Self {
+        Self(Arc::new(Mutex::new(Some(Box::new(reply)))))
+    }
+
     pub(super) fn take(&self) -> Option<Box<Reply>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -114,22 +123,23 @@ impl Proxy {
         // Types are looked at where the status says that this is an answer; what was validated was looked at before.
         let types = rule.content_types.as_ref();
         let types = types.filter(|_| head.status == StatusCode::OK && validated.is_none());
-        let bytes = match body.read_up_to(shared.cache.max_entry_bytes()).await {
-            Ok(Prefix::Whole(bytes)) => bytes,
-            Ok(Prefix::Partial(body)) => {
-                let verdict = types.map_or(Ok(()), |types| content::check_type(types, &head.headers));
-                match &verdict {
-                    Ok(()) => {
-                        shared.cache.remember_uncacheable(slot.key.as_bytes(), shared.clock.boot_time());
-                    }
-                    Err(why) => self.report_invalid(call, &slot, why),
+        let limit = shared.cache.max_entry_bytes();
+        let (bytes, verdict) = match read_and_check(body, limit, types, &head.headers).await {
+            Ok((Prefix::Whole(bytes), verdict)) => (bytes, verdict),
+            Ok((Prefix::Partial(body), verdict)) => {
+                let is_failure =
+                    verdict.is_err() || is_trouble(head.status) || scopes == Scopes::Missing;
+                if let Err(why) = &verdict {
+                    self.report_invalid(call, &slot, why);
                 }
-                let reply = Box::new(Reply { head, body, timing, identity, scopes });
-                return Landed::TooLong(OneReply(Arc::new(Mutex::new(Some(reply)))), verdict);
+                if !is_failure {
+                    shared.cache.remember_uncacheable(slot.key.as_bytes(), shared.clock.boot_time());
+                }
+                let reply = OneReply::of(Reply { head, body, timing, identity, scopes });
+                return Landed::TooLong { reply, is_failure };
             }
             Err(error) => return Landed::Refused(Arc::new(Refusal::of_answer_body(&error))),
         };
-        let verdict = types.map_or(Ok(()), |types| content::check(types, &head.headers, &bytes));
         let headers = headers_for_callers(head.headers.clone(), false);
         // What Zoho says is unchanged has the stored bytes, and the stored headers with the news.
         let (status, headers, bytes) = match &validated {
@@ -281,6 +291,30 @@ impl Proxy {
     }
 }
 
+/// Reads a body up to a limit, and checks what was read by the types that the rule stores.
+async fn read_and_check(
+    body: Body,
+    limit: usize,
+    types: Option<&ContentTypes>,
+    head: &HeaderMap,
+) -> Result<(Prefix, Result<(), Invalid>), BoxError> {
+    let read = body.read_up_to(limit).await?;
+    let Some(types) = types else { return Ok((read, Ok(()))) };
+    match read {
+        Prefix::Whole(bytes) => {
+            let verdict = content::check(types, head, &bytes, Extent::Whole);
+            Ok((Prefix::Whole(bytes), verdict))
+        }
+        Prefix::Partial(mut body) => {
+            // The first frame of such a body is all that was read of it.
+            let first = body.frame().await.transpose()?.and_then(|frame| frame.into_data().ok());
+            let first = first.unwrap_or_default();
+            let verdict = content::check(types, head, &first, Extent::Beginning);
+            Ok((Prefix::Partial(Body::continued(first, body)), verdict))
+        }
+    }
+}
+
 /// A status that is no answer to the request.
 fn is_trouble(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
@@ -294,7 +328,7 @@ impl Landed {
             Self::Whole { entry, kept, .. } => {
                 matches!(kept, Kept::Invalid | Kept::ScopesMissing) || is_trouble(entry.status())
             }
-            Self::TooLong(_, verdict) => verdict.is_err(),
+            Self::TooLong { is_failure, .. } => *is_failure,
             Self::Refused(_) => true,
         }
     }

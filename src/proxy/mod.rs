@@ -248,7 +248,7 @@ impl Proxy {
                 answer::label(response.headers_mut(), status, timing.as_ref(), call.request_id.clone());
                 Ok(response)
             }
-            Landed::TooLong(reply, _) => match reply.take() {
+            Landed::TooLong { reply, .. } => match reply.take() {
                 Some(reply) => {
                     let status = CacheStatus::Fetched { why, kept: Kept::TooLong, collapsed: !leads };
                     Ok(self.deliver(call, *reply, status, arrival))

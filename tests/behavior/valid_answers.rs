@@ -149,18 +149,76 @@ async fn a_route_that_obeys_the_origin_looks_at_types_only_if_it_names_them() {
     }
 }
 
+/// Errors, and 200s that are no answer, of more bytes than a stored response may have.
+fn long_failures() -> Vec<Fault> {
+    let page = "<html>".repeat(1_000);
+    let envelope = format!("{{\"status\":\"error\",\"code\":\"{}\"}}", "X".repeat(5_000));
+    let error = |status| Fault::Status { status, body: page.clone(), headers: Vec::new() };
+    vec![
+        typed("text/html", &page),
+        ok(&page),
+        // Numbers compress less than repetition does, so that it stays long.
+        ok(&format!("{page}{}", (0..9_000).map(|n| n.to_string()).collect::<String>())).and(Fault::Gzip),
+        ok(&envelope),
+        ok(&"Out of order. ".repeat(1_000)),
+        error(429),
+        error(500),
+        error(503),
+    ]
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_long_page_for_people_is_a_failure_too() {
+async fn a_long_error_or_page_is_a_failure_too() {
+    for fault in long_failures() {
+        let world = World::with("[cache]\nmax_entry_bytes = \"2KiB\"\n").await;
+        let gzip = [("accept-encoding", "gzip")];
+        world
+            .get_with(ASSOCIATED_USERS_COUNT, &gzip)
+            .await
+            .assert_cache("zoho-sidecar; fwd=uri-miss; stored");
+        world.passes(Duration::from_secs(400)).await;
+        world.zoho().script().next(Target::Api, fault.clone());
+        for _ in 0..3 {
+            let answer = world.get_with(ASSOCIATED_USERS_COUNT, &gzip).await;
+            let expected = "zoho-sidecar; hit; ttl=-100; detail=stale-if-error";
+            assert_eq!(answer.cache_status(), expected, "{fault:?}");
+        }
+        assert_eq!(world.calls(), 2, "{fault:?}: fetching is left alone for a while");
+        world.passes(Duration::from_secs(2)).await;
+        let renewed = world.get_with(ASSOCIATED_USERS_COUNT, &gzip).await;
+        assert_eq!(renewed.cache_status(), "zoho-sidecar; fwd=stale; stored", "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_failure_reaches_its_caller_whole_and_the_next_read_is_shared_and_stored() {
+    for fault in long_failures() {
+        let world = World::with("[cache]\nmax_entry_bytes = \"2KiB\"\n").await;
+        let expected = {
+            world.zoho().script().next(Target::Api, fault.clone());
+            world.get("/crm/v8/org").await
+        };
+        world.zoho().script().next(Target::Api, fault.clone());
+        let failed = world.get(ASSOCIATED_USERS_COUNT).await;
+        assert_eq!((failed.status, &failed.body), (expected.status, &expected.body), "{fault:?}");
+        let next = world.get(ASSOCIATED_USERS_COUNT).await;
+        assert_eq!(next.cache_status(), "zoho-sidecar; fwd=uri-miss; stored", "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_answer_that_begins_as_one_is_no_failure() {
     let world = World::with("[cache]\nmax_entry_bytes = \"2KiB\"\n").await;
     world.get(ASSOCIATED_USERS_COUNT).await.assert_cache("zoho-sidecar; fwd=uri-miss; stored");
-    world.passes(Duration::from_secs(400)).await;
-    world.zoho().script().next(Target::Api, typed("text/html", &"<html>".repeat(1_000)));
-    world
-        .get(ASSOCIATED_USERS_COUNT)
-        .await
-        .assert_cache("zoho-sidecar; hit; ttl=-100; detail=stale-if-error");
-    world.passes(Duration::from_secs(2)).await;
-    world.get(ASSOCIATED_USERS_COUNT).await.assert_cache("zoho-sidecar; fwd=stale; stored");
+    for body in [format!("{{\"a\":\"{}\"}}", "é".repeat(3_000)), format!("[{}1]", "1,".repeat(3_000))] {
+        for fault in [ok(&body), ok(&body).and(Fault::Chunked)] {
+            world.passes(Duration::from_secs(400)).await;
+            world.zoho().script().next(Target::Api, fault);
+            let long = world.get(ASSOCIATED_USERS_COUNT).await;
+            long.assert_cache("zoho-sidecar; fwd=stale; detail=too-long");
+            assert_eq!(long.text(), body);
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,7 +19,7 @@ use super::media::{ContentTypes, is_json};
 use crate::net::coding::{End, read_up_to};
 
 /// So many bytes of a decoded body are looked at. Zoho's error envelopes have some 100.
-const LOOKED_AT: usize = 4 * 1024;
+pub const LOOKED_AT: usize = 4 * 1024;
 
 /// Why a 200 is not stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,20 +47,26 @@ pub enum Invalid {
     ErrorEnvelope,
 }
 
-/// Checks that a response has a content type that the rule stores.
-pub fn check_type(types: &ContentTypes, head: &HeaderMap) -> Result<(), Invalid> {
-    if types.allow(essence(head).as_deref()) { Ok(()) } else { Err(Invalid::ContentType) }
+/// How much of a body there is to check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    Whole,
+    /// Its first bytes, of a body too long to be held.
+    Beginning,
 }
 
 /// Checks that a 200 with this head and body is an answer, for a rule that stores these types.
-pub fn check(types: &ContentTypes, head: &HeaderMap, body: &[u8]) -> Result<(), Invalid> {
+pub fn check(types: &ContentTypes, head: &HeaderMap, body: &[u8], extent: Extent) -> Result<(), Invalid> {
     // Before the type, which is often missing where there is nothing.
     if body.is_empty() {
         return Err(Invalid::Empty);
     }
-    check_type(types, head)?;
     let essence = essence(head);
-    let beginning = beginning(head, body)?;
+    if !types.allow(essence.as_deref()) {
+        return Err(Invalid::ContentType);
+    }
+    let beginning = beginning(head, body, extent)?;
     let text = beginning.text();
     let Some(first) = text.first() else {
         return Err(Invalid::Empty);
@@ -97,7 +103,7 @@ impl Beginning<'_> {
     }
 }
 
-fn beginning<'a>(head: &HeaderMap, body: &'a [u8]) -> Result<Beginning<'a>, Invalid> {
+fn beginning<'a>(head: &HeaderMap, body: &'a [u8], extent: Extent) -> Result<Beginning<'a>, Invalid> {
     let mut codings = head.get_all(CONTENT_ENCODING).iter();
     let (coding, more) = (codings.next(), codings.next());
     let coding = coding.map(|value| value.as_bytes().trim_ascii().to_ascii_lowercase()).unwrap_or_default();
@@ -105,25 +111,28 @@ fn beginning<'a>(head: &HeaderMap, body: &'a [u8]) -> Result<Beginning<'a>, Inva
         _ if more.is_some() => Err(Invalid::Coding),
         b"" | b"identity" => {
             let bytes = Cow::Borrowed(&body[..body.len().min(LOOKED_AT)]);
-            let last = body.trim_ascii_end().last().copied();
-            Ok(Beginning { bytes, is_whole: body.len() <= LOOKED_AT, last })
+            let is_whole = extent == Extent::Whole;
+            let last = body.trim_ascii_end().last().copied().filter(|_| is_whole);
+            Ok(Beginning { bytes, is_whole: is_whole && body.len() <= LOOKED_AT, last })
         }
-        b"gzip" | b"x-gzip" => decoded(GzDecoder::new(body)),
+        b"gzip" | b"x-gzip" => decoded(GzDecoder::new(body), extent),
         // By the standard it is wrapped (RFC 9110 section 8.4.1.2), but some servers send it bare.
-        b"deflate" => decoded(ZlibDecoder::new(body)).or_else(|_| decoded(DeflateDecoder::new(body))),
+        b"deflate" => {
+            decoded(ZlibDecoder::new(body), extent).or_else(|_| decoded(DeflateDecoder::new(body), extent))
+        }
         _ => Err(Invalid::Coding),
     }
 }
 
-fn decoded(decoder: impl Read) -> Result<Beginning<'static>, Invalid> {
+fn decoded(decoder: impl Read, extent: Extent) -> Result<Beginning<'static>, Invalid> {
     let (bytes, end) = read_up_to(decoder, LOOKED_AT);
-    match end {
-        End::Malformed => Err(Invalid::Coding),
-        End::Reached | End::Beyond => {
-            let is_whole = matches!(end, End::Reached);
-            Ok(Beginning { bytes: Cow::Owned(bytes), is_whole, last: None })
-        }
-    }
+    let is_whole = match (extent, end) {
+        // The first bytes of a coded body end anywhere; what was decoded until then can be looked at.
+        (Extent::Beginning, End::Malformed) if !bytes.is_empty() => false,
+        (_, End::Malformed) => return Err(Invalid::Coding),
+        (extent, end) => extent == Extent::Whole && matches!(end, End::Reached),
+    };
+    Ok(Beginning { bytes: Cow::Owned(bytes), is_whole, last: None })
 }
 
 fn looks_like_html(text: &[u8]) -> bool {

@@ -17,7 +17,7 @@ fn head(content_type: &str, coding: &str) -> HeaderMap {
 }
 
 fn checked(content_type: &str, body: impl AsRef<[u8]>) -> Result<(), Invalid> {
-    check(&ContentTypes::json(), &head(content_type, ""), body.as_ref())
+    check(&ContentTypes::json(), &head(content_type, ""), body.as_ref(), Extent::Whole)
 }
 
 fn types(texts: &[&str]) -> ContentTypes {
@@ -92,7 +92,7 @@ fn another_type_is_no_answer_unless_the_rule_stores_it() {
         assert_eq!(checked(content_type, "{}"), Err(Invalid::ContentType), "{content_type}");
     }
     let check = |types: &[&str], content_type: &str, body: &str| {
-        super::check(&self::types(types), &head(content_type, ""), body.as_bytes())
+        super::check(&self::types(types), &head(content_type, ""), body.as_bytes(), Extent::Whole)
     };
     assert_eq!(check(&["text/csv"], "text/csv; header=present", "a,b\n"), Ok(()));
     assert_eq!(check(&["text/csv"], JSON, "{}"), Err(Invalid::ContentType));
@@ -109,7 +109,8 @@ fn another_type_is_no_answer_unless_the_rule_stores_it() {
 #[test]
 fn a_coded_body_is_looked_into() {
     let error = br#"{"code":"X","status":"error"}"#;
-    let coded = |coding: &str, body: &[u8]| check(&ContentTypes::json(), &head(JSON, coding), body);
+    let coded =
+        |coding: &str, body: &[u8]| check(&ContentTypes::json(), &head(JSON, coding), body, Extent::Whole);
     for (body, expected) in
         [(&b"{}"[..], Ok(())), (error, Err(Invalid::ErrorEnvelope)), (long("").as_bytes(), Ok(()))]
     {
@@ -132,16 +133,40 @@ fn a_coded_body_is_looked_into() {
 }
 
 #[test]
+fn the_beginning_of_a_long_body_is_judged_by_what_it_shows() {
+    let error = long(r#""status":"error","#);
+    for (body, expected) in [
+        (long(""), Ok(())),
+        (error, Err(Invalid::ErrorEnvelope)),
+        ("<html>".repeat(1_000), Err(Invalid::Html)),
+        ("Out of order. ".repeat(1_000), Err(Invalid::NotJson)),
+    ] {
+        for (coding, bytes) in [("", body.clone().into_bytes()), ("gzip", gzip(body.as_bytes()))] {
+            for length in [bytes.len() - 9, bytes.len().min(600) - 9] {
+                let checked =
+                    check(&ContentTypes::json(), &head(JSON, coding), &bytes[..length], Extent::Beginning);
+                assert_eq!(checked, expected, "{coding} {length} {body:.40}");
+            }
+        }
+    }
+    let nope = check(&ContentTypes::json(), &head(JSON, "gzip"), b"nope", Extent::Beginning);
+    assert_eq!(nope, Err(Invalid::Coding));
+}
+
+#[test]
 fn no_more_is_decoded_than_is_looked_at() {
     let bomb = gzip(&vec![b' '; 64 << 20]);
-    assert_eq!(check(&ContentTypes::json(), &head(JSON, "gzip"), &bomb), Err(Invalid::Empty));
+    let checked = check(&ContentTypes::json(), &head(JSON, "gzip"), &bomb, Extent::Whole);
+    assert_eq!(checked, Err(Invalid::Empty));
 }
 
 proptest! {
     #[test]
     fn no_body_makes_looking_panic(body in proptest::collection::vec(any::<u8>(), 0..200), coding in 0usize..4) {
         let coding = ["", "gzip", "deflate", "br"][coding];
-        let _ = check(&ContentTypes::json(), &head(JSON, coding), &body);
+        for extent in [Extent::Whole, Extent::Beginning] {
+            let _ = check(&ContentTypes::json(), &head(JSON, coding), &body, extent);
+        }
     }
 
     #[test]
@@ -151,7 +176,7 @@ proptest! {
         let says_error = members.get("status").is_some_and(|status| status.eq_ignore_ascii_case("error"));
         let body = serde_json::to_vec(&members).unwrap();
         prop_assert_eq!(checked(JSON, &body).is_ok(), !says_error);
-        let coded = check(&ContentTypes::json(), &head(JSON, "gzip"), &gzip(&body));
+        let coded = check(&ContentTypes::json(), &head(JSON, "gzip"), &gzip(&body), Extent::Whole);
         prop_assert_eq!(coded.is_ok(), !says_error);
     }
 }
