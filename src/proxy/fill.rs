@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 
 use super::Proxy;
@@ -220,6 +220,58 @@ impl Proxy {
             reason = %why,
             "Zoho answered 200 with something that is no answer; it is passed on and not stored"
         );
+    }
+
+    /// Looks whether a read that was passed on alone failed, by the same rules as a shared fetch, and notes it for the
+    /// next one. An answer that could be a success keeps its bytes.
+    pub(super) async fn examine(
+        &self,
+        call: &Call,
+        slot: &CacheSlot,
+        fetched: Result<Reply, Refusal>,
+    ) -> (Result<Reply, Refusal>, bool) {
+        let shared = &*self.shared;
+        let (fetched, is_failure) = match fetched {
+            Ok(reply) => match self.check_beginning(call, slot, reply).await {
+                Ok((reply, verdict)) => {
+                    let is_failure = verdict.is_err() || is_trouble(reply.head.status);
+                    (Ok(reply), is_failure)
+                }
+                Err(refusal) => (Err(refusal), true),
+            },
+            Err(refusal) => (Err(refusal), true),
+        };
+        if is_failure {
+            shared.cache.note_setback(&slot.key, slot.route, slot.purges, shared.clock.boot_time());
+        } else {
+            shared.cache.clear_setback(slot.key.as_bytes());
+        }
+        (fetched, is_failure)
+    }
+
+    /// Checks the first bytes of a 200.
+    async fn check_beginning(
+        &self,
+        call: &Call,
+        slot: &CacheSlot,
+        reply: Reply,
+    ) -> Result<(Reply, Result<(), Invalid>), Refusal> {
+        let types = self.shared.rules.routes.route(slot.route).rule.content_types.as_ref();
+        let has_body = call.outbound.method() != Method::HEAD;
+        let Some(types) = types.filter(|_| has_body && reply.head.status == StatusCode::OK) else {
+            return Ok((reply, Ok(())));
+        };
+        let Reply { head, body, timing, identity } = reply;
+        let read = read_and_check(body, content::LOOKED_AT, Some(types), &head.headers).await;
+        let (read, verdict) = read.map_err(|error| Refusal::of_answer_body(&error))?;
+        if let Err(why) = &verdict {
+            self.report_invalid(call, slot, why);
+        }
+        let body = match read {
+            Prefix::Whole(bytes) => Body::full(bytes),
+            Prefix::Partial(body) => body,
+        };
+        Ok((Reply { head, body, timing, identity }, verdict))
     }
 
     /// Asks Zoho; for an entry that has a validator, whether it is still right. A 304 that is about something

@@ -126,8 +126,11 @@ impl<B> Look<'_, B> {
                 let answer = self.answer(&entry, CacheStatus::Served(served));
                 Found::AnswerAndRenew(answer, slot(Some(now)))
             }
-            Decision::Fetch(..) if cache.is_uncacheable(key, now) => {
-                Found::Nothing(Errand::Pass(WhyPassed::Uncacheable))
+            Decision::Fetch(why, fallback) if cache.is_uncacheable(key, now) => {
+                Found::Nothing(match fallback {
+                    Some(_) => Errand::PassAlone(Box::new(Fetch { slot: slot(None), why, fallback })),
+                    None => Errand::Pass(WhyPassed::Uncacheable),
+                })
             }
             Decision::Fetch(why, fallback) => {
                 let slot = slot((why == WhyFetch::Forced).then_some(now));

@@ -187,6 +187,11 @@ impl Proxy {
                 match errand {
                     Errand::Fetch(fetch) => Box::pin(proxy.fill(&call, *fetch, &headers, &arrival)).await,
                     Errand::Pass(why) => proxy.relay(&call, body, why, &arrival).await,
+                    Errand::PassAlone(read) => {
+                        let Fetch { slot, fallback, .. } = *read;
+                        let asked = Received { headers: &headers, version: call.version };
+                        Box::pin(proxy.relay_read(&call, &slot, fallback.as_ref(), asked, &arrival)).await
+                    }
                 }
             });
             let answered = refused_on_panic(&arrival, answering).await;
@@ -217,13 +222,11 @@ impl Proxy {
         {
             landed = self.share_fetch(call, own).await;
         }
-        if let Some(Fallback { entry, served }) = fallback
-            && landed.as_ref().map_or(true, |(landed, _)| landed.is_failure())
-            && self.may_serve(served, call, &slot)
+        let fallback = fallback.as_ref();
+        if landed.as_ref().map_or(true, |(landed, _)| landed.is_failure())
+            && let Some(answer) = self.fall_back(fallback, call, &slot, asked, arrival)
         {
-            let status = CacheStatus::Served(served);
-            let facts = Self::facts_of(call, arrival);
-            return Ok(self.answer_entry(&entry, status, asked, facts, self.shared.clock.boot_time()));
+            return Ok(answer);
         }
         let (landed, leads) = landed?;
         match landed {
@@ -231,7 +234,7 @@ impl Proxy {
                 if !leads && self.is_anothers(&slot, &entry, kept, asked.headers) =>
             {
                 // By the answer's own word it is for who asked, or for who asks alike.
-                self.relay(call, Body::empty(), WhyPassed::Uncacheable, arrival).await
+                Box::pin(self.relay_read(call, &slot, fallback, asked, arrival)).await
             }
             Landed::Whole { entry, kept, timing, of_call } => {
                 let status = CacheStatus::Fetched { why, kept, collapsed: !leads };
@@ -254,10 +257,50 @@ impl Proxy {
                     Ok(self.deliver(call, *reply, status, arrival))
                 }
                 // Somebody else took the one stream there is.
-                None => self.relay(call, Body::empty(), WhyPassed::Uncacheable, arrival).await,
+                None => Box::pin(self.relay_read(call, &slot, fallback, asked, arrival)).await,
             },
             Landed::Refused(refusal) => Err((*refusal).clone()),
         }
+    }
+
+    /// Passes a read on whose answer cannot be shared. If that fails, the fallback may answer.
+    async fn relay_read(
+        &self,
+        call: &Arc<Call>,
+        slot: &CacheSlot,
+        fallback: Option<&Fallback>,
+        asked: Received<'_>,
+        arrival: &Arrival,
+    ) -> Result<Response<Body>, Refusal> {
+        if fallback.is_none() {
+            return self.relay(call, Body::empty(), WhyPassed::Uncacheable, arrival).await;
+        }
+        let fetched = self.fetch_for(call, Body::empty(), arrival).await;
+        let (fetched, is_failure) = self.examine(call, slot, fetched).await;
+        if is_failure && let Some(answer) = self.fall_back(fallback, call, slot, asked, arrival) {
+            return Ok(answer);
+        }
+        Ok(self.deliver(call, fetched?, CacheStatus::Passed(WhyPassed::Uncacheable), arrival))
+    }
+
+    /// The answer from the fallback of a fetch that failed, if what it says may still be served.
+    fn fall_back(
+        &self,
+        fallback: Option<&Fallback>,
+        call: &Call,
+        slot: &CacheSlot,
+        asked: Received<'_>,
+        arrival: &Arrival,
+    ) -> Option<Response<Body>> {
+        let Fallback { entry, served } = fallback.filter(|it| self.may_serve(it.served, call, slot))?;
+        let facts = Self::facts_of(call, arrival);
+        Some(self.answer_entry(
+            entry,
+            CacheStatus::Served(*served),
+            asked,
+            facts,
+            self.shared.clock.boot_time(),
+        ))
     }
 
     /// What a write has made untrue while its renewal failed is not served, whatever happened to Zoho,
@@ -306,6 +349,8 @@ enum Found {
 enum Errand {
     Fetch(Box<Fetch>),
     Pass(WhyPassed),
+    /// A read of a key whose answers cannot be stored: passed on alone, with a fallback.
+    PassAlone(Box<Fetch>),
 }
 
 /// A read that a rule covers, and nothing kept answers.

@@ -206,3 +206,78 @@ async fn a_stale_answer_is_counted_and_logged_once() {
     assert_eq!(log.lines().count(), 2, "{log}");
     assert!(log.lines().last().unwrap().contains("stale-if-error"), "{log}");
 }
+
+/// A world whose count is stored and stale, and whose key is known as one whose answers are too long to be stored.
+async fn stale_and_uncacheable() -> World {
+    let world = World::with("[cache]\nmax_entry_bytes = \"2KiB\"\nuncacheable_for = \"10m\"\n").await;
+    world.get(ASSOCIATED_USERS_COUNT).await.assert_cache("zoho-sidecar; fwd=uri-miss; stored");
+    world.passes(Duration::from_secs(400)).await;
+    world.zoho().script().next(Target::Api, too_long());
+    world.get(ASSOCIATED_USERS_COUNT).await.assert_cache("zoho-sidecar; fwd=stale; detail=too-long");
+    world
+}
+
+fn too_long() -> Fault {
+    let body = format!("{{\"made_up\":\"{}\"}}", "x".repeat(5_000));
+    Fault::Status { status: 200, body, headers: Vec::new() }
+}
+
+const UNCACHEABLE: &str = "zoho-sidecar; fwd=miss; detail=uncacheable";
+const STALE_IF_ERROR: &str = "zoho-sidecar; hit; ttl=-100; detail=stale-if-error";
+
+#[tokio::test(start_paused = true)]
+async fn stale_if_error_covers_a_key_whose_last_answer_was_too_long_to_be_stored() {
+    let html = Fault::Status { status: 200, body: "<html>".repeat(2_000), headers: Vec::new() };
+    for fault in [Fault::Refuse, Fault::DropAfter, Fault::Html500, Fault::Throttle, Fault::Html200, html] {
+        let world = stale_and_uncacheable().await;
+        world.get(ASSOCIATED_USERS_COUNT).await.assert_cache(UNCACHEABLE);
+        world.zoho().script().always(Target::Api, fault.clone());
+        for _ in 0..2 {
+            let answer = world.get(ASSOCIATED_USERS_COUNT).await;
+            assert_eq!((answer.status.as_u16(), answer.cache_status()), (200, STALE_IF_ERROR), "{fault:?}");
+        }
+        let calls = world.calls();
+        world.head(ASSOCIATED_USERS_COUNT).await.assert_cache(STALE_IF_ERROR);
+        assert_eq!(world.calls(), calls, "{fault:?}: after a failure the key is left alone for a while");
+        world.zoho().script().clear();
+        world.passes(Duration::from_secs(2)).await;
+        assert_eq!(world.get(ASSOCIATED_USERS_COUNT).await.cache_status(), UNCACHEABLE, "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_an_uncacheable_key_with_a_stale_response_is_passed_on_whole() {
+    let world = stale_and_uncacheable().await;
+    for (fault, length) in [(too_long(), 5_014), (too_long().and(Fault::Chunked), 5_014)] {
+        world.zoho().script().next(Target::Api, fault);
+        let answer = world.get(ASSOCIATED_USERS_COUNT).await;
+        answer.assert_status(200).assert_cache(UNCACHEABLE);
+        assert_eq!(answer.body.len(), length);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stale_if_error_covers_whoever_waited_for_an_answer_that_one_caller_alone_can_have() {
+    let world = World::with("[cache]\nmax_entry_bytes = \"2KiB\"\n").await;
+    world.get(ASSOCIATED_USERS_COUNT).await.assert_cache("zoho-sidecar; fwd=uri-miss; stored");
+    world.passes(Duration::from_secs(400)).await;
+    let script = world.zoho().script();
+    script.next(Target::Api, too_long().and(Fault::Delay(Duration::from_secs(1))));
+    script.next(Target::Api, Fault::Html500);
+    script.next(Target::Api, Fault::Html500);
+    let answers = world.get_at_once(ASSOCIATED_USERS_COUNT, 3).await;
+    let stale = answers.iter().filter(|answer| answer.cache_status().contains("stale-if-error")).count();
+    let too_long = answers.iter().filter(|answer| answer.cache_status().contains("too-long")).count();
+    assert_eq!((too_long, stale), (1, 2), "{answers:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_response_that_was_invalidated_while_an_uncacheable_key_was_passed_on_is_not_served() {
+    let world = stale_and_uncacheable().await;
+    let late = Fault::Delay(Duration::from_secs(5)).and(Fault::Html500);
+    world.zoho().script().next(Target::Api, late);
+    let slow = world.begin(request(Method::GET, ASSOCIATED_USERS_COUNT, ""));
+    world.settles().await;
+    world.send(join_overseas(&world)).await.assert_status(200);
+    slow.await.unwrap().assert_status(500).assert_cache(UNCACHEABLE);
+}
