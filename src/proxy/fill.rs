@@ -8,6 +8,7 @@ use http_body_util::BodyExt;
 
 use super::Proxy;
 use super::answer::{Kept, Timing, headers_for_callers};
+use super::attempt::Attempt;
 use super::call::{CacheSlot, Call};
 use super::fetch::{Reply, Scopes};
 use super::panics::SHARED_FETCH;
@@ -98,17 +99,13 @@ impl Proxy {
         {
             return Landed::Whole { entry, kept: Kept::Stored, timing: None, of_call: None };
         }
-        let (key, route, purges) = (slot.key.clone(), slot.route, slot.purges);
+        let attempt = Attempt::of(&shared.cache, &shared.clock, &slot);
         // Everybody who waits is told at once, and the next fetch of the key waits like after any other failure.
         let landed = caught(pin!(self.fetch_whole(call, slot, rule))).await.unwrap_or_else(|panicked| {
             shared.supervisor.note_panic(SHARED_FETCH, &panicked);
             Landed::Refused(Arc::new(Refusal::Internal))
         });
-        if landed.is_failure() {
-            shared.cache.note_setback(&key, route, purges, shared.clock.boot_time());
-        } else {
-            shared.cache.clear_setback(key.as_bytes());
-        }
+        attempt.ended(landed.is_failure());
         landed
     }
 
@@ -241,11 +238,8 @@ impl Proxy {
             },
             Err(refusal) => (Err(refusal), true),
         };
-        if is_failure {
-            shared.cache.note_setback(&slot.key, slot.route, slot.purges, shared.clock.boot_time());
-        } else {
-            shared.cache.clear_setback(slot.key.as_bytes());
-        }
+        // Not before: a caller who hangs up is no failure of Zoho's.
+        Attempt::of(&shared.cache, &shared.clock, slot).ended(is_failure);
         (fetched, is_failure)
     }
 

@@ -9,6 +9,7 @@
 //! - [`inspect`]: requests that are refused before they touch cache or credential
 //! - [`call`]: a request once it is understood
 //! - [`answer`]: an answer, and what it says about where it came from
+//! - `attempt`: what the outcome of a fetch means for the next ones
 //! - [`delivery`]: the body on its way
 //! - [`ending`]: every answer counted, and its line in the log
 //! - [`handling`]: how the server has a request handled
@@ -33,6 +34,7 @@ mod account;
 mod accounts;
 pub mod answer;
 mod arrival;
+mod attempt;
 mod call;
 mod delivery;
 mod ending;

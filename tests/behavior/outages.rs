@@ -281,3 +281,32 @@ async fn a_stale_response_that_was_invalidated_while_an_uncacheable_key_was_pass
     world.send(join_overseas(&world)).await.assert_status(200);
     slow.await.unwrap().assert_status(500).assert_cache(UNCACHEABLE);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_ends_with_its_limit_of_time_sets_its_key_back_like_any_failure() {
+    let hanging = "[cache]\nfetch_timeout = \"7s\"\n";
+    // Past stale-while-revalidate, where the caller waits for the fetch, and within it, where none does.
+    for (age, expected) in [
+        (STALE, "zoho-sidecar; hit; ttl=-107; detail=stale-if-error"),
+        (Duration::from_secs(310), "zoho-sidecar; hit; ttl=-17; detail=stale-while-revalidate"),
+    ] {
+        let world = World::with(hanging).await;
+        world.get(ASSOCIATED_USERS_COUNT).await.assert_status(200);
+        world.passes(age).await;
+        world.zoho().script().next(Target::Api, Fault::Hang);
+        let began = world.now();
+        let first = world.begin(request(Method::GET, ASSOCIATED_USERS_COUNT, ""));
+        world.passes(Duration::from_secs(7)).await;
+        first.await.unwrap().assert_status(200);
+        assert_eq!((world.now() - began).as_secs(), 7);
+
+        world.get(ASSOCIATED_USERS_COUNT).await.assert_cache(expected);
+        world.settles().await;
+
+        assert_eq!(world.calls(), 2, "{age:?}: the stored response answers without another attempt");
+        world.passes(Duration::from_secs(2)).await;
+        world.get(ASSOCIATED_USERS_COUNT).await.assert_status(200);
+        world.settles().await;
+        assert_eq!(world.calls(), 3, "{age:?}");
+    }
+}
