@@ -25,7 +25,7 @@ pub struct Epochs {
 }
 
 /// The counter of a URL, found once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UrlSlot(usize);
 
 const URL_COUNTERS: usize = 16 * 1024;

@@ -15,6 +15,7 @@
 //! - [`handling`]: how the server has a request handled
 //! - `kinds`: which kinds of headers a request has
 //! - `look_up`: a read looked up in the cache
+//! - `late`: invalidations that are repeated later
 //! - `lately`: header values that were said lately
 //! - `options`: what `OPTIONS` is told about the sidecar itself
 //! - `permission`: what a caller asks beyond what it may
@@ -44,6 +45,7 @@ mod fill;
 mod handling;
 mod inspect;
 mod kinds;
+mod late;
 mod lately;
 mod look_up;
 mod options;

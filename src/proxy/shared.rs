@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::account::{Books, Counters};
 use super::fill::Landed;
+use super::late::Late;
 use super::permission::Told;
 use super::settings::Settings;
 use crate::admission::Admission;
@@ -33,6 +34,7 @@ pub struct Shared {
     pub(super) counters: Counters,
     pub(super) books: Arc<Books>,
     pub(super) told: Told,
+    pub(super) late: Late,
     pub(super) supervisor: Supervisor,
     pub(super) clock: Clock,
 }
@@ -66,6 +68,7 @@ impl Shared {
             upstream_metrics: rules.tenants.all().iter().map(|t| metrics.upstream(&t.name)).collect(),
             counters: Counters::new(&metrics, &rules.tenants, rules.routes.all()),
             books: Arc::new(books),
+            late: Late::default(),
             told: Told::nothing(rules.callers.all().len()),
             rules,
             tokens,

@@ -1,12 +1,11 @@
 //! Writes: what they make untrue is forgotten before anybody learns that they happened.
 
-use std::time::Duration;
-
 use http::header::{CONTENT_LOCATION, LOCATION};
 
 use super::call::Call;
 use super::fate::Fate;
 use super::fetch::Reply;
+use super::late::{Invalidation, Urls};
 use super::refusal::Refusal;
 use super::{Arrival, Proxy};
 use crate::cache::epochs::UrlSlot;
@@ -28,13 +27,6 @@ struct PendingWrite<'a> {
     fate: Fate,
 }
 
-/// The URLs whose entries a write makes untrue (RFC 9111 section 4.4), as far as entries can be stored for them.
-#[derive(Clone)]
-enum Urls {
-    These(Vec<UrlSlot>),
-    All,
-}
-
 impl Drop for PendingWrite<'_> {
     fn drop(&mut self) {
         let is_uncertain = matches!(self.fate, Fate::Unknown | Fate::Uncertain);
@@ -47,7 +39,7 @@ impl Drop for PendingWrite<'_> {
         if let Some(pause) = self.forgets.again_after.max(patience) {
             let groups = std::mem::take(&mut self.forgets.groups);
             let urls = std::mem::replace(&mut self.urls, Urls::These(Vec::new()));
-            self.proxy.forget_again(self.tenant, groups, urls, pause);
+            self.proxy.forget_again(self.tenant, Invalidation { groups, urls }, pause);
         }
     }
 }
@@ -156,7 +148,7 @@ impl Proxy {
         Ok((forgets, urls, body))
     }
 
-    fn forget(&self, tenant: usize, groups: &[usize], urls: &Urls) {
+    pub(super) fn forget(&self, tenant: usize, groups: &[usize], urls: &Urls) {
         let shared = &*self.shared;
         shared.cache.epochs.advance(tenant, groups);
         match urls {
@@ -167,17 +159,5 @@ impl Proxy {
             let name = &shared.rules.routes.groups()[*group];
             shared.metrics.count_invalidation(&shared.rules.tenants.tenant(tenant).name, name);
         }
-    }
-
-    /// Forgets once more when a job that Zoho has accepted may have ended. The task lives as long as the
-    /// worker, and there are no more of them than jobs that Zoho accepts within the pause.
-    fn forget_again(&self, tenant: usize, groups: Vec<usize>, urls: Urls, pause: Duration) {
-        let proxy = self.clone();
-        self.shared.supervisor.once("late-invalidation", async move {
-            // The job goes on at Zoho while this machine is suspended.
-            let clock = &proxy.shared.clock;
-            clock.sleep_until(clock.boot_time() + pause).await;
-            proxy.forget(tenant, &groups, &urls);
-        });
     }
 }

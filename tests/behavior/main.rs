@@ -20,6 +20,7 @@ mod hostile_zoho;
 mod invalid_token;
 mod invalidation;
 mod known_heads;
+mod late_invalidation;
 mod mint_budget;
 mod origin;
 mod outages;
