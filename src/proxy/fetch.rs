@@ -43,15 +43,16 @@ pub(super) enum Scopes {
 }
 
 impl Proxy {
-    /// Fetches. `noted` hears of every turn that decides whether a write happened.
+    /// Fetches until `deadline`, from the request's first byte to the answer's last. `noted` hears of every turn that
+    /// decides whether a write happened.
     pub(super) async fn fetch(
         &self,
         call: &Call,
         body: Body,
+        deadline: Instant,
         noted: &mut (dyn FnMut(Fate) + Send),
     ) -> Result<Reply, Refusal> {
         let clock = &self.shared.clock;
-        let deadline = self.upstream.deadline();
         let body = self.keep_if_short(body, deadline).await?;
 
         let (permit, queue) = clock.timed(self.shared.admission.enter(call.tenant)).await;

@@ -275,8 +275,10 @@ impl Proxy {
         call: &Call,
         validates: Option<&Arc<Entry>>,
     ) -> Result<(Reply, Option<Arc<Entry>>), Refusal> {
+        let deadline = self.upstream.deadline();
         if let Some(entry) = validates {
-            let reply = self.fetch(&call.validating(entry.head()), Body::empty(), &mut |_| {}).await?;
+            let call = call.validating(entry.head());
+            let reply = self.fetch(&call, Body::empty(), deadline, &mut |_| {}).await?;
             if reply.head.status != StatusCode::NOT_MODIFIED {
                 return Ok((reply, None));
             }
@@ -284,7 +286,7 @@ impl Proxy {
                 return Ok((reply, Some(entry.clone())));
             }
         }
-        Ok((self.fetch(call, Body::empty(), &mut |_| {}).await?, None))
+        Ok((self.fetch(call, Body::empty(), deadline, &mut |_| {}).await?, None))
     }
 
     /// Stores an answer that may be stored, unless a write, a purge or another credential overtook its fetch.

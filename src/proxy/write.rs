@@ -9,6 +9,7 @@ use super::late::{Invalidation, Urls};
 use super::refusal::Refusal;
 use super::{Arrival, Proxy};
 use crate::cache::epochs::UrlSlot;
+use crate::clock::Instant;
 use crate::net::body::{Body, Prefix};
 use crate::routes::Forgets;
 use crate::zoho::composite;
@@ -61,18 +62,20 @@ impl Proxy {
         body: Body,
         arrival: &Arrival,
     ) -> Result<Reply, Refusal> {
+        // One for the whole call: what is looked into before it is sent on takes of the same time.
+        let deadline = self.upstream.deadline();
         let is_unsafe = !call.method.is_safe();
         let (forgets, urls, body) = if composite::is_composite(call.outbound.method(), call.target.path()) {
-            self.look_into(call, body, arrival).await?
+            self.look_into(call, body, arrival, deadline).await?
         } else {
             let own = if is_unsafe { self.url_slots(call, call.target.as_str()) } else { Vec::new() };
             (call.forgets.clone(), Urls::These(own), body)
         };
         if forgets.groups.is_empty() && !is_unsafe {
-            return self.fetch(call, body, &mut |_| {}).await;
+            return self.fetch(call, body, deadline, &mut |_| {}).await;
         }
         let mut write = PendingWrite { proxy: self, tenant: call.tenant, forgets, urls, fate: Fate::NotSent };
-        let fetched = self.fetch(call, body, &mut |fate| write.note(fate)).await;
+        let fetched = self.fetch(call, body, deadline, &mut |fate| write.note(fate)).await;
         if is_unsafe && let Ok(reply) = &fetched {
             self.forget_named(call, reply);
         }
@@ -124,8 +127,9 @@ impl Proxy {
         call: &Call,
         body: Body,
         arrival: &Arrival,
+        deadline: Instant,
     ) -> Result<(Forgets, Urls, Body), Refusal> {
-        let body = self.upstream.paced_request(body, self.upstream.deadline());
+        let body = self.upstream.paced_request(body, deadline);
         let routes = &self.shared.rules.routes;
         let read =
             body.read_up_to(COMPOSITE_LIMIT).await.map_err(|error| Refusal::of_request_body(&error))?;

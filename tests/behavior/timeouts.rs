@@ -114,6 +114,20 @@ async fn a_long_upload_is_no_slow_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_whose_body_is_looked_into_has_one_limit_as_a_whole() {
+    for path in ["/crm/v8/__composite_requests", "/crm/v8/Leads"] {
+        let world = World::with(LIMITS).await;
+        world.zoho().script().next(Target::Api, Fault::Delay(Duration::from_secs(4)));
+        let began = world.now();
+        let mut upload = request(Method::POST, path, "");
+        *upload.body_mut() = dripping(9, Duration::from_secs(2), false);
+        let answer = world.send(upload).await;
+        assert_eq!(answer.code(), "SIDECAR_TOTAL_TIMEOUT", "{path}");
+        assert_eq!((world.now() - began).as_secs(), 20, "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_caller_that_stops_sending_is_told_so() {
     let world = World::with(LIMITS).await;
     for pieces in [1, 6] {
