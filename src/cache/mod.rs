@@ -320,7 +320,7 @@ mod tests {
         let rest = "x".repeat(8 * 1024);
         for n in 0..3 * UNCACHEABLE_KEYS {
             let long = format!("/{n}?{rest}");
-            cache.note_setback(long.as_bytes(), clock.boot_time());
+            cache.note_setback(&key(&long), 0, 0, clock.boot_time());
             cache.remember_uncacheable(long.as_bytes(), clock.boot_time());
             if n % 100 == 0 {
                 cache.store(key(&long), entry(clock.boot_time(), 0), 0, || 0);

@@ -124,8 +124,7 @@ impl Proxy {
         let (bytes, verdict) = match read_and_check(body, limit, types, &head.headers).await {
             Ok((Prefix::Whole(bytes), verdict)) => (bytes, verdict),
             Ok((Prefix::Partial(body), verdict)) => {
-                let is_failure =
-                    verdict.is_err() || is_trouble(head.status) || scopes == Scopes::Missing;
+                let is_failure = verdict.is_err() || is_trouble(head.status) || scopes == Scopes::Missing;
                 if let Err(why) = &verdict {
                     self.report_invalid(call, &slot, why);
                 }
@@ -231,7 +230,8 @@ impl Proxy {
         let (fetched, is_failure) = match fetched {
             Ok(reply) => match self.check_beginning(call, slot, reply).await {
                 Ok((reply, verdict)) => {
-                    let is_failure = verdict.is_err() || is_trouble(reply.head.status);
+                    let is_failure =
+                        verdict.is_err() || is_trouble(reply.head.status) || reply.scopes == Scopes::Missing;
                     (Ok(reply), is_failure)
                 }
                 Err(refusal) => (Err(refusal), true),
@@ -255,7 +255,7 @@ impl Proxy {
         let Some(types) = types.filter(|_| has_body && reply.head.status == StatusCode::OK) else {
             return Ok((reply, Ok(())));
         };
-        let Reply { head, body, timing, identity } = reply;
+        let Reply { head, body, timing, identity, scopes } = reply;
         let read = read_and_check(body, content::LOOKED_AT, Some(types), &head.headers).await;
         let (read, verdict) = read.map_err(|error| Refusal::of_answer_body(&error))?;
         if let Err(why) = &verdict {
@@ -265,7 +265,7 @@ impl Proxy {
             Prefix::Whole(bytes) => Body::full(bytes),
             Prefix::Partial(body) => body,
         };
-        Ok((Reply { head, body, timing, identity }, verdict))
+        Ok((Reply { head, body, timing, identity, scopes }, verdict))
     }
 
     /// Asks Zoho; for an entry that has a validator, whether it is still right. A 304 that is about something

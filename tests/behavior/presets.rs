@@ -40,9 +40,12 @@ async fn every_write_forgets_what_it_changes_and_nothing_else() {
             let forgets = rules.routes.forgotten_by(&template.method, &path).groups;
             world.send(request(template.method.clone(), &path, "{}")).await.assert_status(200);
             for route in rules.routes.all() {
-                let answer = world.get(&concrete(&route.template.to_string())).await;
+                let read = concrete(&route.template.to_string());
+                let answer = world.get(&read).await;
                 let is_forgotten = route.rule.groups.iter().any(|group| forgets.contains(group));
-                let is_kept = answer.cache_status().contains("hit");
+                let is_kept = answer.cache_status().contains("hit")
+                    || !is_forgotten
+                        && is_kept_by_another_query(&world, &read, &template.method, &path).await;
                 assert_ne!(is_forgotten, is_kept, "{template} and {}", route.name);
             }
         }
@@ -117,6 +120,15 @@ async fn on_every_cached_route_an_answer_is_stored_and_what_is_no_answer_is_not(
     }
     let routes = rules.routes.all().len();
     assert!(routes > 40 && answered_by_the_emulator > 20, "{answered_by_the_emulator} of {routes}");
+}
+
+/// Whether a write leaves a read alone if both have another query. Two URLs may share a counter by chance, one pair in
+/// 16,384; that they do so with this query too would be no chance.
+async fn is_kept_by_another_query(world: &World, read: &str, method: &Method, path: &str) -> bool {
+    let other = |path: &str| format!("{path}?other=1");
+    world.get(&other(read)).await.assert_status(200);
+    world.send(request(method.clone(), &other(path), "{}")).await.assert_status(200);
+    world.get(&other(read)).await.cache_status().contains("hit")
 }
 
 #[tokio::test(start_paused = true)]
