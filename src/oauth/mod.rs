@@ -6,6 +6,7 @@
 //!
 //! Not here: which request gets which credential (`tenants`), and sending it (`upstream`).
 
+mod acceptance;
 mod budget;
 mod grant;
 mod health;
@@ -14,6 +15,7 @@ mod probe;
 mod rejections;
 mod renewal;
 mod reply;
+mod ruling;
 mod sealing;
 mod secret;
 mod token;

@@ -1,11 +1,13 @@
-//! A token was refused: is it dead, or is the route odd on which it was refused? Pure.
+//! The refusals of tokens within the window of mints, and the verdict on each.
 //!
 //! Zoho revokes tokens before their time, and then every route refuses them. But a route may also refuse what all
-//! others accept, and replacing the token for such a route would spend the mints of all, each time it is called.
+//! others accept, and replacing the token for such a route would spend the mints of all, each time it is called. The rule
+//! itself is in `ruling`.
 
 use std::time::Duration;
 
 use super::budget::WINDOW;
+use super::ruling::{Accepted, Earlier, Facts, Outcome, Ruling, is_in_vain, rule};
 use crate::clock::BootTime;
 
 /// A method with the shape of a path, or a configured route: what is known to refuse or accept tokens. A number
@@ -27,23 +29,19 @@ impl RouteKey {
     }
 }
 
-/// The routes that accepted the refused token before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Accepted {
-    /// Nobody yet.
-    Never,
-    /// The route that refuses it now, and no other.
-    Here,
-    /// Other routes.
-    Elsewhere,
-}
-
 /// A refusal.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rejection {
     pub(super) route: RouteKey,
-    pub(super) generation: u64,
+    /// The refused token, by its number within this process.
+    pub(super) token: u64,
     pub(super) accepted: Accepted,
+    /// Whether other routes have accepted the token, be it that this one has too.
+    pub(super) is_accepted_elsewhere: bool,
+    /// Whether the same call was refused with an older token before.
+    pub(super) is_replay: bool,
+    /// Refusals of the token since any route accepted it, with this one.
+    pub(super) refusals: u32,
     /// Whether the token was minted a moment ago: it was hardly pushed out by newer ones.
     pub(super) is_young: bool,
 }
@@ -66,20 +64,23 @@ pub(super) enum Verdict {
 /// The refusals of the last [`WINDOW`].
 #[derive(Debug, Default)]
 pub(super) struct Rejections {
-    replaced: Vec<Replaced>,
+    records: Vec<Record>,
+    /// When a token was last replaced against the evidence on a route.
+    last_resort: Option<BootTime>,
     unproven: Unproven,
     reported: Vec<(RouteKey, BootTime)>,
 }
 
-/// A route for which a token was replaced.
+/// The latest refusal by a route that counts, one for each route.
 #[derive(Debug)]
-struct Replaced {
+struct Record {
     route: RouteKey,
     at: BootTime,
-    /// Whether other routes accepted the token.
-    accepted_elsewhere: bool,
-    /// Whether the route has refused the new token as well.
-    in_vain: bool,
+    /// The token that was refused.
+    token: u64,
+    earlier: Earlier,
+    /// How many mints were spent on it.
+    mints: usize,
 }
 
 /// Tokens in a row that were refused young and without ever having been accepted.
@@ -95,80 +96,106 @@ struct Unproven {
 const MOST_ROUTES: usize = 64;
 
 impl Rejections {
-    /// Judges a refusal of the token in use. At most `most_in_vain` tokens that some routes accept are replaced for
-    /// others that do not, within [`WINDOW`].
+    /// Judges a refusal of the token in use. `most_in_vain` is how many tokens may be replaced within [`WINDOW`] for
+    /// routes that then refuse the new one too.
     pub(super) fn judge(&mut self, rejection: Rejection, most_in_vain: usize, now: BootTime) -> Verdict {
-        self.replaced.retain(|replaced| now.saturating_duration_since(replaced.at) < WINDOW);
-        match rejection.accepted {
-            Accepted::Elsewhere => {
-                self.unproven = Unproven::default();
-                self.judge_proven(rejection.route, most_in_vain, now)
+        let lately = |at: BootTime| now.saturating_duration_since(at) < WINDOW;
+        self.records.retain(|record| lately(record.at));
+        let Rejection { route, accepted, .. } = rejection;
+        let in_vain = self.records.iter().filter(|record| record.is_in_vain());
+        let facts = Facts {
+            accepted,
+            earlier: self.records.iter().find(|record| record.route == route).map(|record| record.earlier),
+            is_replay: rejection.is_replay,
+            in_vain: in_vain.map(|record| record.mints).sum(),
+            most_in_vain,
+            refusals: rejection.refusals,
+            has_last_resort: !self.last_resort.is_some_and(lately),
+        };
+        if is_in_vain(&facts) {
+            self.note_in_vain(&rejection, now);
+        }
+        if accepted != Accepted::Never {
+            self.unproven = Unproven::default();
+        }
+        match rule(&facts) {
+            Ruling::Replace => self.note(&rejection, now),
+            Ruling::LastResort => {
+                self.last_resort = Some(now);
+                self.note(&rejection, now)
             }
-            Accepted::Here => {
-                self.unproven = Unproven::default();
-                self.note(rejection.route, false, now)
-            }
-            Accepted::Never => self.judge_unproven(rejection, now),
+            Ruling::OnlyHere => Verdict::OnlyHere(self.rest(route, now)),
+            Ruling::Unproven => self.judge_unproven(&rejection, now),
         }
     }
 
-    /// A token that other routes accept is replaced for this one at most once in [`WINDOW`].
-    fn judge_proven(&mut self, route: RouteKey, most_in_vain: usize, now: BootTime) -> Verdict {
-        let rest = |at: BootTime| WINDOW.saturating_sub(now.saturating_duration_since(at));
-        if let Some(own) = self.replaced.iter_mut().find(|replaced| replaced.route == route) {
-            own.in_vain = true;
-            return Verdict::OnlyHere(rest(own.at));
+    fn judge_unproven(&mut self, rejection: &Rejection, now: BootTime) -> Verdict {
+        if !rejection.is_young {
+            return self.note(rejection, now);
         }
-        let in_vain = self.replaced.iter().filter(|replaced| replaced.in_vain);
-        if in_vain.clone().count() >= most_in_vain || self.replaced.len() >= MOST_ROUTES {
-            let first = in_vain.map(|replaced| rest(replaced.at)).min();
-            return Verdict::OnlyHere(first.unwrap_or(WINDOW));
-        }
-        self.note(route, true, now)
-    }
-
-    fn judge_unproven(&mut self, rejection: Rejection, now: BootTime) -> Verdict {
-        let Rejection { route, generation, is_young, .. } = rejection;
-        let own = self.replaced.iter_mut().find(|replaced| replaced.route == route);
-        if let Some(own) = own.filter(|own| own.accepted_elsewhere) {
-            // It took the place of one that others accepted, and is refused as well: it is not the token.
-            own.in_vain = true;
-            return Verdict::OnlyHere(WINDOW.saturating_sub(now.saturating_duration_since(own.at)));
-        }
-        if !is_young {
-            return self.note(route, false, now);
-        }
+        let Rejection { route, token, .. } = *rejection;
         let unproven = &mut self.unproven;
-        if unproven.newest != generation || unproven.tokens == 0 {
+        if unproven.newest != token || unproven.tokens == 0 {
             unproven.tokens = unproven.tokens.saturating_add(1);
-            unproven.newest = generation;
+            unproven.newest = token;
         }
         unproven.on_several_routes |= unproven.route.is_some_and(|first| first != route);
         unproven.route = Some(route);
         match (unproven.tokens, unproven.on_several_routes) {
-            (0 | 1, _) => self.note(route, false, now),
+            (0 | 1, _) => self.note(rejection, now),
             (tokens, false) => Verdict::Suspect(tokens),
             (tokens, true) => Verdict::Pause(tokens),
         }
     }
 
-    fn note(&mut self, route: RouteKey, accepted_elsewhere: bool, now: BootTime) -> Verdict {
-        self.replaced.retain(|replaced| replaced.route != route);
-        if self.replaced.len() >= MOST_ROUTES {
-            self.replaced.remove(0);
+    /// How long a route does without replacements: its own record counts, or else the oldest of those in vain.
+    fn rest(&self, route: RouteKey, now: BootTime) -> Duration {
+        let rest = |record: &Record| WINDOW.saturating_sub(now.saturating_duration_since(record.at));
+        let own = self.records.iter().find(|record| record.route == route && record.is_in_vain());
+        let in_vain = self.records.iter().filter(|record| record.is_in_vain());
+        own.map(rest).or_else(|| in_vain.map(rest).min()).unwrap_or(WINDOW)
+    }
+
+    /// Notes a replacement. A route that once refused a replacement is known for it until its record is over, so that
+    /// accepting a later token in between earns it no further mints.
+    fn note(&mut self, rejection: &Rejection, now: BootTime) -> Verdict {
+        let Rejection { route, token, is_accepted_elsewhere, .. } = *rejection;
+        let earlier = Earlier { outcome: Outcome::Open, was_accepted_elsewhere: is_accepted_elsewhere };
+        let own = self.records.iter().position(|record| record.route == route);
+        let own = own.map(|at| self.records.remove(at)).filter(Record::is_in_vain);
+        if self.records.len() >= MOST_ROUTES {
+            self.records.remove(0);
         }
-        self.replaced.push(Replaced { route, at: now, accepted_elsewhere, in_vain: false });
+        let known = own.map(|own| Record { token, mints: own.mints + 1, ..own });
+        self.records.push(known.unwrap_or(Record { route, at: now, token, earlier, mints: 1 }));
         Verdict::Replace
     }
 
-    /// Notes that a token was accepted.
-    pub(super) fn accepted(&mut self) {
-        self.unproven = Unproven::default();
+    fn note_in_vain(&mut self, rejection: &Rejection, now: BootTime) {
+        let Rejection { route, token, is_accepted_elsewhere, .. } = *rejection;
+        if let Some(own) = self.records.iter_mut().find(|record| record.route == route) {
+            own.earlier.outcome = Outcome::Refused;
+        } else if self.records.len() < MOST_ROUTES {
+            let earlier =
+                Earlier { outcome: Outcome::Refused, was_accepted_elsewhere: is_accepted_elsewhere };
+            self.records.push(Record { route, at: now, token, earlier, mints: 0 });
+        }
+    }
+
+    /// Notes that a route has accepted a token for the first time.
+    pub(super) fn accepted(&mut self, route: RouteKey, token: u64) {
+        if token >= self.unproven.newest {
+            self.unproven = Unproven::default();
+        }
+        let own = self.records.iter_mut().find(|record| record.route == route);
+        if let Some(own) = own.filter(|own| own.token < token && own.earlier.outcome == Outcome::Open) {
+            own.earlier.outcome = Outcome::Accepted;
+        }
     }
 
     /// How many routes lately refused a token and the one that replaced it.
     pub(super) fn in_vain(&self) -> usize {
-        self.replaced.iter().filter(|replaced| replaced.in_vain).count()
+        self.records.iter().filter(|record| record.is_in_vain()).count()
     }
 
     /// Whether what is said of a route was not said within [`WINDOW`]; it counts as said then.
@@ -180,6 +207,12 @@ impl Rejections {
             self.reported.push((route, now));
         }
         is_news
+    }
+}
+
+impl Record {
+    fn is_in_vain(&self) -> bool {
+        self.earlier.outcome == Outcome::Refused
     }
 }
 
@@ -201,9 +234,16 @@ mod tests {
             Self { rejections: Rejections::default(), now: Clock::system().boot_time() }
         }
 
-        fn refuse(&mut self, route: u64, generation: u64, accepted: Accepted) -> Verdict {
-            let route = RouteKey::of(route);
-            let rejection = Rejection { route, generation, accepted, is_young: accepted == Accepted::Never };
+        fn refuse(&mut self, route: u64, token: u64, accepted: Accepted) -> Verdict {
+            let rejection = Rejection {
+                route: RouteKey::of(route),
+                token,
+                accepted,
+                is_accepted_elsewhere: accepted == Accepted::Elsewhere,
+                is_replay: false,
+                refusals: 1,
+                is_young: accepted == Accepted::Never,
+            };
             self.rejections.judge(rejection, 3, self.now)
         }
     }
@@ -221,11 +261,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_route_that_accepted_the_token_itself_may_have_it_replaced_each_time() {
+    async fn a_route_that_accepts_each_new_token_may_have_each_replaced() {
         let mut story = Story::new();
-        for generation in 0..10 {
-            assert_eq!(story.refuse(100, generation, Accepted::Here), Verdict::Replace);
+        for token in 1..10 {
+            story.rejections.accepted(RouteKey::of(100), token);
+            assert_eq!(story.refuse(100, token, Accepted::Here), Verdict::Replace);
         }
+    }
+
+    #[tokio::test]
+    async fn a_route_that_refused_a_replacement_has_none_replaced_though_it_accepts_tokens_in_between() {
+        let mut story = Story::new();
+        assert_eq!(story.refuse(100, 1, Accepted::Here), Verdict::Replace);
+        assert_eq!(story.refuse(100, 2, Accepted::Never), Verdict::Replace);
+        for token in 3..10 {
+            story.rejections.accepted(RouteKey::of(100), token);
+            assert_eq!(story.refuse(100, token, Accepted::Here), Verdict::OnlyHere(WINDOW));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_to_the_old_token_says_nothing_of_the_new_one() {
+        let mut story = Story::new();
+        assert_eq!(story.refuse(100, 7, Accepted::Elsewhere), Verdict::Replace);
+        story.rejections.accepted(RouteKey::of(100), 7);
+        assert_eq!(story.refuse(100, 8, Accepted::Elsewhere), Verdict::OnlyHere(WINDOW));
     }
 
     #[tokio::test]
@@ -250,7 +310,7 @@ mod tests {
         assert_eq!(story.refuse(100, 2, Accepted::Never), Verdict::Suspect(2));
         assert_eq!(story.refuse(200, 2, Accepted::Never), Verdict::Pause(2));
         assert_eq!(story.refuse(200, 3, Accepted::Never), Verdict::Pause(3));
-        story.rejections.accepted();
+        story.rejections.accepted(RouteKey::of(900), 9);
         assert_eq!(story.refuse(300, 4, Accepted::Never), Verdict::Replace);
     }
 
@@ -259,7 +319,7 @@ mod tests {
         let mut story = Story::new();
         story.refuse(100, 1, Accepted::Never);
         assert_eq!(story.refuse(100, 2, Accepted::Never), Verdict::Suspect(2));
-        story.rejections.accepted();
+        story.rejections.accepted(RouteKey::of(900), 9);
         assert_eq!(story.refuse(100, 2, Accepted::Elsewhere), Verdict::OnlyHere(WINDOW));
     }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::rejections::{Accepted, RouteKey};
+use super::acceptance::Acceptance;
+use super::rejections::RouteKey;
+use super::ruling::Accepted;
 use super::vault::Identity;
 use crate::clock::BootTime;
 
@@ -16,20 +18,19 @@ pub struct Token {
     value: SecretString,
     header: HeaderValue,
     generation: u64,
+    number: u64,
     minted: BootTime,
     expires: BootTime,
     identity: u64,
-    accepted_by: AtomicU64,
+    acceptance: Acceptance,
 }
 
 /// A token is not sent in its last seconds: it could die on the way.
 const LAST_SECONDS: Duration = Duration::from_secs(5);
 
-/// Who has accepted a token, where it is not the number of the one route that has.
-const NOBODY: u64 = 0;
-/// Nobody yet, but it took the place of one that was as good.
-const VOUCHED_FOR: u64 = 1;
-const SEVERAL: u64 = 2;
+/// The number of the next token. Generations come from state files and count for each refresh token anew, so that they
+/// cannot tell the tokens of this process apart.
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
 
 /// A value that cannot be sent in a header, and so is no access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +52,9 @@ impl Token {
         header.set_sensitive(true);
         let expires = minted + lifetime;
         let identity = identity.short();
-        Ok(Self { value, header, generation, minted, expires, identity, accepted_by: AtomicU64::new(NOBODY) })
+        let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
+        let acceptance = Acceptance::new();
+        Ok(Self { value, header, generation, number, minted, expires, identity, acceptance })
     }
 
     /// The value of the `Authorization` header.
@@ -69,6 +72,11 @@ impl Token {
         self.generation
     }
 
+    /// Tells it from all other tokens of this process, older ones having lower numbers.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Whether it may still be sent.
     pub fn lives(&self, now: BootTime) -> bool {
         now + LAST_SECONDS < self.expires
@@ -84,41 +92,20 @@ impl Token {
         self.expires
     }
 
-    /// Notes that Zoho has accepted it on a route, and says whether that was the first time. Which route is not asked
-    /// once there were several.
+    /// Notes that Zoho has accepted it on a route, and says whether that was the first time there. `route` is not
+    /// called once as many routes are known as are remembered.
     pub fn prove(&self, route: impl FnOnce() -> RouteKey) -> bool {
-        let before = self.accepted_by.load(Ordering::Relaxed);
-        if before == SEVERAL {
-            return false;
-        }
-        let route = route().number();
-        if before == route {
-            return false;
-        }
-        let is_first = matches!(before, NOBODY | VOUCHED_FOR);
-        let after = if is_first { route } else { SEVERAL };
-        // Where another was faster, there are several, or there will be with the next answer.
-        self.accepted_by.compare_exchange(before, after, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-            && is_first
+        self.acceptance.note(route)
     }
 
-    /// Takes it for as good as the token that it replaced, which routes had accepted.
-    pub(super) fn vouch(&self) {
-        let _ = self.accepted_by.compare_exchange(NOBODY, VOUCHED_FOR, Ordering::Relaxed, Ordering::Relaxed);
-    }
-
-    /// Whether Zoho has accepted it on any route.
-    pub(super) fn is_accepted(&self) -> bool {
-        !matches!(self.accepted_by.load(Ordering::Relaxed), NOBODY | VOUCHED_FOR)
+    /// The routes on which it was accepted.
+    pub(super) fn acceptance(&self) -> &Acceptance {
+        &self.acceptance
     }
 
     /// Who has accepted it, as seen from a route.
     pub(super) fn accepted(&self, route: RouteKey) -> Accepted {
-        match self.accepted_by.load(Ordering::Relaxed) {
-            NOBODY => Accepted::Never,
-            number if number == route.number() => Accepted::Here,
-            _ => Accepted::Elsewhere,
-        }
+        self.acceptance.seen_from(route)
     }
 
     pub(super) fn value(&self) -> &SecretString {

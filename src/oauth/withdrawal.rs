@@ -3,7 +3,8 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::rejections::{Accepted, Rejection, Rejections, RouteKey, Verdict};
+use super::rejections::{Rejection, Rejections, RouteKey, Verdict};
+use super::ruling::Accepted;
 use super::{Health, State, Token, Tokens, Unavailable};
 
 /// A token that was refused this soon after its mint, without ever having been accepted, was hardly pushed out by
@@ -14,22 +15,26 @@ impl Tokens {
     /// A token other than `rejected`, which the API refused on a route. The first of many callers that name the
     /// same token causes at most one mint; the others get its result.
     pub async fn replace(&self, rejected: &Token, route: RouteKey) -> Result<Arc<Token>, Unavailable> {
-        match self.reject(rejected, route) {
+        match self.reject(rejected, route, false) {
             Some(unavailable) => Err(unavailable),
             None => self.current_for(|| route).await,
         }
     }
 
-    /// Notes that the API refused a token on a route, without asking for another. Says if there will be none for
-    /// this route.
-    pub fn reject(&self, rejected: &Token, route: RouteKey) -> Option<Unavailable> {
+    /// Notes that the API refused the token that [`Self::replace`] gave, for the same call. Says if there will be none
+    /// for this route.
+    pub fn reject_replay(&self, rejected: &Token, route: RouteKey) -> Option<Unavailable> {
+        self.reject(rejected, route, true)
+    }
+
+    fn reject(&self, rejected: &Token, route: RouteKey, is_replay: bool) -> Option<Unavailable> {
         let mut unavailable = None;
         let changed = self.state.send_if_modified(|state| {
-            if state.token.as_ref().is_none_or(|token| token.generation() != rejected.generation()) {
+            if state.token.as_ref().is_none_or(|token| token.number() != rejected.number()) {
                 return false; // A newer one has taken its place already.
             }
             let before = state.token.is_some();
-            unavailable = self.withdraw(state, rejected, route);
+            unavailable = self.withdraw(state, rejected, route, is_replay);
             before != state.token.is_some() || unavailable.is_some()
         });
         if changed {
@@ -39,11 +44,11 @@ impl Tokens {
         unavailable
     }
 
-    /// Notes that the API accepted a token for the first time.
-    pub fn accept(&self, token: &Token) {
-        self.rejections().accepted();
+    /// Notes that the API accepted a token for the first time on a route.
+    pub fn accept(&self, token: &Token, route: RouteKey) {
+        self.rejections().accepted(route, token.number());
         self.state.send_if_modified(|state| {
-            let is_in_use = state.token.as_ref().is_some_and(|ours| ours.generation() == token.generation());
+            let is_in_use = state.token.as_ref().is_some_and(|ours| ours.number() == token.number());
             let was_suspect = is_in_use && state.health == Health::TokenRejected;
             if was_suspect {
                 (state.suspended, state.failures) = (None, 0);
@@ -59,10 +64,20 @@ impl Tokens {
     }
 
     /// Takes a rejected token out of use, unless the route is to blame; then says for how long it does without.
-    fn withdraw(&self, state: &mut State, rejected: &Token, route: RouteKey) -> Option<Unavailable> {
+    fn withdraw(
+        &self,
+        state: &mut State,
+        rejected: &Token,
+        route: RouteKey,
+        is_replay: bool,
+    ) -> Option<Unavailable> {
         let (now, accepted) = (self.clock.boot_time(), rejected.accepted(route));
         let is_young = now.saturating_duration_since(rejected.minted()) < YOUNG;
-        let rejection = Rejection { route, generation: rejected.generation(), accepted, is_young };
+        let refusals = rejected.acceptance().note_refusal();
+        let token = rejected.number();
+        let is_accepted_elsewhere = rejected.acceptance().is_known_besides(route);
+        let rejection =
+            Rejection { route, token, accepted, is_accepted_elsewhere, is_replay, refusals, is_young };
         // Some of the budget is left for tokens that are dead.
         let most_in_vain = (self.settings.mints_per_window / 2).max(1);
         let (verdict, in_vain) = {
@@ -82,9 +97,9 @@ impl Tokens {
             }
             Verdict::OnlyHere(rest) => {
                 if accepted == Accepted::Never {
-                    rejected.vouch();
+                    rejected.acceptance().vouch();
                 }
-                if in_vain > 1 && !rejected.is_accepted() {
+                if in_vain > 1 && !rejected.acceptance().is_proven() {
                     // No route accepts it, be it for reasons of their own.
                     self.change_health(state, Health::TokenRejected);
                 }

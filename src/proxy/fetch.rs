@@ -98,7 +98,7 @@ impl Proxy {
             return Ok(reply);
         }
         noted(Fate::DidNotHappen);
-        if let Some(why) = tokens.reject(&token, call.route_key()) {
+        if let Some(why) = tokens.reject_replay(&token, call.route_key()) {
             return Err(self.report_rejection(call, why));
         }
         let pause = tokens.state().next_attempt.map(|at| at.saturating_duration_since(clock.boot_time()));
@@ -108,7 +108,7 @@ impl Proxy {
     /// Takes an answer for a proof that the token which brought it is good, unless Zoho failed altogether.
     fn prove(&self, call: &Call, token: &Token, reply: &Reply) {
         if !reply.head.status.is_server_error() && token.prove(|| call.route_key()) {
-            self.shared.tokens[call.tenant].accept(token);
+            self.shared.tokens[call.tenant].accept(token, call.route_key());
         }
     }
 

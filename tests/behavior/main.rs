@@ -37,6 +37,7 @@ mod single_flight;
 mod suspension;
 mod tenants;
 mod timeouts;
+mod token_deaths;
 mod token_endpoint;
 mod tokens;
 mod valid_answers;
