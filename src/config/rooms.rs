@@ -193,15 +193,24 @@ pub(super) fn tokens(section: Section<'_>, state_directory: Option<PathBuf>) -> 
     let settings = oauth::Settings {
         exchange_timeout: section.limit("exchange_timeout"),
         probe_timeout: section.limit("probe_timeout"),
-        probe_interval: section.limit("probe_interval"),
+        probe_interval: interval(&section, "probe_interval", Duration::from_secs(1)),
         renewal_lead: section.duration("renewal_lead"),
         wait_limit: section.limit("wait_limit"),
         mints_per_window: section.number("mints_per_window", 1, 10),
-        secret_poll: section.limit("secret_poll"),
+        secret_poll: interval(&section, "secret_poll", Duration::from_millis(10)),
         state_directory,
     };
     section.finish();
     settings
+}
+
+/// A duration of at least so much: what is done again and again would otherwise leave no time for anything else.
+fn interval(section: &Section<'_>, key: &str, least: Duration) -> Duration {
+    let duration = section.limit(key);
+    if !duration.is_zero() && duration < least {
+        section.wrong(key, "this is too short", format!("write at least \"{}ms\"", least.as_millis()));
+    }
+    duration.max(least)
 }
 
 /// What `[upstream]` says, by the room it is for.

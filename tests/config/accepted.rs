@@ -39,6 +39,8 @@ fn sizes_and_addresses_that_could_not_be_served_are_problems() {
         ("[server]\nworkers = 100000", "server.workers"),
         ("[server]\nmax_connections = 99999999999", "server.max_connections"),
         ("[tokens]\nexchange_timeout = \"999999999d\"", "tokens.exchange_timeout"),
+        ("[tokens]\nprobe_interval = \"999ms\"", "tokens.probe_interval"),
+        ("[tokens]\nsecret_poll = \"1ms\"", "tokens.secret_poll"),
         ("[server]\nlisten = [\"127.0.0.1:8080\", \"127.0.0.1:8080\"]", "server.listen"),
         ("[admin]\nlisten = \"127.0.0.1:8080\"", "admin.listen"),
     ] {
