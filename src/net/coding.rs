@@ -39,6 +39,14 @@ pub fn decoded<'a>(headers: &HeaderMap, body: &'a [u8], limit: usize) -> Decoded
     Decoded { bytes: Cow::Borrowed(&body[..body.len().min(limit)]), is_whole }
 }
 
+/// Whether [`decoded`] can undo the content coding that the headers name.
+pub fn is_understood(headers: &HeaderMap) -> bool {
+    const UNDERSTOOD: [&[u8]; 5] = [b"", b"identity", b"gzip", b"x-gzip", b"deflate"];
+    let is_known = |coding: &[u8]| UNDERSTOOD.iter().any(|known| known.eq_ignore_ascii_case(coding));
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter().map(|coding| coding.as_bytes().trim_ascii());
+    codings.next().is_none_or(is_known) && codings.next().is_none()
+}
+
 fn inflated(coded: impl Read, limit: usize) -> Decoded<'static> {
     let (bytes, end) = read_up_to(coded, limit);
     Decoded { bytes: Cow::Owned(bytes), is_whole: matches!(end, End::Reached) }
@@ -99,6 +107,17 @@ mod tests {
             let decoded = decoded(&headers, &body, 100);
             assert_eq!(&*decoded.bytes, text, "{headers:?}");
             assert!(decoded.is_whole, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn only_codings_that_can_be_undone_are_understood() {
+        assert!(is_understood(&HeaderMap::new()));
+        for name in ["gzip", "X-GZIP ", "deflate", "identity", ""] {
+            assert!(is_understood(&coding(name)), "{name}");
+        }
+        for name in ["br", "zstd", "gzip, br", "gzip, gzip"] {
+            assert!(!is_understood(&coding(name)), "{name}");
         }
     }
 

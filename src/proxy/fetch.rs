@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{ACCEPT_ENCODING, HeaderValue};
 use http::{Method, Response, StatusCode, response};
 use http_body::Body as HttpBody;
 
@@ -16,7 +17,7 @@ use super::resend::Resends;
 use crate::admission::Permit;
 use crate::clock::Instant;
 use crate::net::body::{Body, Prefix};
-use crate::net::coding::decoded;
+use crate::net::coding::{decoded, is_understood};
 use crate::net::replay::Replay;
 use crate::net::transport::FirstOnConnection;
 use crate::oauth::{Token, Unavailable};
@@ -105,9 +106,15 @@ impl Proxy {
         Err(Refusal::TokenRejected(pause.unwrap_or(Duration::from_secs(1))))
     }
 
-    /// Takes an answer for a proof that the token which brought it is good, unless Zoho failed altogether.
+    /// Takes an answer for a proof that the token which brought it is good.
     fn prove(&self, call: &Call, token: &Token, reply: &Reply) {
-        if !reply.head.status.is_server_error() && token.prove(|| call.route_key()) {
+        if proves_token(reply.head.status) {
+            self.accept(call, token);
+        }
+    }
+
+    fn accept(&self, call: &Call, token: &Token) {
+        if token.prove(|| call.route_key()) {
             self.shared.tokens[call.tenant].accept(token, call.route_key());
         }
     }
@@ -121,9 +128,13 @@ impl Proxy {
         reply: Reply,
         deadline: Instant,
     ) -> Result<Option<Reply>, Refusal> {
-        let (reply, fault) = self.recognise(call, token, reply, deadline).await?;
-        if fault == Fault::ScopeMismatch {
-            self.prove(call, token, &reply);
+        let misses_scope = if call.outbound.method() == Method::HEAD {
+            self.misses_scope(call, token, deadline).await?.then_some(reply)
+        } else {
+            reply.if_scope_mismatch().await
+        };
+        if let Some(reply) = misses_scope {
+            self.accept(call, token);
             self.report_scopes(call);
             return Ok(Some(Reply { scopes: Scopes::Missing, ..reply }));
         }
@@ -181,28 +192,24 @@ impl Proxy {
         why.into()
     }
 
-    /// Reads what a 401 says, and leaves it as it was.
-    async fn recognise(
-        &self,
-        call: &Call,
-        token: &Token,
-        reply: Reply,
-        deadline: Instant,
-    ) -> Result<(Reply, Fault), Refusal> {
-        if call.outbound.method() == Method::HEAD {
-            // It has no body that could say why; the same question by GET has one.
-            let asked = call.outbound.as_get(token.header());
-            let asked = self.upstream.send(asked, self.shared.clock.now(), deadline).await;
-            let answer = asked.map_err(|error| Refusal::from(&error))?;
-            let why = self.reply(answer, token, &Arc::default(), Timing::default(), deadline);
-            if why.head.status != StatusCode::UNAUTHORIZED {
-                // The token is good, and the method is to blame.
-                self.prove(call, token, &why);
-                return Err(Refusal::TokenRejectedHere(Duration::from_mins(10)));
-            }
-            return Ok((reply, why.read_fault().await?.1));
+    /// Finds out why a HEAD was refused: it has no body that could say so, but the same question by GET has one. Where
+    /// that is not answered either, the token is taken to be the reason, as for any other refusal without a reason.
+    async fn misses_scope(&self, call: &Call, token: &Token, deadline: Instant) -> Result<bool, Refusal> {
+        let mut asked = call.outbound.as_get(token.header());
+        asked.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let Ok(answer) = self.upstream.send(asked, self.shared.clock.now(), deadline).await else {
+            return Ok(false);
+        };
+        let why = self.reply(answer, token, &Arc::default(), Timing::default(), deadline);
+        if why.head.status == StatusCode::UNAUTHORIZED {
+            return Ok(why.if_scope_mismatch().await.is_some());
         }
-        reply.read_fault().await
+        if !proves_token(why.head.status) {
+            return Ok(false);
+        }
+        // The token is good, and the method is to blame.
+        self.accept(call, token);
+        Err(Refusal::TokenRejectedHere(Duration::from_mins(10)))
     }
 
     /// Reads a body that is short enough to be held; any other streams on, and what was sent of it is held up to the
@@ -235,6 +242,7 @@ impl Proxy {
         let clock = &self.shared.clock;
         let metrics = &self.shared.upstream_metrics[call.tenant];
         let (mut resends, mut is_first) = (Resends::default(), false);
+        let mut is_plain = false;
         loop {
             let Some(outgoing) = body.attempt() else { return Err(Refusal::SendAgain) };
             noted(Fate::Unknown);
@@ -243,12 +251,20 @@ impl Proxy {
             if is_first {
                 request.extensions_mut().insert(FirstOnConnection);
             }
+            if is_plain {
+                request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            }
             let answer = self.upstream.send(request, sent, deadline).await;
             let took = clock.now() - sent;
             timing.upstream += took;
             let resend = match answer {
                 Ok(answer) => {
                     noted(Fate::of(answer.status()));
+                    if !is_plain && is_unreadable_refusal(call, &answer) && body.can_be_sent() {
+                        // Whether a new token is needed depends on what it says.
+                        is_plain = true;
+                        continue;
+                    }
                     let resend = resends.after_answer(answer.status()).filter(|_| body.can_be_sent());
                     let Some(resend) = resend else {
                         metrics.took(took);
@@ -299,6 +315,9 @@ impl Proxy {
     }
 }
 
+/// How long the body of a 401 may take. It is short, and a refusal whose reason does not come is a refusal all the same.
+const REASON_LIMIT: Duration = Duration::from_secs(5);
+
 impl Reply {
     /// Reads the code of an error answer, and leaves the answer as it was.
     async fn read_fault(self) -> Result<(Self, Fault), Refusal> {
@@ -313,4 +332,33 @@ impl Reply {
         };
         Ok((Self { head, body, ..self }, fault))
     }
+
+    /// Gives a 401 back, as it was, if its body says `OAUTH_SCOPE_MISMATCH`. One that breaks off, does not come in time or
+    /// is long says nothing of the kind.
+    async fn if_scope_mismatch(self) -> Option<Self> {
+        let Self { head, body, .. } = self;
+        let reading = tokio::time::timeout(REASON_LIMIT, body.read_up_to(ENVELOPE_LIMIT));
+        let Ok(Ok(Prefix::Whole(bytes))) = reading.await else { return None };
+        let fault = Fault::read(&decoded(&head.headers, &bytes, ENVELOPE_LIMIT).bytes);
+        (fault == Fault::ScopeMismatch).then(|| Self { head, body: Body::full(bytes), ..self })
+    }
+}
+
+/// Whether an answer is a 401 whose body is in a content coding that is not understood here. Callers may ask for any.
+fn is_unreadable_refusal(call: &Call, answer: &Response<Body>) -> bool {
+    answer.status() == StatusCode::UNAUTHORIZED
+        && call.outbound.method() != Method::HEAD
+        && !is_understood(answer.headers())
+}
+
+/// Whether an answer with this status shows that Zoho has looked at the token and accepted it. A server in trouble may
+/// answer before it looks.
+fn proves_token(status: StatusCode) -> bool {
+    let says_nothing = [
+        StatusCode::UNAUTHORIZED,
+        StatusCode::REQUEST_TIMEOUT,
+        StatusCode::MISDIRECTED_REQUEST,
+        StatusCode::TOO_MANY_REQUESTS,
+    ];
+    !status.is_server_error() && !says_nothing.contains(&status)
 }

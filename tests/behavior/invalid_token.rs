@@ -424,16 +424,6 @@ async fn a_head_finds_out_by_get_why_it_was_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_whose_body_does_not_come_is_not_waited_for_without_end() {
-    let world = World::with("[upstream]\nidle_timeout = \"5s\"\n").await;
-    let slow = Fault::InvalidToken.and(Fault::DelayBody(Duration::from_hours(1)));
-    world.zoho().script().next(Target::Api, slow);
-    let answer = world.get(USERS).await;
-    answer.assert_status(504);
-    assert_eq!(answer.code(), "SIDECAR_IDLE_TIMEOUT");
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_token_that_died_unused_in_the_night_is_replaced_like_any_other() {
     let world = World::shipped().await;
     world.passes(Duration::from_mins(10)).await;

@@ -40,6 +40,7 @@ mod timeouts;
 mod token_deaths;
 mod token_endpoint;
 mod tokens;
+mod unread_refusals;
 mod valid_answers;
 mod vary;
 mod wishes;
