@@ -7,9 +7,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Response, StatusCode, Uri};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use oauth2::basic::{
     BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
 };
@@ -25,7 +26,7 @@ use serde_json::json;
 use super::reply::{self, MintError, Minted};
 use crate::net::body::{Body, Prefix};
 use crate::net::origin::Origin;
-use crate::net::transport::{Transport, TransportError};
+use crate::net::transport::{FirstOnConnection, Transport, TransportError};
 
 /// What is exchanged.
 pub struct Grant {
@@ -79,12 +80,13 @@ impl Grant {
         MintError::FateUnknown { accounts: self.accounts.clone() }
     }
 
-    /// Only a server that was never reached has surely minted nothing.
+    /// Only a server that was never reached, or says that it did not process the request, has surely minted nothing.
     fn explain(&self, error: TransportError) -> MintError {
         match error {
             TransportError::Connect(_)
             | TransportError::ConnectTimeout
-            | TransportError::TooManyConnections => {
+            | TransportError::TooManyConnections
+            | TransportError::NotProcessed(_) => {
                 MintError::Unreachable { accounts: self.accounts.clone(), source: error }
             }
             _ => self.fate_unknown(),
@@ -146,10 +148,18 @@ impl AccountsHttp {
     }
 
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, ExchangeError> {
-        let mut request = request.map(Body::full);
-        *request.uri_mut() = self.url.clone();
-        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let answer = self.transport.send(request).await.map_err(ExchangeError::Transport)?;
+        let (mut head, form) = request.into_parts();
+        head.uri = self.url.clone();
+        head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let form = Bytes::from(form);
+        let mut again = Request::from_parts(head.clone(), Body::full(form.clone()));
+        again.extensions_mut().insert(FirstOnConnection);
+        let answer = match self.transport.send(Request::from_parts(head, Body::full(form))).await {
+            // Nothing was minted, so that the second request is the first for all that counts.
+            Err(TransportError::NotProcessed(_)) => self.transport.send(again).await,
+            answer => answer,
+        };
+        let answer = answer.map_err(ExchangeError::Transport)?;
         let (head, body) = answer.into_parts();
         let read = match body.read_up_to(ANSWER_LIMIT).await.map_err(ExchangeError::Body)? {
             Prefix::Whole(body) => reply::read(head.status, &head.headers, &body, ANSWER_LIMIT),
@@ -196,7 +206,6 @@ mod tests {
     use crate::net::transport::BoxFuture;
     use flate2::Compression;
     use flate2::read::GzEncoder;
-    use http::Request;
     use std::io::Read;
 
     /// An accounts server that always gives the same answer.
