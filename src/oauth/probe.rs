@@ -1,13 +1,16 @@
 //! Finding out whether the accounts server answers, by a request that cannot mint and carries no credential.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT, ACCEPT_ENCODING};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use serde_json::value::RawValue;
 
-use crate::net::body::Body;
+use crate::net::body::{Body, Prefix};
+use crate::net::coding::decoded;
 use crate::net::origin::Origin;
 use crate::net::transport::{Transport, TransportError};
 
@@ -17,24 +20,58 @@ const SERVER_INFO: &str = "/oauth/serverinfo";
 /// More of the answer is not read; it is read at all so that its connection serves the mint that follows.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
-/// True if the server answers within `limit`. Any response but a 5xx counts.
-pub(super) async fn answers(accounts: &Origin, transport: &Arc<dyn Transport>, limit: Duration) -> bool {
+/// What a probe found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// The accounts server: it listed the data centres.
+    Server,
+    /// Something that answers in its place, as a maintenance page or a proxy that wants a log-in.
+    SomethingElse,
+    /// No answer in time, or a server error.
+    Nothing,
+}
+
+impl Found {
+    /// A word for metrics.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Server => "answered",
+            Self::SomethingElse => "misanswered",
+            Self::Nothing => "unanswered",
+        }
+    }
+}
+
+/// Asks the server for its data centres, within `limit`.
+pub(super) async fn ask(accounts: &Origin, transport: &Arc<dyn Transport>, limit: Duration) -> Found {
     let asking = async {
         let answer = match transport.send(request(accounts)).await {
             // A connection that was kept through the outage says nothing of the server.
-            Err(TransportError::Stale(_)) => transport.send(request(accounts)).await,
+            Err(TransportError::Stale(_) | TransportError::NotProcessed(_)) => {
+                transport.send(request(accounts)).await
+            }
             answer => answer,
         };
-        let Ok(answer) = answer else { return false };
-        let answers = !answer.status().is_server_error();
-        let body = answer.into_body().read_up_to(ANSWER_LIMIT);
-        if answers {
-            // The head has said enough, whether or not the body comes.
-            let _ = tokio::time::timeout(limit / 4, body).await;
+        let Ok(answer) = answer else { return Found::Nothing };
+        let (head, body) = answer.into_parts();
+        if head.status.is_server_error() {
+            return Found::Nothing;
         }
-        answers
+        match body.read_up_to(ANSWER_LIMIT).await {
+            Err(_) => Found::Nothing,
+            Ok(Prefix::Whole(body)) if head.status == StatusCode::OK && is_object(&head.headers, &body) => {
+                Found::Server
+            }
+            Ok(_) => Found::SomethingElse,
+        }
     };
-    tokio::time::timeout(limit, asking).await.unwrap_or(false)
+    tokio::time::timeout(limit, asking).await.unwrap_or(Found::Nothing)
+}
+
+/// Whether a body is a JSON object, as the list of data centres is.
+fn is_object(headers: &HeaderMap, body: &[u8]) -> bool {
+    let body = decoded(headers, body, ANSWER_LIMIT);
+    serde_json::from_slice::<HashMap<String, &RawValue>>(&body.bytes).is_ok()
 }
 
 fn request(accounts: &Origin) -> Request<Body> {
@@ -52,34 +89,38 @@ mod tests {
 
     use crate::net::transport::BoxFuture;
 
-    /// An accounts server that answers with this status, or never.
-    struct Accounts(Option<u16>);
+    /// An accounts server that answers this, or never.
+    struct Accounts(Option<(u16, &'static str)>);
 
     impl Transport for Accounts {
         fn send(&self, request: Request<Body>) -> BoxFuture<Result<Response<Body>, TransportError>> {
             assert_eq!(request.uri(), "https://accounts.zoho.eu/oauth/serverinfo");
             assert_eq!(request.method(), Method::GET);
             assert_eq!(request.headers().len(), 2, "no credential: {:?}", request.headers());
-            let Some(status) = self.0 else { return Box::pin(std::future::pending()) };
-            Box::pin(async move { Ok(Response::builder().status(status).body(Body::full("x")).unwrap()) })
+            let Some((status, body)) = self.0 else { return Box::pin(std::future::pending()) };
+            Box::pin(async move { Ok(Response::builder().status(status).body(Body::full(body)).unwrap()) })
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn any_answer_but_a_server_error_shows_that_the_server_answers() {
+    async fn only_a_json_object_with_status_200_shows_that_the_server_is_there() {
+        const INFO: &str = r#"{"result":"success","locations":{"eu":"https://accounts.zoho.eu"}}"#;
         let accounts = "https://accounts.zoho.eu".parse().unwrap();
-        for (status, expected) in [
-            (Some(200), true),
-            (Some(302), true),
-            (Some(404), true),
-            (Some(429), true),
-            (Some(500), false),
-            (Some(503), false),
-            (None, false),
+        for (answer, expected) in [
+            (Some((200, INFO)), Found::Server),
+            (Some((200, "<html>maintenance</html>")), Found::SomethingElse),
+            (Some((200, "")), Found::SomethingElse),
+            (Some((200, "[]")), Found::SomethingElse),
+            (Some((302, "")), Found::SomethingElse),
+            (Some((404, INFO)), Found::SomethingElse),
+            (Some((429, "{}")), Found::SomethingElse),
+            (Some((500, INFO)), Found::Nothing),
+            (Some((503, "")), Found::Nothing),
+            (None, Found::Nothing),
         ] {
-            let transport: Arc<dyn Transport> = Arc::new(Accounts(status));
-            let found = answers(&accounts, &transport, Duration::from_secs(3)).await;
-            assert_eq!(found, expected, "{status:?}");
+            let transport: Arc<dyn Transport> = Arc::new(Accounts(answer));
+            let found = ask(&accounts, &transport, Duration::from_secs(3)).await;
+            assert_eq!(found, expected, "{answer:?}");
         }
     }
 }

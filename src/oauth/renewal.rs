@@ -1,30 +1,28 @@
 //! The task that mints: the only one per credential, ahead of expiry, within the budget.
 
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::Tokens;
-use super::budget::{Mints, Now};
 use super::grant::Grant;
 use super::health::Health;
+use super::kept::KeptToken;
 use super::pace::{Setback, UnderWay, chance, record, renew_at};
-use super::probe;
+use super::probe::{self, Found};
 use super::reply::Minted;
 use super::secret::Secrets;
+use super::stored::{Memory, Open};
 use super::token::Token;
-use super::vault::{Identity, Kept, KeptToken, Vault};
+use super::vault::{Identity, Vault};
 use crate::clock::BootTime;
 use crate::supervisor::Heartbeat;
 
 /// What the task knows. It outlives a panic of the task.
 pub(super) struct Renewal {
     tokens: Arc<Tokens>,
-    /// What the state file holds, or would hold.
-    memory: Kept,
-    /// Whose that is.
-    memory_of: Option<Identity>,
-    /// Whether the accounts server did not answer when it was last asked for anything.
-    is_unanswered: bool,
+    memory: Memory,
+    /// Since when the accounts server has not been there: it did not answer, or something else answered in its place.
+    away_since: Option<BootTime>,
     renew_at: Option<BootTime>,
     /// A digest of the secrets that the last attempt used.
     secrets_seen: Option<[u8; 32]>,
@@ -35,11 +33,20 @@ pub(super) struct Renewal {
 /// A token that lives shorter than this would be renewed without end.
 const SHORTEST_LIFE: Duration = Duration::from_secs(30);
 
+/// A server that was away this long is asked for a token though something else answers the probes: where a proxy stands
+/// in the way of the probes alone, no probe ever finds the server.
+const DOUBT: Duration = Duration::from_mins(40);
+
 impl Renewal {
     pub(super) fn new(tokens: Arc<Tokens>) -> Self {
-        let (memory, memory_of) = (Kept::default(), None);
-        let (renew_at, secrets_seen) = (None, None);
-        Self { tokens, memory, memory_of, is_unanswered: false, renew_at, secrets_seen, has_begun: false }
+        Self {
+            memory: Memory::new(tokens.clone()),
+            tokens,
+            away_since: None,
+            renew_at: None,
+            secrets_seen: None,
+            has_begun: false,
+        }
     }
 
     /// Renews for as long as the task is not stopped.
@@ -105,17 +112,21 @@ impl Renewal {
     /// answer is first asked for what costs nothing, so that an outage does not spend the budget.
     async fn attempt(&mut self) {
         let tokens = self.tokens.clone();
-        if self.is_unanswered && !self.is_answered_again().await {
+        if let Some(since) = self.away_since
+            && !self.is_there_again(since).await
+        {
             tokens.observe();
             return;
         }
         let _under_way = UnderWay::begin(&tokens);
         let began = tokens.clock.boot_time();
-        let outcome = self.obtain().await;
+        let mut open = Open::default();
+        let outcome = self.obtain(&mut open).await;
         let now = tokens.clock.boot_time();
         if let Err(setback) = &outcome {
             tokens.metrics.count_mint(setback.health.as_str());
-            self.is_unanswered = setback.health == Health::EndpointDown;
+            let is_away = matches!(setback.health, Health::EndpointDown | Health::Nonsense);
+            self.away_since = is_away.then_some(now);
         }
         tokens.state.send_modify(|state| {
             state.minting = false;
@@ -123,7 +134,7 @@ impl Renewal {
                 Ok(token) => {
                     self.renew_at = Some(renew_at(&token, tokens.settings.renewal_lead));
                     state.newest_generation = token.generation();
-                    state.newest_identity = self.memory_of;
+                    state.newest_identity = self.memory.of;
                     tokens.learn_identity(token.identity());
                     (state.token, state.suspended) = (Some(token), None);
                     state.next_attempt = None;
@@ -137,15 +148,19 @@ impl Renewal {
             }
         });
         tokens.observe();
+        // Last, since requests may wait for what was published, and the file system may be slow.
+        if open.has_changed {
+            self.memory.store(&open).await;
+        }
     }
 
-    /// Asks the accounts server whether it answers, unless the budget is spent and an answer would be of no use.
-    /// If it does not, says when to ask again. Callers are turned away meanwhile, without a wait.
-    async fn is_answered_again(&mut self) -> bool {
+    /// Asks the accounts server whether it is there, unless the budget is spent and its answer would be of no use.
+    /// If it is not, says when to ask again. Callers are turned away meanwhile, without a wait.
+    async fn is_there_again(&mut self, since: BootTime) -> bool {
         let tokens = self.tokens.clone();
         let (settings, asked) = (&tokens.settings, tokens.clock.boot_time());
-        let wait = self.memory_of.and_then(|identity| {
-            self.with_mints(identity, |mints| mints.wait(settings.mints_per_window, asked))
+        let wait = self.memory.of.and_then(|identity| {
+            self.memory.with_mints(identity, |mints| mints.wait(settings.mints_per_window, asked))
         });
         if let Some(wait) = wait {
             let spent = Setback { health: Health::BudgetSpent { after: None }, pause: Some(wait) };
@@ -154,123 +169,63 @@ impl Renewal {
         }
         tokens.state.send_modify(|state| state.next_attempt = Some(asked + settings.probe_timeout));
         let accounts = &tokens.credential.accounts;
-        let answers = probe::answers(accounts, &tokens.transport, settings.probe_timeout).await;
-        tokens.metrics.count_probe(if answers { "answered" } else { "unanswered" });
-        if answers {
-            tracing::info!(tenant = tokens.tenant(), "the accounts server answers again");
-            self.is_unanswered = false;
-            return true;
-        }
+        let found = probe::ask(accounts, &tokens.transport, settings.probe_timeout).await;
+        tokens.metrics.count_probe(found.as_str());
+        let health = match found {
+            Found::Server => {
+                tracing::info!(tenant = tokens.tenant(), "the accounts server answers again");
+                self.away_since = None;
+                return true;
+            }
+            Found::SomethingElse if asked.saturating_duration_since(since) >= DOUBT => return true,
+            Found::SomethingElse => Health::Nonsense,
+            Found::Nothing => Health::EndpointDown,
+        };
         let pause = settings.probe_interval.mul_f64(0.5 + 0.5 * chance());
         tokens.state.send_modify(|state| {
             state.next_attempt = Some(tokens.clock.boot_time() + pause);
-            tokens.change_health(state, Health::EndpointDown);
+            tokens.change_health(state, health);
         });
         false
     }
 
-    async fn obtain(&mut self) -> Result<Arc<Token>, Setback> {
+    async fn obtain(&mut self, open: &mut Open) -> Result<Arc<Token>, Setback> {
         self.secrets_seen = None;
         let secrets = self.read_secrets().await?;
         self.secrets_seen = Some(secrets.digest());
         let tokens = self.tokens.clone();
         let identity = tokens.credential.identity(&secrets.refresh_token);
-        if self.memory_of != Some(identity) {
-            // Another refresh token: what was kept for the old one is not its token.
-            (self.memory, self.memory_of) = (Kept::default(), Some(identity));
-            let now = tokens.clock.boot_time();
-            let mut all = tokens.mints.lock().unwrap_or_else(PoisonError::into_inner);
-            all.retain(|of, mints| *of == identity || !mints.is_over(now));
-        }
-
-        let vault = tokens
-            .settings
-            .state_directory
-            .as_ref()
-            .map(|directory| Vault::new(directory, &identity, &secrets.client_secret));
-        // Held to the end: the next sidecar then finds what this one stored.
-        let _lock = self.open_vault(vault.as_ref()).await;
-        if let Some(token) = self.adoptable(identity) {
+        self.memory.turn_to(identity);
+        let directory = tokens.settings.state_directory.as_ref();
+        let vault = directory.map(|directory| Vault::new(directory, &identity, &secrets.client_secret));
+        *open = self.memory.open(vault).await;
+        if let Some(token) = self.memory.adoptable(identity) {
             tokens.metrics.count_mint("adopted");
             return Ok(token);
         }
-        self.mint(secrets, identity, vault.as_ref()).await
-    }
-
-    /// Takes the lock and reads what is kept. Without a usable vault the sidecar goes on from memory.
-    async fn open_vault(&mut self, vault: Option<&Vault>) -> Option<super::vault::MintLock> {
-        let vault = vault?;
-        let tenant = self.tokens.tenant();
-        let complain = |error: super::vault::VaultError| {
-            self.tokens.metrics.state_failures.inc();
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(tenant, error, "the token state cannot be used; a restart will cost a mint");
-        };
-        let lock = vault.lock().await.unwrap_or_else(|error| {
-            complain(error);
-            None
-        });
-        match vault.load().await {
-            Ok(kept) => self.learn(kept),
-            Err(error) => {
-                complain(error);
-                self.learn(Kept::default());
-            }
-        }
-        lock
-    }
-
-    /// Takes over what another process kept. What this one has noted since wins over an older file.
-    fn learn(&mut self, kept: Kept) {
-        let now = self.now();
-        if let Some(identity) = self.memory_of {
-            self.with_mints(identity, |mints| mints.merge(&kept.mints, now));
-        }
-        if kept.generation > self.memory.generation {
-            (self.memory.generation, self.memory.token) = (kept.generation, kept.token);
-        }
-    }
-
-    /// The kept token, if it is newer than any this process has used and still has a good part of its life.
-    fn adoptable(&self, identity: Identity) -> Option<Arc<Token>> {
-        let tokens = &self.tokens;
-        let state = tokens.state.borrow();
-        let is_the_same = state.newest_identity == Some(identity);
-        if is_the_same && self.memory.generation <= state.newest_generation {
-            return None;
-        }
-        let kept = self.memory.token.as_ref()?;
-        let (now, wall) = (tokens.clock.boot_time(), self.wall_ms());
-        let left = Duration::from_millis(kept.expires_ms.checked_sub(wall)?);
-        let lifetime = Duration::from_millis(kept.expires_ms.checked_sub(kept.minted_ms)?);
-        // A wall clock that was set back must not prolong a token's life.
-        let left = left.min(lifetime);
-        let minted = now - lifetime.saturating_sub(left);
-        let (value, generation) = (kept.value.clone(), self.memory.generation);
-        let token = Token::new(value, identity, generation, minted, (now - minted) + left).ok()?;
-        let fresh_enough = renew_at(&token, tokens.settings.renewal_lead) > now;
-        (token.lives(now) && fresh_enough).then(|| Arc::new(token))
+        self.mint(secrets, identity, open).await
     }
 
     async fn mint(
         &mut self,
         secrets: Secrets,
         identity: Identity,
-        vault: Option<&Vault>,
+        open: &mut Open,
     ) -> Result<Arc<Token>, Setback> {
         let tokens = self.tokens.clone();
         if tokens.state.borrow().token.is_none() {
             // It was withdrawn; the next process need not try it.
-            self.memory.token = None;
+            self.memory.kept.token = None;
         }
-        let now = self.now();
+        let now = self.memory.now();
         // Noted before it is tried: a crash in between must not make the mint forgotten.
-        let noted = self.with_mints(identity, |mints| {
+        let noted = self.memory.with_mints(identity, |mints| {
             mints.wait(tokens.settings.mints_per_window, now.at).map_or_else(|| Ok(mints.note(now)), Err)
         });
         let noted = noted
             .map_err(|wait| Setback { health: Health::BudgetSpent { after: None }, pause: Some(wait) })?;
-        self.store(vault).await;
+        self.memory.store_ahead(open).await;
+        open.has_changed = true;
 
         let credential = &tokens.credential;
         let grant = Grant {
@@ -282,13 +237,13 @@ impl Renewal {
         let asked = tokens.clock.moment();
         let outcome = grant.exchange(&tokens.transport, tokens.settings.exchange_timeout).await;
         let suspended = asked.suspended_until(tokens.clock.moment());
-        let now = self.now();
-        self.with_mints(identity, |mints| match &outcome {
+        let now = self.memory.now();
+        self.memory.with_mints(identity, |mints| match &outcome {
             Err(error) if !error.may_have_minted() => mints.take_back(noted),
             _ => mints.settle(noted, now),
         });
-        let outcome = match outcome {
-            Ok(minted) => self.accept(minted, suspended, identity, vault).await,
+        match outcome {
+            Ok(minted) => self.accept(minted, suspended, identity),
             Err(error) => {
                 let cause = &error as &dyn std::error::Error;
                 tracing::warn!(
@@ -298,21 +253,16 @@ impl Renewal {
                 );
                 Err(Setback::from(error))
             }
-        };
-        if outcome.is_err() {
-            self.store(vault).await;
         }
-        outcome
     }
 
     /// Checks whom a new token is for, and keeps it. Its life may have begun before the machine was suspended for so long
     /// during the exchange.
-    async fn accept(
+    fn accept(
         &mut self,
         minted: Minted,
         suspended: Duration,
         identity: Identity,
-        vault: Option<&Vault>,
     ) -> Result<Arc<Token>, Setback> {
         let tokens = self.tokens.clone();
         tokens.metrics.count_mint("minted");
@@ -325,42 +275,19 @@ impl Renewal {
             return Err(Setback { health: Health::Nonsense, pause: None });
         }
         let minted_at = tokens.clock.boot_time() - suspended;
-        let generation = self.memory.generation.max(tokens.state.borrow().newest_generation) + 1;
+        let generation = self.memory.kept.generation.max(tokens.state.borrow().newest_generation) + 1;
         let token = Token::new(minted.value, identity, generation, minted_at, minted.lifetime)
             .map_err(|_| Setback { health: Health::Nonsense, pause: None })?;
         let suspended_ms = u64::try_from(suspended.as_millis()).unwrap_or(u64::MAX);
-        let minted_ms = self.wall_ms().saturating_sub(suspended_ms);
+        let minted_ms = self.memory.wall_ms().saturating_sub(suspended_ms);
         let lifetime_ms = u64::try_from(minted.lifetime.as_millis()).expect("a lifetime is at most a day");
-        self.memory.generation = generation;
-        self.memory.token = Some(KeptToken {
+        self.memory.kept.generation = generation;
+        self.memory.kept.token = Some(KeptToken {
             value: token.value().clone(),
             minted_ms,
             expires_ms: minted_ms.saturating_add(lifetime_ms),
         });
-        self.store(vault).await;
         Ok(Arc::new(token))
-    }
-
-    async fn store(&mut self, vault: Option<&Vault>) {
-        let now = self.now();
-        let Some(identity) = self.memory_of else { return };
-        self.memory.mints = self.with_mints(identity, |mints| mints.times(now));
-        let Some(vault) = vault else {
-            self.with_mints(identity, |mints| mints.stored(now));
-            return;
-        };
-        match vault.store(self.memory.clone()).await {
-            Ok(()) => self.with_mints(identity, |mints| mints.stored(now)),
-            Err(error) => {
-                self.tokens.metrics.state_failures.inc();
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(
-                    tenant = self.tokens.tenant(),
-                    error,
-                    "the token state cannot be kept; a restart will cost a mint"
-                );
-            }
-        }
     }
 
     async fn read_secrets(&self) -> Result<Secrets, Setback> {
@@ -376,19 +303,5 @@ impl Renewal {
             client_secret: client_secret.map_err(missing)?,
             refresh_token: refresh_token.map_err(missing)?,
         })
-    }
-
-    fn with_mints<T>(&self, identity: Identity, work: impl FnOnce(&mut Mints) -> T) -> T {
-        let mut all = self.tokens.mints.lock().unwrap_or_else(PoisonError::into_inner);
-        work(all.entry(identity).or_default())
-    }
-
-    fn now(&self) -> Now {
-        Now { wall: self.wall_ms(), at: self.tokens.clock.boot_time() }
-    }
-
-    fn wall_ms(&self) -> u64 {
-        let since = self.tokens.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 }

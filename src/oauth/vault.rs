@@ -11,29 +11,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
 
+use super::kept::{Kept, Plain};
 use super::sealing::SealingKey;
-use crate::files::{self, FileError};
-
-/// What is kept.
-#[derive(Clone, Default)]
-pub(super) struct Kept {
-    /// The generation of the newest token, living or not.
-    pub(super) generation: u64,
-    /// The newest token, if it was not withdrawn.
-    pub(super) token: Option<KeptToken>,
-    /// When tokens were minted lately, in Unix milliseconds.
-    pub(super) mints: Vec<u64>,
-}
-
-/// A token as it is kept: times are wall times.
-#[derive(Clone)]
-pub(super) struct KeptToken {
-    pub(super) value: SecretString,
-    pub(super) minted_ms: u64,
-    pub(super) expires_ms: u64,
-}
+use crate::files::{self, Contents, FileError};
 
 /// Why the state cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +26,15 @@ pub(super) enum VaultError {
         #[source]
         source: FileError,
     },
-    #[error("{} was not written by this credential, or was changed since", path.display())]
+    #[error("{} was not written by this credential, or by a later version, or was changed since", path.display())]
     Unreadable { path: PathBuf },
+}
+
+impl VaultError {
+    /// Whether the file system has not come back with an answer.
+    pub(super) fn has_not_returned(&self) -> bool {
+        matches!(self, Self::Io { source: FileError::NotReturned(_), .. })
+    }
 }
 
 /// The state file of one credential.
@@ -111,27 +99,35 @@ impl Vault {
 
     /// Reads what is kept; nothing if there is no file yet.
     pub(super) async fn load(&self) -> Result<Kept, VaultError> {
-        let path = self.file.clone();
-        let read =
-            files::run(&self.file, move || match files::open_regular(OpenOptions::new().read(true), &path) {
-                Err(FileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                opened => files::read_open(opened?, MOST_BYTES).map(Some),
-            });
-        let Some(sealed) = read.await.map_err(|source| failed("read", &self.file, source))? else {
-            return Ok(Kept::default());
-        };
-        self.key
-            .open(sealed.bytes().to_vec())
-            .and_then(|plain| serde_json::from_slice::<Plain>(&plain).ok())
-            .map(Plain::into_kept)
-            .ok_or_else(|| VaultError::Unreadable { path: self.file.clone() })
+        let this = self.clone();
+        let sealed = files::run(&self.file, move || this.read_now()).await;
+        match sealed.map_err(|source| failed("read", &self.file, source))? {
+            None => Ok(Kept::default()),
+            Some(sealed) => {
+                self.unsealed(&sealed).ok_or_else(|| VaultError::Unreadable { path: self.file.clone() })
+            }
+        }
     }
 
-    /// Replaces what is kept.
-    pub(super) async fn store(&self, kept: Kept) -> Result<(), VaultError> {
+    /// Replaces what is kept, and gives what was written. The lock may not be held, or may not keep others out on a
+    /// network file system: so what the file has that this process does not know of stays in it, that is mints other
+    /// than those `known` to have been there, and a newer token.
+    pub(super) async fn store(&self, kept: Kept, known: Vec<u64>) -> Result<Kept, VaultError> {
         let this = self.clone();
-        let stored = files::run(&self.file, move || this.store_now(&kept)).await;
+        let stored = files::run(&self.file, move || this.store_now(kept, &known)).await;
         stored.map_err(|source| failed("write", &self.file, source))
+    }
+
+    fn read_now(&self) -> Result<Option<Contents>, FileError> {
+        match files::open_regular(OpenOptions::new().read(true), &self.file) {
+            Err(FileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => files::read_open(opened?, MOST_BYTES).map(Some),
+        }
+    }
+
+    fn unsealed(&self, sealed: &Contents) -> Option<Kept> {
+        let plain = self.key.open(sealed.bytes().to_vec())?;
+        serde_json::from_slice::<Plain>(&plain).ok()?.into_kept()
     }
 
     fn try_lock_now(&self) -> Result<Option<MintLock>, FileError> {
@@ -144,9 +140,11 @@ impl Vault {
         }
     }
 
-    fn store_now(&self, kept: &Kept) -> Result<(), FileError> {
+    fn store_now(&self, kept: Kept, known: &[u64]) -> Result<Kept, FileError> {
         self.make_directory()?;
-        let plain = serde_json::to_vec(&Plain::of(kept)).expect("numbers and text are JSON");
+        let in_file = self.read_now().ok().flatten().and_then(|sealed| self.unsealed(&sealed));
+        let kept = kept.joined_with(in_file.unwrap_or_default(), known);
+        let plain = serde_json::to_vec(&Plain::of(&kept)).expect("numbers and text are JSON");
         let sealed = self.key.seal(plain);
         let beside = self.file.with_extension(format!("state.{:016x}", random()));
         // A new file of our own: never one that somebody else put there, nor what a link points to.
@@ -157,7 +155,8 @@ impl Vault {
         if written.is_err() {
             let _ = std::fs::remove_file(&beside);
         }
-        Ok(written?)
+        written?;
+        Ok(kept)
     }
 
     fn make_directory(&self) -> Result<(), FileError> {
@@ -214,44 +213,9 @@ impl Identity {
     }
 }
 
-/// What the file holds before it is sealed.
-#[derive(Serialize, Deserialize)]
-struct Plain {
-    version: u32,
-    generation: u64,
-    token: Option<PlainToken>,
-    mints: Vec<u64>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct PlainToken {
-    value: String,
-    minted_ms: u64,
-    expires_ms: u64,
-}
-
-impl Plain {
-    fn of(kept: &Kept) -> Self {
-        let token = kept.token.as_ref().map(|token| PlainToken {
-            value: token.value.expose_secret().to_owned(),
-            minted_ms: token.minted_ms,
-            expires_ms: token.expires_ms,
-        });
-        Self { version: 1, generation: kept.generation, token, mints: kept.mints.clone() }
-    }
-
-    fn into_kept(self) -> Kept {
-        let token = self.token.map(|token| KeptToken {
-            value: SecretString::from(token.value),
-            minted_ms: token.minted_ms,
-            expires_ms: token.expires_ms,
-        });
-        Kept { generation: self.generation, token, mints: self.mints }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::kept::KeptToken;
     use super::*;
     use aws_lc_rs::aead::NONCE_LEN;
     use std::os::unix::fs::PermissionsExt;
@@ -277,7 +241,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let vault = vault(&directory.path().join("deep/er"), "made-up-secret");
         assert_eq!(vault.load().await.unwrap().generation, 0);
-        vault.store(kept()).await.unwrap();
+        vault.store(kept(), Vec::new()).await.unwrap();
         let loaded = vault.load().await.unwrap();
         assert_eq!((loaded.generation, loaded.mints), (7, vec![10]));
         assert_eq!(loaded.token.unwrap().value.expose_secret(), "1000.made-up-token");
@@ -287,7 +251,7 @@ mod tests {
     async fn the_file_shows_nothing_and_is_its_owners_alone() {
         let directory = tempfile::tempdir().unwrap();
         let vault = vault(directory.path(), "made-up-secret");
-        vault.store(kept()).await.unwrap();
+        vault.store(kept(), Vec::new()).await.unwrap();
         let bytes = std::fs::read(&vault.file).unwrap();
         assert!(!bytes.windows(7).any(|window| window == b"made-up"));
         let mode = std::fs::metadata(&vault.file).unwrap().permissions().mode();
@@ -299,7 +263,7 @@ mod tests {
     async fn a_changed_file_or_another_secret_is_refused_and_never_a_panic() {
         let directory = tempfile::tempdir().unwrap();
         let ours = vault(directory.path(), "made-up-secret");
-        ours.store(kept()).await.unwrap();
+        ours.store(kept(), Vec::new()).await.unwrap();
         let theirs = vault(directory.path(), "another-made-up-secret");
         assert!(matches!(theirs.load().await, Err(VaultError::Unreadable { .. })));
 
@@ -314,6 +278,35 @@ mod tests {
             std::fs::write(&ours.file, &good[..length]).unwrap();
             assert!(ours.load().await.is_err(), "{length} bytes");
         }
+    }
+
+    #[tokio::test]
+    async fn what_another_process_stored_since_the_file_was_read_stays_in_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let (ours, theirs) =
+            (vault(directory.path(), "made-up-secret"), vault(directory.path(), "made-up-secret"));
+        ours.store(kept(), Vec::new()).await.unwrap();
+        let other = Kept { generation: 8, mints: vec![10, 20], ..kept() };
+        theirs.store(other, vec![10]).await.unwrap();
+
+        let older = Kept { mints: vec![30], token: None, ..kept() };
+        let written = ours.store(older, vec![10]).await.unwrap();
+
+        let loaded = ours.load().await.unwrap();
+        assert_eq!((loaded.generation, &loaded.mints), (8, &vec![30, 20]), "10 is over, 20 was not known");
+        assert!(loaded.token.is_some());
+        assert_eq!((written.generation, written.mints), (8, loaded.mints));
+    }
+
+    #[tokio::test]
+    async fn a_file_of_another_version_is_not_adopted() {
+        let directory = tempfile::tempdir().unwrap();
+        let vault = vault(directory.path(), "made-up-secret");
+        let mut plain = Plain::of(&kept());
+        plain.version += 1;
+        let sealed = vault.key.seal(serde_json::to_vec(&plain).unwrap());
+        std::fs::write(&vault.file, sealed).unwrap();
+        assert!(matches!(vault.load().await, Err(VaultError::Unreadable { .. })));
     }
 
     #[tokio::test]
@@ -346,7 +339,7 @@ mod tests {
         std::fs::write(&ours.file, vec![b'x'; MOST_BYTES + 1]).unwrap();
         let error = ours.load().await.map(drop).unwrap_err();
         assert!(matches!(error, VaultError::Io { source: FileError::TooLong(_), .. }), "{error:?}");
-        ours.store(kept()).await.unwrap();
+        ours.store(kept(), Vec::new()).await.unwrap();
         assert_eq!(ours.load().await.unwrap().generation, kept().generation);
         assert!(!elsewhere.exists(), "no link was followed");
     }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "a test ends where its world does not hold")]
 
+mod exchanges;
 mod frames;
 mod wire;
 mod world;
