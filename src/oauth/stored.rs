@@ -76,6 +76,15 @@ impl Memory {
         Open { vault: Some(vault), _lock: lock, hangs, has_changed: false }
     }
 
+    /// Reads again what is kept. Nothing is to be minted, so the lock is not needed: the file is replaced whole.
+    pub(super) async fn look_again(&mut self, identity: Identity, vault: &Vault) {
+        if self.of == Some(identity)
+            && let Ok(kept) = vault.load().await
+        {
+            self.learn(kept);
+        }
+    }
+
     fn report(&self, error: &VaultError) {
         self.tokens.metrics.state_failures.inc();
         let error = error as &dyn std::error::Error;

@@ -2,9 +2,14 @@
 //! server costs its own length. The emulator's ledger is the judge.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use zoho_sidecar::emulator::{Fault, Target};
+use http::{Request, Response};
+use zoho_sidecar::emulator::{Emulator, Fault, Target};
+use zoho_sidecar::net::body::Body;
+use zoho_sidecar::net::transport::{BoxFuture, Transport, TransportError};
 
 use crate::world::{USERS, World};
 
@@ -174,6 +179,56 @@ async fn mints_while_tokens_die(world: &World, mut before_each: impl FnMut()) ->
 
 fn with_directory(directory: &Path) -> String {
     format!("[state]\ndirectory = \"{}\"\n", directory.display())
+}
+
+/// Reaches the emulator, but for the accounts server while the way there is cut.
+struct Cut {
+    emulator: Emulator,
+    is_cut: Arc<AtomicBool>,
+}
+
+impl Transport for Cut {
+    fn send(&self, request: Request<Body>) -> BoxFuture<Result<Response<Body>, TransportError>> {
+        if request.uri().path().starts_with("/oauth") && self.is_cut.load(Ordering::SeqCst) {
+            return Box::pin(async { Err(TransportError::ConnectTimeout) });
+        }
+        self.emulator.send(request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_of_another_sidecar_is_found_while_the_accounts_server_does_not_answer_this_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let shared = World::with("").await.crash();
+    let is_cut = Arc::new(AtomicBool::new(true));
+    let cut = is_cut.clone();
+    let one = World::making()
+        .config(&with_directory(directory.path()))
+        .after(shared.clone())
+        .around(move |emulator| Arc::new(Cut { emulator, is_cut: cut }))
+        .start()
+        .await;
+    one.passes(Duration::from_mins(2)).await;
+    one.get(USERS).await.assert_status(503);
+    assert!(one.ask_admin("/readyz").text.contains("endpoint_down"), "{}", one.ask_admin("/readyz").text);
+
+    let other = World::making().config(&with_directory(directory.path())).after(shared);
+    let other = other.await_first_token().await;
+    let mints = other.mints();
+
+    assert!(time_until_served(&one).await <= SOON);
+    assert_eq!(one.ask_admin("/readyz").json()["reasons"], serde_json::json!([]));
+    let adopted = r#"zoho_sidecar_token_mints_total{tenant="acme",outcome="adopted"}"#;
+    assert_eq!((one.metric(adopted), one.mints()), (Some(1.0), mints));
+    // The way is still cut when the token is to be renewed: the newer one is found in time, and nobody waits.
+    for _ in 0..70 {
+        one.passes(Duration::from_mins(1)).await;
+        one.get(USERS).await.assert_status(200);
+    }
+    assert_eq!((one.metric(adopted), one.mints()), (Some(2.0), mints + 1));
+    is_cut.store(false, Ordering::SeqCst);
+    one.passes(Duration::from_mins(60)).await;
+    one.get(USERS).await.assert_status(200);
 }
 
 fn state_file(directory: &Path, ending: &str) -> PathBuf {

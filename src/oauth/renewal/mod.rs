@@ -1,9 +1,11 @@
 //! The task that mints: the only one per credential, ahead of expiry, within the budget.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Tokens;
 use super::grant::Grant;
 use super::health::Health;
 use super::kept::KeptToken;
@@ -14,6 +16,7 @@ use super::secret::Secrets;
 use super::stored::{Memory, Open};
 use super::token::Token;
 use super::vault::{Identity, Vault};
+use super::{State, Tokens};
 use crate::clock::BootTime;
 use crate::supervisor::Heartbeat;
 
@@ -112,11 +115,18 @@ impl Renewal {
     /// answer is first asked for what costs nothing, so that an outage does not spend the budget.
     async fn attempt(&mut self) {
         let tokens = self.tokens.clone();
-        if let Some(since) = self.away_since
-            && !self.is_there_again(since).await
-        {
-            tokens.observe();
-            return;
+        if let Some(since) = self.away_since {
+            // Another sidecar may reach the accounts server where this one does not.
+            if let Some(token) = self.stored_by_another().await {
+                tokens.metrics.count_mint("adopted");
+                tokens.state.send_modify(|state| self.publish(state, token));
+                tokens.observe();
+                return;
+            }
+            if !self.is_there_again(since).await {
+                tokens.observe();
+                return;
+            }
         }
         let _under_way = UnderWay::begin(&tokens);
         let began = tokens.clock.boot_time();
@@ -131,19 +141,7 @@ impl Renewal {
         tokens.state.send_modify(|state| {
             state.minting = false;
             match outcome {
-                Ok(token) => {
-                    self.renew_at = Some(renew_at(&token, tokens.settings.renewal_lead));
-                    state.newest_generation = token.generation();
-                    state.newest_identity = self.memory.of;
-                    tokens.learn_identity(token.identity());
-                    (state.token, state.suspended) = (Some(token), None);
-                    state.next_attempt = None;
-                    // A token not yet proven keeps the count: it may be refused like the one before it.
-                    if state.health != Health::TokenRejected {
-                        state.failures = 0;
-                    }
-                    tokens.change_health(state, Health::Healthy);
-                }
+                Ok(token) => self.publish(state, token),
                 Err(setback) => record(&tokens, state, setback, began, now),
             }
         });
@@ -152,6 +150,36 @@ impl Renewal {
         if open.has_changed {
             self.memory.store(&open).await;
         }
+    }
+
+    /// Puts a token in force.
+    fn publish(&mut self, state: &mut State, token: Arc<Token>) {
+        let tokens = &self.tokens;
+        self.renew_at = Some(renew_at(&token, tokens.settings.renewal_lead));
+        state.newest_generation = token.generation();
+        state.newest_identity = self.memory.of;
+        tokens.learn_identity(token.identity());
+        (state.token, state.suspended) = (Some(token), None);
+        state.next_attempt = None;
+        // A token not yet proven keeps the count: it may be refused like the one before it.
+        if state.health != Health::TokenRejected {
+            state.failures = 0;
+        }
+        tokens.change_health(state, Health::Healthy);
+    }
+
+    /// A newer token that another sidecar has left in the state directory since.
+    async fn stored_by_another(&mut self) -> Option<Arc<Token>> {
+        let secrets = self.read_secrets().await.ok()?;
+        let identity = self.tokens.credential.identity(&secrets.refresh_token);
+        let vault = self.vault(&identity, &secrets)?;
+        self.memory.look_again(identity, &vault).await;
+        self.memory.adoptable(identity)
+    }
+
+    fn vault(&self, identity: &Identity, secrets: &Secrets) -> Option<Vault> {
+        let directory = self.tokens.settings.state_directory.as_ref()?;
+        Some(Vault::new(directory, identity, &secrets.client_secret))
     }
 
     /// Asks the accounts server whether it is there, unless the budget is spent and its answer would be of no use.
@@ -196,9 +224,7 @@ impl Renewal {
         let tokens = self.tokens.clone();
         let identity = tokens.credential.identity(&secrets.refresh_token);
         self.memory.turn_to(identity);
-        let directory = tokens.settings.state_directory.as_ref();
-        let vault = directory.map(|directory| Vault::new(directory, &identity, &secrets.client_secret));
-        *open = self.memory.open(vault).await;
+        *open = self.memory.open(self.vault(&identity, &secrets)).await;
         if let Some(token) = self.memory.adoptable(identity) {
             tokens.metrics.count_mint("adopted");
             return Ok(token);
