@@ -129,9 +129,11 @@ impl Tls {
     }
 
     /// Looks at the files every now and then, for as long as it is polled. New ones are for new connections;
-    /// ones that cannot be used leave the old ones in place, which is told once.
+    /// ones that cannot be used leave the old ones in place, which is told once. They are looked at once more
+    /// before that: one file may have been replaced and the other not yet.
     pub(super) async fn keep_fresh(self: Arc<Self>, heartbeat: Heartbeat) {
         let mut seen = Ok(self.seen);
+        let mut half_replaced = None;
         loop {
             tokio::time::sleep(self.settings.poll).await;
             let _busy = heartbeat.busy();
@@ -143,8 +145,13 @@ impl Tls {
             if now == seen {
                 continue;
             }
+            let made = files.and_then(|files| server_config(&self.settings, &files));
+            if made.is_err() && half_replaced.as_ref() != Some(&now) {
+                half_replaced = Some(now);
+                continue;
+            }
             seen = now;
-            match files.and_then(|files| server_config(&self.settings, &files)) {
+            match made {
                 Ok(config) => {
                     self.current.store(config);
                     self.counts.renewed.inc();
