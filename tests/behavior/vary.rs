@@ -107,20 +107,27 @@ async fn a_known_head_does_not_hide_that_answers_came_to_vary() {
     };
     let is_known = |head: &str| world.handler().repeat(head.as_bytes(), &mut Vec::new()) == Repeat::Done;
     let mut caller = world.connect();
-    for _ in 0..5 {
-        for language in ["de", "en"] {
-            caller.say(head(language)).await;
-            caller.whole_answer().await.unwrap();
+    // Two heads may share one of 64 places by chance, and only one of them is known then: another language takes the part.
+    let mut languages = ["en", "fr", "it", "es", "pt", "pl"].into_iter();
+    let other = loop {
+        let other = languages.next().expect("one of six heads shares no place with another");
+        for _ in 0..5 {
+            for language in ["de", other] {
+                caller.say(head(language)).await;
+                caller.whole_answer().await.unwrap();
+            }
         }
-    }
-    assert!(is_known(&head("de")) && is_known(&head("en")));
+        if is_known(&head("de")) && is_known(&head(other)) {
+            break other;
+        }
+    };
     world.purge(r#"{"all":true}"#);
     world.zoho().script().next(Target::Api, varying("german", "accept-language"));
     caller.say(head("de")).await;
     assert!(caller.whole_answer().await.unwrap().contains("german"));
     world.zoho().script().next(Target::Api, varying("english", "accept-language"));
     for _ in 0..5 {
-        caller.say(head("en")).await;
+        caller.say(head(other)).await;
         assert!(!caller.whole_answer().await.unwrap().contains("german"));
         caller.say(head("de")).await;
         assert!(caller.whole_answer().await.unwrap().contains("german"));
