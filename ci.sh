@@ -2,7 +2,7 @@
 # Runs the checks that every change needs, in order, the same at the desk and in CI: ./ci.sh
 #
 #   ./ci.sh          formatting, lints, all tests, documentation, licences, deployment files, the release build,
-#                    instruction counts, the demo: 15 minutes from nothing on two idle cores, 6 when little changed
+#                    instruction counts, the demo: some ten minutes on two cores when little changed
 #   ./ci.sh --full   the same, then the parts that take longer, and the outcome of each at the end:
 #                    fuzzing beyond the corpus, hand-made faults, the comparison with peers, the soak with faults
 #   ./ci.sh --help   this text
