@@ -94,7 +94,8 @@ fn garbage(stage: &Stage, dice: &mut Dice) -> Result<()> {
         b"GET /crm/../x HTTP/1.1\r\nhost: a\r\n\r\n",
     ];
     let mut stream = connect(stage)?;
-    stream.write_all(dice.choose(&texts))?;
+    let text: &&[u8] = dice.choose(&texts);
+    stream.write_all(text)?;
     stream.set_read_timeout(Some(Duration::from_millis(500)))?;
     let _ = stream.read(&mut [0; 1024]);
     Ok(())

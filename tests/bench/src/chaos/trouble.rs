@@ -136,7 +136,8 @@ fn unread_log(stage: &Stage, dice: &mut Dice) -> Result<()> {
 }
 
 fn signal(stage: &Stage, dice: &mut Dice) -> Result<()> {
-    stage.signal(dice.choose(&["HUP", "USR1", "USR2"]))
+    let signal: &&str = dice.choose(&["HUP", "USR1", "USR2"]);
+    stage.signal(signal)
 }
 
 /// The secret's file becomes a FIFO that nobody writes to, as a file on a hung network file system.
