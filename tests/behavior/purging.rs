@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
+use tokio::task::JoinHandle;
 use zoho_sidecar::emulator::{Fault, Target};
 use zoho_sidecar::server::{Handler, Repeat};
 
@@ -240,16 +241,28 @@ async fn a_purge_of_something_else_leaves_a_fetch_alone() {
     }
 }
 
+/// A world whose count is stored and past its freshness.
+async fn with_stale_count() -> World {
+    let world = World::shipped().await;
+    world.get(ASSOCIATED_USERS_COUNT).await.assert_status(200);
+    world.passes(Duration::from_secs(400)).await;
+    world
+}
+
+/// A read whose fetch is under way, and fails in five seconds.
+async fn begin_failing_renewal(world: &World) -> JoinHandle<Answer> {
+    let late = Fault::Delay(Duration::from_secs(5)).and(Fault::Html500);
+    world.zoho().script().next(Target::Api, late);
+    let renewal = world.begin(request(Method::GET, ASSOCIATED_USERS_COUNT, ""));
+    world.settles().await;
+    renewal
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_purged_for_good_while_its_renewal_failed_is_not_served() {
     for purge in every_kind() {
-        let world = World::shipped().await;
-        world.get(ASSOCIATED_USERS_COUNT).await.assert_status(200);
-        world.passes(Duration::from_secs(400)).await;
-        let late = Fault::Delay(Duration::from_secs(5)).and(Fault::Html500);
-        world.zoho().script().next(Target::Api, late);
-        let renewal = world.begin(request(Method::GET, ASSOCIATED_USERS_COUNT, ""));
-        world.settles().await;
+        let world = with_stale_count().await;
+        let renewal = begin_failing_renewal(&world).await;
         world.purge(&purge);
         let answer = renewal.await.unwrap();
         if purge.contains("soft") {
@@ -263,9 +276,7 @@ async fn what_was_purged_for_good_while_its_renewal_failed_is_not_served() {
 #[tokio::test(start_paused = true)]
 async fn the_next_read_after_a_purge_fetches_although_the_last_fetch_before_it_failed() {
     for purge in every_kind() {
-        let world = World::shipped().await;
-        world.get(ASSOCIATED_USERS_COUNT).await.assert_status(200);
-        world.passes(Duration::from_secs(400)).await;
+        let world = with_stale_count().await;
         world.zoho().script().next(Target::Api, Fault::Html500);
         for _ in 0..2 {
             let stale = world.get(ASSOCIATED_USERS_COUNT).await;
@@ -284,13 +295,8 @@ async fn the_next_read_after_a_purge_fetches_although_the_last_fetch_before_it_f
 #[tokio::test(start_paused = true)]
 async fn a_fetch_from_before_a_purge_that_fails_after_it_does_not_keep_the_next_read_from_fetching() {
     for purge in every_kind() {
-        let world = World::shipped().await;
-        world.get(ASSOCIATED_USERS_COUNT).await.assert_status(200);
-        world.passes(Duration::from_secs(400)).await;
-        let late = Fault::Delay(Duration::from_secs(5)).and(Fault::Html500);
-        world.zoho().script().next(Target::Api, late);
-        let renewal = world.begin(request(Method::GET, ASSOCIATED_USERS_COUNT, ""));
-        world.settles().await;
+        let world = with_stale_count().await;
+        let renewal = begin_failing_renewal(&world).await;
         world.purge(&purge);
         renewal.await.unwrap();
         let after = world.get(ASSOCIATED_USERS_COUNT).await;
