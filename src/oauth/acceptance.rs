@@ -72,21 +72,23 @@ impl Acceptance {
 
     /// Whether other routes than this one have accepted the token, or are taken to.
     pub(super) fn is_known_besides(&self, route: RouteKey) -> bool {
-        let routes = self.routes.iter().map(|slot| slot.load(Ordering::Relaxed));
-        let is_other = |held: u64| held != route.number();
-        routes.take_while(|held| *held != FREE).any(is_other) || self.vouched_for.load(Ordering::Relaxed)
+        self.routes().any(|held| held != route.number()) || self.vouched_for.load(Ordering::Relaxed)
     }
 
     /// Who has accepted the token, as seen from a route.
     pub(super) fn seen_from(&self, route: RouteKey) -> Accepted {
-        let routes = self.routes.iter().map(|slot| slot.load(Ordering::Relaxed));
-        if routes.take_while(|held| *held != FREE).any(|held| held == route.number()) {
+        if self.routes().any(|held| held == route.number()) {
             Accepted::Here
         } else if self.is_proven() || self.vouched_for.load(Ordering::Relaxed) {
             Accepted::Elsewhere
         } else {
             Accepted::Never
         }
+    }
+
+    /// The numbers of the routes that have accepted the token.
+    fn routes(&self) -> impl Iterator<Item = u64> {
+        self.routes.iter().map(|slot| slot.load(Ordering::Relaxed)).take_while(|held| *held != FREE)
     }
 }
 

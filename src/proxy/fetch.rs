@@ -66,11 +66,7 @@ impl Proxy {
         let answer = self.attempt(call, &token, &body, deadline, &mut timing, noted).await?;
         let reply = self.reply(answer, &token, &permit, timing, deadline);
         if reply.head.status != StatusCode::UNAUTHORIZED {
-            self.prove(call, &token, &reply);
-            if reply.head.status != StatusCode::FORBIDDEN {
-                return Ok(reply);
-            }
-            return Box::pin(self.look_into_403(call, reply)).await;
+            return self.beyond_token(call, &token, reply).await;
         }
         // What is rare lies in a box, so that others need not be as long.
         if let Some(reply) = Box::pin(self.unless_token(call, &token, reply, deadline)).await? {
@@ -89,11 +85,7 @@ impl Proxy {
         let answer = self.attempt(call, &token, &body, deadline, &mut timing, noted).await?;
         let reply = self.reply(answer, &token, &permit, timing, deadline);
         if reply.head.status != StatusCode::UNAUTHORIZED {
-            self.prove(call, &token, &reply);
-            if reply.head.status != StatusCode::FORBIDDEN {
-                return Ok(reply);
-            }
-            return Box::pin(self.look_into_403(call, reply)).await;
+            return self.beyond_token(call, &token, reply).await;
         }
         if let Some(reply) = Box::pin(self.unless_token(call, &token, reply, deadline)).await? {
             return Ok(reply);
@@ -106,11 +98,15 @@ impl Proxy {
         Err(Refusal::TokenRejected(pause.unwrap_or(Duration::from_secs(1))))
     }
 
-    /// Takes an answer for a proof that the token which brought it is good.
-    fn prove(&self, call: &Call, token: &Token, reply: &Reply) {
+    /// Takes an answer that is no 401 for a proof that the token is good, where it is one, and looks into a 403.
+    async fn beyond_token(&self, call: &Call, token: &Token, reply: Reply) -> Result<Reply, Refusal> {
         if proves_token(reply.head.status) {
             self.accept(call, token);
         }
+        if reply.head.status != StatusCode::FORBIDDEN {
+            return Ok(reply);
+        }
+        Box::pin(self.look_into_403(call, reply)).await
     }
 
     fn accept(&self, call: &Call, token: &Token) {
@@ -336,11 +332,8 @@ impl Reply {
     /// Gives a 401 back, as it was, if its body says `OAUTH_SCOPE_MISMATCH`. One that breaks off, does not come in time or
     /// is long says nothing of the kind.
     async fn if_scope_mismatch(self) -> Option<Self> {
-        let Self { head, body, .. } = self;
-        let reading = tokio::time::timeout(REASON_LIMIT, body.read_up_to(ENVELOPE_LIMIT));
-        let Ok(Ok(Prefix::Whole(bytes))) = reading.await else { return None };
-        let fault = Fault::read(&decoded(&head.headers, &bytes, ENVELOPE_LIMIT).bytes);
-        (fault == Fault::ScopeMismatch).then(|| Self { head, body: Body::full(bytes), ..self })
+        let (reply, fault) = tokio::time::timeout(REASON_LIMIT, self.read_fault()).await.ok()?.ok()?;
+        (fault == Fault::ScopeMismatch).then_some(reply)
     }
 }
 
