@@ -54,7 +54,7 @@ impl From<FileError> for io::Error {
     }
 }
 
-/// What was read of a file. It may be a secret: it is wiped from memory when dropped, and not printed.
+/// The contents of a file. They may be a secret, so they are wiped from memory when dropped and never printed.
 pub struct Contents(SecretBox<Vec<u8>>);
 
 impl Contents {
@@ -189,7 +189,7 @@ static ALL: Mutex<BTreeMap<PathBuf, Arc<Turn>>> = Mutex::new(BTreeMap::new());
 /// Lets one operation at a time work on a file.
 struct Turn {
     free: Arc<Semaphore>,
-    /// Whether the operation under way has been given up on. Means nothing while there is none.
+    /// Whether the operation under way has been given up on. Only meaningful while there is one.
     given_up: AtomicBool,
 }
 

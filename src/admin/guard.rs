@@ -49,7 +49,7 @@ pub(super) async fn is_trusted<B>(request: &Request<B>, access: &Access) -> bool
     if shown.is_empty() {
         return false;
     }
-    // Read anew each time, so that a rotated token holds at once. Without one nobody is trusted.
+    // Read again for each request, so that a rotated token holds at once. Without a token no request is trusted.
     let Ok(token) = token.read().await else { return false };
     let expected = format!("Bearer {}", token.expose_secret());
     // In constant time: how much of a guess was right must not show.

@@ -105,7 +105,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// what the purge is about. No request that comes later joins them.
     pub async fn purge(&self, purge: &Purge) -> u64 {
         self.purges.note(purge);
-        let forget = |key: &Key, entry: &Entry| {
+        let purge_entry = |key: &Key, entry: &Entry| {
             if !purge.covers(key, entry.route()) {
                 return false;
             }
@@ -120,7 +120,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             self.near.stamp_of(key.as_bytes()).move_on();
             !entry.is_marker()
         };
-        let count = self.walk(forget, || {}).await;
+        let count = self.walk(purge_entry, || {}).await;
         // After the walk, so that no copy is made of what it has not come to yet.
         self.near.change_all();
         count
@@ -136,7 +136,7 @@ impl Purge {
     }
 }
 
-/// Whether a key is for a path, whatever the spelling of either.
+/// Whether a key is for a path. Both are compared in their normal form.
 fn is_path_of(key: &Key, path: &str) -> bool {
     let own = key.path();
     own == path.as_bytes()

@@ -20,7 +20,7 @@ pub(super) fn check(files: &[PathBuf], console: &mut Console) -> ExitCode {
     match config {
         Some(config) => {
             console.print(&summary(&config));
-            // The configuration names neither them nor $SSL_CERT_FILE, but `run` cannot do without them.
+            // The system's certificates are no part of the configuration, but `run` needs them.
             match Trust::read(config.connections.ca_file.as_deref()) {
                 Ok(_) => ExitCode::SUCCESS,
                 Err(error) => {

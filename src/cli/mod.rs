@@ -116,7 +116,7 @@ struct EmulatorOptions {
 pub fn main() -> ExitCode {
     log_panics();
     let mut console = Console::new();
-    // Without it such a write ends the process, as it does most others.
+    // If this fails, writing to a full file ends the process by a signal, which is the default of every program.
     let _ = outlive_full_files();
     let command = AssertUnwindSafe(|| match CommandLine::try_parse() {
         Ok(line) => command(line.command, &mut console),

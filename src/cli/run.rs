@@ -138,7 +138,7 @@ async fn serve_until_told(
         }
     };
     let stop = async {
-        // First looked at when all listeners have their workers.
+        // This future is first polled once every listener has its workers.
         manager.tell(sd_notify::NotifyState::Ready);
         drop(stopped.await);
     };

@@ -60,13 +60,13 @@ impl Sidecar {
                 let lasting = |source: &SecretSource| {
                     let token =
                         LastingSecret::new(source.clone(), metrics.file_failures(FileKind::AdminToken));
-                    // Read now, so that a missing one is in the log before anybody asks. It does not keep callers
-                    // from being served, and the file may come later.
+                    // Read now, so that a missing token is logged at the start. It does not prevent the sidecar from
+                    // serving, and the file may come later.
                     if let Err(error) = token.read_now() {
                         let error = &error as &dyn std::error::Error;
                         tracing::error!(
                             error,
-                            "the admin token cannot be read; nobody is trusted until it can"
+                            "the admin token cannot be read; requests that need it are refused until it can"
                         );
                     }
                     Arc::new(token)

@@ -193,8 +193,8 @@ impl Clock {
         }
     }
 
-    /// What a future brings, and how long that was waited for: where it is there at once, for no time, which takes no look
-    /// at the clock.
+    /// Runs a future and measures how long it takes. One that is ready at once takes no time, and costs no read of the
+    /// clock.
     pub async fn timed<F: Future>(&self, future: F) -> (F::Output, Duration) {
         let mut future = pin!(future);
         if let Poll::Ready(output) = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {

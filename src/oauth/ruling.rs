@@ -132,12 +132,12 @@ mod tests {
             ("call refused twice", Facts { is_replay: true, ..PLAIN }, Ruling::OnlyHere),
             ("many refuse now and then", Facts { in_vain: 4, ..PLAIN }, Ruling::OnlyHere),
             (
-                "odd, but nobody accepts it",
+                "odd, but no route accepts it",
                 Facts { earlier: Some(earlier(Refused)), refusals: 3, ..PLAIN },
                 Ruling::LastResort,
             ),
             (
-                "many odd, and nobody accepts it",
+                "many odd, and no route accepts it",
                 Facts { in_vain: 4, refusals: 3, ..PLAIN },
                 Ruling::LastResort,
             ),

@@ -90,7 +90,7 @@ fn essence(head: &HeaderMap) -> Option<String> {
 /// The first bytes of a body, decoded.
 struct Beginning<'a> {
     bytes: Cow<'a, [u8]>,
-    /// Whether they are all there are.
+    /// Whether these bytes are the whole body.
     is_whole: bool,
     /// The last byte of the whole body that is no white space, if the body is not coded.
     last: Option<u8>,
