@@ -165,11 +165,16 @@ impl App {
     /// What the admin listener tells of.
     pub fn admin(&self, listeners: Vec<String>) -> Arc<Admin> {
         let (shared, purged) = (self.shared.clone(), self.shared.clone());
+        let (metrics, buffers) = (self.metrics.clone(), self.upstream.buffers.clone());
         Admin::new(
             self.rules.clone(),
             self.tokens.clone(),
             self.metrics.clone(),
-            move || shared.cache_size(),
+            move || {
+                // Bodies are counted by the budget itself; whoever looks at the metrics sees what it says now.
+                metrics.buffer_bytes.set(i64::try_from(buffers.used()).unwrap_or(i64::MAX));
+                shared.cache_size()
+            },
             Box::new(move |purge, group| {
                 let purged = purged.clone();
                 Box::pin(async move { purged.purge(&purge, group).await })

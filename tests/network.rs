@@ -27,6 +27,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_rustls::TlsAcceptor;
 use zoho_sidecar::clock::Clock;
 use zoho_sidecar::net::body::Body;
+use zoho_sidecar::net::buffers::Buffers;
 use zoho_sidecar::net::client::{HttpClient, Settings};
 use zoho_sidecar::net::egress::Egress;
 use zoho_sidecar::net::tls::Trust;
@@ -351,6 +352,7 @@ fn direct() -> Settings {
         max_response_header_bytes: 64 * 1024,
         ca_file: None,
         egress: Egress::direct(),
+        buffers: Buffers::new(1 << 20),
     }
 }
 

@@ -4,6 +4,7 @@ mod check;
 mod console;
 mod demo;
 mod emulator;
+mod give_back;
 mod purge;
 mod run;
 mod service;

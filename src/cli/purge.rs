@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::console::Console;
 use super::{PROBLEM, PurgeOptions, runtime};
 use crate::net::body::{Body, Prefix};
+use crate::net::buffers::Buffers;
 use crate::net::client::{HttpClient, Settings};
 use crate::net::egress::Egress;
 use crate::net::transport::Transport;
@@ -53,6 +54,7 @@ async fn ask(options: &PurgeOptions) -> Result<u64, String> {
         max_response_header_bytes: 64 * 1024,
         ca_file: None,
         egress: Egress::direct(),
+        buffers: Buffers::new(ANSWER_LIMIT),
     };
     let client = HttpClient::new(&settings).map_err(|error| error.to_string())?;
     let asking = async {

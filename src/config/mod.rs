@@ -169,7 +169,7 @@ fn read_config(root: &Section<'_>) -> Config {
     let tokens = rooms::tokens(root.section("tokens"), state_directory);
     let rooms::Server { settings: server, max_uri_bytes, hosts, is_known_to_be_open } =
         rooms::server(root.section("server"), tokens.secret_poll);
-    let upstream = rooms::upstream(root.section("upstream"));
+    let upstream = rooms::upstream(root.section("upstream"), &server.buffers);
     rules::presets(root);
     let (tenants, credentials) = rules::tenants(root);
     let callers = callers::callers(root, &tenants, &server);

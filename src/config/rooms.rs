@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Admin;
 use super::section::Section;
+use crate::net::buffers::Buffers;
 use crate::net::egress::{Egress, ProxyUrlError};
 use crate::server::address::{Address, AddressError};
 use crate::telemetry::Format;
@@ -57,6 +58,7 @@ pub(super) fn server(section: Section<'_>, secret_poll: Duration) -> Server {
         max_concurrent_streams: u32::try_from(section.number("max_concurrent_streams", 1, 100_000))
             .unwrap_or(u32::MAX),
         drain_timeout: section.duration("drain_timeout"),
+        buffers: Buffers::new(section.memory_size("buffer_bytes", 0, MOST_BYTES)),
     };
     let max_uri_bytes = section.memory_size("max_uri_bytes", 1, MOST_BYTES);
     let hosts = hosts(&section);
@@ -220,7 +222,7 @@ pub(super) struct Upstream {
     pub(super) replay_max_bytes: usize,
 }
 
-pub(super) fn upstream(section: Section<'_>) -> Upstream {
+pub(super) fn upstream(section: Section<'_>, buffers: &Buffers) -> Upstream {
     let ca_file = if section.is_none("ca_file") {
         None
     } else {
@@ -249,12 +251,14 @@ pub(super) fn upstream(section: Section<'_>) -> Upstream {
             ),
             ca_file,
             egress: egress(&section),
+            buffers: buffers.clone(),
         },
         limits: upstream::Settings {
             first_byte_timeout: section.limit("first_byte_timeout"),
             idle_timeout,
             total_timeout: section.limit("total_timeout"),
             min_body_rate: section.size("min_body_rate"),
+            buffers: buffers.clone(),
         },
         replay_max_bytes: section.memory_size("replay_max_bytes", 0, MOST_BYTES),
     };

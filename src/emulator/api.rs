@@ -2,15 +2,17 @@
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, Response};
+use http_body::Body as _;
 
 use super::crm::upload::{self, Upload};
 use super::crm::{self, ApiPath, streams};
-use super::organisation::State;
+use super::organisation::{State, UnderWay};
 use super::places::Role;
 use super::replies::{self, Dress, Reply};
 use super::world::{Visit, World};
 use crate::net::body::{Body, BoxError, Prefix};
 use crate::net::form::Form;
+use crate::net::guarded::Guarded;
 use crate::net::transport::TransportError;
 
 /// The most bytes of a body that is not streamed.
@@ -120,8 +122,12 @@ pub(super) async fn answer(
         Err(reply) => (reply, nobody),
     };
     let answer = world.after(&plan, visit, reply, dress).await;
-    drop(permit);
-    answer
+    Ok(answer?.map(|body| under_way(body, permit)))
+}
+
+/// The body of an answer, whose call is under way until all of it is sent.
+fn under_way(body: Body, permit: Option<UnderWay>) -> Body {
+    if body.is_end_stream() { body } else { Body::stream(Guarded::new(body, permit)) }
 }
 
 async fn read(visit: &Visit, body: Body) -> Result<Call<'_>, TransportError> {

@@ -8,6 +8,7 @@ use super::crm::settle;
 use super::organisation::State;
 use super::world::World;
 use crate::zoho::data_center::Environment;
+use crate::zoho::edition::Edition;
 
 /// A handle on one organisation of an emulator.
 #[derive(Clone)]
@@ -145,6 +146,11 @@ impl Organisation {
         settle(&mut crm, self.world.clock.boot_time());
         let counts = crm.territories.iter().map(|territory| (territory.name.clone(), crm.count(territory)));
         counts.collect()
+    }
+
+    /// The edition.
+    pub fn edition(&self) -> Edition {
+        self.state().seed.edition
     }
 
     /// How many calls were under way at once at most.

@@ -38,7 +38,9 @@ mod tests;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::BodyExt as _;
 
 use crate::clock::Clock;
 use crate::net::body::Body;
@@ -111,6 +113,15 @@ impl Emulator {
 impl Transport for Emulator {
     fn send(&self, request: Request<Body>) -> BoxFuture<Result<Response<Body>, TransportError>> {
         let emulator = self.clone();
+        let request = request.map(copied);
         Box::pin(async move { emulator.answer(request).await })
     }
+}
+
+/// The body as a network would bring it: what it was sent from is free as soon as it is read.
+fn copied(body: Body) -> Body {
+    if matches!(body, Body::Full(_)) {
+        return body;
+    }
+    Body::stream(body.map_frame(|frame| frame.map_data(|data| Bytes::copy_from_slice(&data))))
 }

@@ -8,6 +8,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
+use super::buffers::Reservation;
 use crate::supervisor::caught_now;
 
 /// Any error a body can end with.
@@ -74,6 +75,41 @@ impl Body {
         }
         Ok(Prefix::Whole(read.join()))
     }
+
+    /// The same out of a budget of memory: a body is partial, too, where that has no room for more of it. One that
+    /// says that it is longer than `limit` is read until `enough` of it is there.
+    ///
+    /// The reservation that comes back is that of a whole body's bytes; those of a partial one have theirs.
+    pub async fn read_within(
+        mut self,
+        limit: usize,
+        enough: usize,
+        mut reservation: Reservation,
+    ) -> Result<(Prefix, Reservation), BoxError> {
+        if let Self::Full(bytes) = &mut self
+            && bytes.as_ref().is_none_or(|bytes| bytes.len() <= limit)
+        {
+            return Ok((Prefix::Whole(bytes.take().unwrap_or_default()), reservation));
+        }
+        let told = usize::try_from(self.size_hint().lower()).unwrap_or(usize::MAX);
+        let enough = if told > limit { enough } else { usize::MAX };
+        // A buffer that grows leaves shorter ones behind, and is longer than what is in it.
+        let mut read = Chunks { expected: told.min(enough).min(64 * 1024), ..Chunks::default() };
+        while let Some(frame) = self.frame().await {
+            match frame?.into_data() {
+                Ok(data) => read.push(data),
+                Err(_trailers) => continue,
+            }
+            let may_go_on = reservation.try_set(read.len) || self.is_end_stream();
+            if read.len > limit || read.len >= enough || !may_go_on {
+                reservation.set(read.len);
+                let none = reservation.another();
+                let read = Some(reservation.hold(read.join()));
+                return Ok((Prefix::Partial(Self::stream(Rejoined { read, rest: self })), none));
+            }
+        }
+        Ok((Prefix::Whole(read.join()), reservation))
+    }
 }
 
 /// What [`Body::read_up_to`] found.
@@ -90,6 +126,8 @@ struct Chunks {
     first: Option<Bytes>,
     more: Option<BytesMut>,
     len: usize,
+    /// How many bytes will come at least.
+    expected: usize,
 }
 
 impl Chunks {
@@ -98,7 +136,7 @@ impl Chunks {
         match (&self.first, &mut self.more) {
             (None, None) => self.first = Some(data),
             (Some(first), None) => {
-                let mut joined = BytesMut::with_capacity((first.len() + data.len()) * 2);
+                let mut joined = BytesMut::with_capacity(((first.len() + data.len()) * 2).max(self.expected));
                 joined.extend_from_slice(first);
                 joined.extend_from_slice(&data);
                 (self.first, self.more) = (None, Some(joined));

@@ -10,6 +10,7 @@ use hyper_util::client::legacy::connect::Connection;
 use tower_service::Service;
 
 use super::body::{Body, BoxError};
+use super::buffers::Buffers;
 use super::connector::{MaybeTunnel, Secured};
 use super::egress::Egress;
 use super::pool::{HeadLimits, Limits, Pool, exchange};
@@ -44,6 +45,8 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
     /// The way out of the company's network.
     pub egress: Egress,
+    /// Out of which memory long pieces are read.
+    pub buffers: Buffers,
 }
 
 /// Sends over connections that are kept: sockets, unless another connector is given. Cheap to clone; clones share
@@ -107,7 +110,7 @@ impl HttpClient {
             most: settings.max_connections,
             most_per_host: settings.max_connections_per_host,
         };
-        Self { pool: Pool::new(connector, http1, limits, supervisor, clock) }
+        Self { pool: Pool::new(connector, http1, limits, &settings.buffers, supervisor, clock) }
     }
 }
 

@@ -1,10 +1,14 @@
 //! HTTP mechanics that know nothing of Zoho.
 //!
 //! - [`body`]: our body type, and reading one within a limit
+//! - [`buffers`]: how much memory bodies may take together
 //! - [`coding`]: undoing the content coding of a short body
 //! - [`form`]: parameters in a form, a query, or a multipart body
 //! - [`multipart`]: taking apart a multipart body
 //! - [`guarded`]: bodies that hold on to something
+//! - [`limited_reads`]: connections that are read in long pieces only while there is memory for them
+//! - [`metered`]: bodies of which little waits to be written while memory is short
+//! - [`read_ahead`]: bodies that are read ahead of whoever they are for
 //! - [`headers`]: which headers belong to one hop only
 //! - [`http1`]: the framing of HTTP/1 requests, read strictly
 //! - [`origin`]: scheme, host and port of a server
@@ -23,6 +27,7 @@
 //! - [`whole`]: bodies of HTTP/2 that come whole or not at all
 
 pub mod body;
+pub mod buffers;
 pub mod client;
 pub mod coding;
 pub mod connector;
@@ -31,12 +36,15 @@ pub mod form;
 pub mod guarded;
 pub mod headers;
 pub mod http1;
+pub mod limited_reads;
+pub mod metered;
 pub mod multipart;
 pub mod origin;
 pub mod paced;
 pub mod patient;
 pub mod peer;
 mod pool;
+pub mod read_ahead;
 pub mod replay;
 pub mod resolver;
 pub mod tls;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::body::{Body, BoxError};
+use super::buffers::{Buffers, Purpose, Reservation};
 
 /// How long a piece may be while it is held: a frame of HTTP/2 (RFC 9113 section 4.2). hyper takes one piece more than
 /// it can send, so that there is room for one beyond the limit.
@@ -28,12 +29,13 @@ pub enum Replay {
 struct TakenBack;
 
 impl Replay {
-    /// A body that streams past, of which up to `limit` bytes are held once they were sent, and one piece more.
-    pub fn streamed(body: Body, limit: usize) -> Self {
-        Self::in_pieces(body, limit, PIECE.min(limit))
+    /// A body that streams past, of which up to `limit` bytes are held once they were sent, and one piece more: fewer
+    /// where memory is short.
+    pub fn streamed(body: Body, limit: usize, buffers: &Buffers) -> Self {
+        Self::in_pieces(body, limit, PIECE.min(limit), buffers)
     }
 
-    fn in_pieces(body: Body, limit: usize, piece: usize) -> Self {
+    fn in_pieces(body: Body, limit: usize, piece: usize, buffers: &Buffers) -> Self {
         let state = State {
             body,
             next: None,
@@ -42,6 +44,8 @@ impl Replay {
             room: limit.saturating_add(piece),
             piece,
             is_held: true,
+            held: 0,
+            reservation: buffers.reservation(Purpose::Stream),
             attempts: 0,
             waits: None,
         };
@@ -102,6 +106,9 @@ struct State {
     /// How long a piece may be while it is held.
     piece: usize,
     is_held: bool,
+    /// How many bytes are held.
+    held: usize,
+    reservation: Reservation,
     attempts: u32,
     /// The attempt that waits for more of the body.
     waits: Option<Waker>,
@@ -116,6 +123,7 @@ impl Source {
 impl State {
     fn let_go(&mut self) {
         self.is_held = false;
+        self.reservation.set(0);
         self.sent.drain(..self.at);
         self.at = 0;
     }
@@ -153,7 +161,9 @@ impl State {
             },
         };
         if self.is_held {
-            if self.room == 0 && !piece.is_empty() {
+            let next = self.held + piece.len().min(self.piece).min(self.room);
+            let has_memory = self.reservation.try_set(next);
+            if (self.room == 0 || !has_memory) && !piece.is_empty() {
                 self.let_go();
             } else {
                 let most = self.piece.min(self.room);
@@ -161,6 +171,7 @@ impl State {
                     self.next = Some(piece.split_off(most));
                 }
                 self.room -= piece.len();
+                self.held += piece.len();
                 // A copy, since what arrives is a slice of the connection's buffer, all of which it would keep.
                 self.sent.push_back(Bytes::copy_from_slice(&piece));
                 self.at += 1;
@@ -219,6 +230,7 @@ mod tests {
     use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
     use super::*;
+    use crate::net::buffers::OWN;
 
     type Piece = Result<&'static str, BoxError>;
 
@@ -237,6 +249,10 @@ mod tests {
         }
     }
 
+    fn in_pieces(body: Body, limit: usize) -> Replay {
+        Replay::in_pieces(body, limit, limit, &Buffers::new(0))
+    }
+
     fn channel() -> (UnboundedSender<Piece>, Body) {
         let (sender, pieces) = unbounded_channel();
         (sender, Body::stream(Pieces(pieces)))
@@ -253,7 +269,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_is_sent_again_from_its_first_byte_while_all_that_was_sent_is_held() {
         let (sender, body) = channel();
-        let replay = Replay::in_pieces(body, 4, 4);
+        let replay = in_pieces(body, 4);
         sender.send(Ok("abcd")).unwrap();
         let mut first = replay.attempt().unwrap();
         assert_eq!(piece(&mut first).await, "abcd");
@@ -270,7 +286,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_is_held_up_to_the_limit_and_one_piece_beyond() {
-        let replay = Replay::in_pieces(Body::full("0123456789"), 2, 2);
+        let replay = in_pieces(Body::full("0123456789"), 2);
         let mut first = replay.attempt().unwrap();
         assert_eq!((piece(&mut first).await, piece(&mut first).await), ("01".into(), "23".into()));
         assert!(replay.can_be_sent());
@@ -281,7 +297,7 @@ mod tests {
     #[tokio::test]
     async fn an_attempt_that_waits_for_the_body_is_woken_when_another_takes_over() {
         let (_sender, body) = channel();
-        let replay = Replay::in_pieces(body, 4, 4);
+        let replay = in_pieces(body, 4);
         let mut first = replay.attempt().unwrap();
         let waiting = tokio::spawn(async move { first.frame().await.unwrap().is_err() });
         tokio::task::yield_now().await;
@@ -291,7 +307,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_length_of_a_body_is_known_in_every_attempt() {
-        let replay = Replay::in_pieces(Body::full("0123456789"), 4, 4);
+        let replay = in_pieces(Body::full("0123456789"), 4);
         let mut first = replay.attempt().unwrap();
         assert_eq!(first.size_hint().exact(), Some(10));
         piece(&mut first).await;
@@ -303,7 +319,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_held_of_a_body_that_nobody_will_send_again() {
-        let replay = Replay::in_pieces(Body::full("0123456789"), 4, 4);
+        let replay = in_pieces(Body::full("0123456789"), 4);
         let Replay::Streamed(source) = &replay else { panic!("it streams") };
         let source = source.clone();
         let mut first = replay.attempt().unwrap();
@@ -316,7 +332,7 @@ mod tests {
     #[tokio::test]
     async fn what_an_attempt_has_yet_to_send_again_stays_when_the_rest_is_let_go() {
         let (sender, body) = channel();
-        let replay = Replay::in_pieces(body, 4, 4);
+        let replay = in_pieces(body, 4);
         sender.send(Ok("ab")).unwrap();
         sender.send(Ok("cd")).unwrap();
         let mut first = replay.attempt().unwrap();
@@ -336,8 +352,20 @@ mod tests {
         let (sender, body) = channel();
         sender.send(Ok("a")).unwrap();
         sender.send(Err("made up".into())).unwrap();
-        let replay = Replay::in_pieces(body, 4, 4);
+        let replay = in_pieces(body, 4);
         assert!(replay.attempt().unwrap().collect().await.is_err());
         assert!(!replay.can_be_sent());
+    }
+
+    #[tokio::test]
+    async fn where_memory_is_short_no_more_is_held_than_a_body_has_for_itself() {
+        for (memory, is_held) in [(0, false), (4 * OWN, true)] {
+            let buffers = Buffers::new(memory);
+            let replay = Replay::streamed(Body::full(vec![7; 3 * OWN]), 4 * OWN, &buffers);
+            assert_eq!(rest(replay.attempt().unwrap()).await.len(), 3 * OWN);
+            assert_eq!(replay.can_be_sent(), is_held, "{memory}");
+            drop(replay);
+            assert_eq!(buffers.used(), 0);
+        }
     }
 }

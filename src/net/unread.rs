@@ -21,8 +21,9 @@ struct LeftUnread(Duration);
 /// caller that promises to read and does not.
 pub const HTTP2_SEND_BUFFER: usize = 64 * 1024;
 
-/// What of a long answer in memory is handed out at once: a frame of HTTP/2 (RFC 9113 section 4.2).
-const PIECE: usize = 16 * 1024;
+/// What of a long answer is handed out at once: a frame of HTTP/2 (RFC 9113 section 4.2). Whoever reads so much within the
+/// limit of time is seen to read.
+pub const PIECE: usize = 16 * 1024;
 
 /// Gives a body up that nobody asks for more of within `limit` (or twice that, at most).
 ///

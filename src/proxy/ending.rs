@@ -20,14 +20,15 @@ use crate::callers::Identity;
 use crate::clock::BootTime;
 use crate::net::body::Body;
 use crate::net::headers::REQUEST_ID;
-use crate::net::unread::given_up_when_unread;
+use crate::net::read_ahead::read_ahead;
+use crate::net::unread::{PIECE, given_up_when_unread};
 use crate::telemetry::outcome::Outcome;
 use crate::upstream::outbound::Received;
 use crate::zoho::path::is_token_path;
 
 impl Proxy {
     /// Sends Zoho's answer on its way to the caller.
-    pub(super) fn deliver(
+    pub(super) async fn deliver(
         &self,
         call: &Call,
         reply: Reply,
@@ -36,6 +37,7 @@ impl Proxy {
     ) -> Response<Body> {
         let Reply { head, body, timing, .. } = reply;
         let is_head = call.method == Method::HEAD;
+        let body = if is_head { Body::empty() } else { self.read_ahead(body, call.version).await };
         let has_no_body = is_head || head.status == StatusCode::NOT_MODIFIED;
         let mut headers = answer::headers_for_callers(head.headers, has_no_body);
         answer::label(&mut headers, status, Some(&timing), call.request_id.clone());
@@ -47,15 +49,18 @@ impl Proxy {
             upstream: Some(timing.upstream),
             ..Self::facts_of(call, arrival).into_owned()
         });
-        let body = match (is_head, account.is_open()) {
-            (true, _) => Body::stream(Delivery::new(Body::empty(), account)),
-            (false, true) => Body::stream(Delivery::new(body, account)),
-            (false, false) => body,
-        };
+        let body = if account.is_open() { Body::stream(Delivery::new(body, account)) } else { body };
         let mut response = Response::new(self.watched(body, call.version));
         *response.status_mut() = head.status;
         *response.headers_mut() = headers;
         response
+    }
+
+    /// A body that is read whether or not its caller reads it, as far as there is memory for it: its call to Zoho ends
+    /// with Zoho's last byte.
+    async fn read_ahead(&self, body: Body, version: Version) -> Body {
+        let piece = if version == Version::HTTP_2 { PIECE } else { usize::MAX };
+        read_ahead(body, piece, &self.upstream.settings().buffers, &self.shared.supervisor).await
     }
 
     /// A body that is given up when its caller leaves it unread, where it is one of several on a connection; an only

@@ -17,6 +17,7 @@ use super::resend::Resends;
 use crate::admission::Permit;
 use crate::clock::Instant;
 use crate::net::body::{Body, Prefix};
+use crate::net::buffers::Purpose;
 use crate::net::coding::{decoded, is_understood};
 use crate::net::replay::Replay;
 use crate::net::transport::FirstOnConnection;
@@ -24,6 +25,9 @@ use crate::oauth::{Token, Unavailable};
 use crate::upstream::CallError;
 use crate::zoho::fault::{ENVELOPE_LIMIT, Fault};
 use crate::zoho::scopes::needed;
+
+/// How much of a long request's body is there before it takes a call to Zoho.
+const BEGINNING: usize = 64 * 1024;
 
 /// Zoho's answer, its body still on its way.
 pub(super) struct Reply {
@@ -208,21 +212,23 @@ impl Proxy {
         Err(Refusal::TokenRejectedHere(Duration::from_mins(10)))
     }
 
-    /// Reads a body that is short enough to be held; any other streams on, and what was sent of it is held up to the
-    /// same limit.
+    /// Reads a body that is short enough to be held; any other streams on once its beginning is there, and what was sent
+    /// of it is held up to the same limit. A caller that sends slowly takes no call before that, unless memory is short.
     async fn keep_if_short(&self, body: Body, deadline: Instant) -> Result<Replay, Refusal> {
         let most = self.shared.settings.replay_max_bytes;
         if body.is_end_stream() {
             return Ok(Replay::Whole(bytes::Bytes::new()));
         }
-        if body.size_hint().lower() > most as u64 {
-            return Ok(Replay::streamed(self.upstream.paced_request(body, deadline), most));
-        }
-        match self.upstream.paced_request(body, deadline).read_up_to(most).await {
-            Ok(Prefix::Whole(bytes)) => Ok(Replay::Whole(bytes)),
-            Ok(Prefix::Partial(body)) => Ok(Replay::streamed(body, most)),
-            Err(error) => Err(Refusal::of_request_body(&error)),
-        }
+        let body = self.upstream.paced_request(body, deadline);
+        let buffers = &self.upstream.settings().buffers;
+        let read =
+            body.read_within(most.max(BEGINNING), BEGINNING, buffers.reservation(Purpose::Stream)).await;
+        let (read, reservation) = read.map_err(|error| Refusal::of_request_body(&error))?;
+        Ok(match read {
+            Prefix::Whole(bytes) if bytes.len() <= most => Replay::Whole(reservation.hold(bytes)),
+            Prefix::Whole(bytes) => Replay::streamed(Body::full(reservation.hold(bytes)), most, buffers),
+            Prefix::Partial(body) => Replay::streamed(body, most, buffers),
+        })
     }
 
     /// Sends the request until it is answered, as often as [`Resends`] allows.

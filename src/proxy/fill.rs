@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, Method, StatusCode};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use super::Proxy;
@@ -23,6 +24,7 @@ use crate::cache::origin;
 use crate::cache::rule::Rule;
 use crate::cache::vary::{self, Variant};
 use crate::net::body::{Body, BoxError, Prefix};
+use crate::net::buffers::{Purpose, Reservation};
 use crate::net::headers::{copy_if, is_of_one_call};
 use crate::supervisor::caught;
 use crate::upstream::outbound::stays_here;
@@ -121,14 +123,18 @@ impl Proxy {
         let types = rule.content_types.as_ref();
         let types = types.filter(|_| head.status == StatusCode::OK && validated.is_none());
         let limit = shared.cache.max_entry_bytes();
-        let (bytes, verdict) = match read_and_check(body, limit, types, &head.headers).await {
+        let reservation = self.upstream.settings().buffers.reservation(Purpose::Store);
+        let (bytes, verdict) = match read_and_check(body, limit, reservation, types, &head.headers).await {
+            // From here on the cache's own bound holds.
             Ok((Prefix::Whole(bytes), verdict)) => (bytes, verdict),
             Ok((Prefix::Partial(body), verdict)) => {
+                // It may also be one that there is no memory for at the moment.
+                let is_too_long = body.size_hint().lower() > limit as u64;
                 let is_failure = verdict.is_err() || is_trouble(head.status) || scopes == Scopes::Missing;
                 if let Err(why) = &verdict {
                     self.report_invalid(call, &slot, why);
                 }
-                if !is_failure {
+                if !is_failure && is_too_long {
                     shared.cache.remember_uncacheable(slot.key.as_bytes(), shared.clock.boot_time());
                 }
                 let reply = OneReply::of(Reply { head, body, timing, identity, scopes });
@@ -256,7 +262,8 @@ impl Proxy {
             return Ok((reply, Ok(())));
         };
         let Reply { head, body, timing, identity, scopes } = reply;
-        let read = read_and_check(body, content::LOOKED_AT, Some(types), &head.headers).await;
+        let reservation = self.upstream.settings().buffers.reservation(Purpose::Stream);
+        let read = read_and_check(body, content::LOOKED_AT, reservation, Some(types), &head.headers).await;
         let (read, verdict) = read.map_err(|error| Refusal::of_answer_body(&error))?;
         if let Err(why) = &verdict {
             self.report_invalid(call, slot, why);
@@ -343,10 +350,11 @@ impl Proxy {
 async fn read_and_check(
     body: Body,
     limit: usize,
+    reservation: Reservation,
     types: Option<&ContentTypes>,
     head: &HeaderMap,
 ) -> Result<(Prefix, Result<(), Invalid>), BoxError> {
-    let read = body.read_up_to(limit).await?;
+    let (read, _reservation) = body.read_within(limit, content::LOOKED_AT, reservation).await?;
     let Some(types) = types else { return Ok((read, Ok(()))) };
     match read {
         Prefix::Whole(bytes) => {

@@ -258,7 +258,7 @@ impl Proxy {
             Landed::TooLong { reply, .. } => match reply.take() {
                 Some(reply) => {
                     let status = CacheStatus::Fetched { why, kept: Kept::TooLong, collapsed: !leads };
-                    Ok(self.deliver(call, *reply, status, arrival))
+                    Ok(self.deliver(call, *reply, status, arrival).await)
                 }
                 // Somebody else took the one stream there is.
                 None => Box::pin(self.relay_read(call, &slot, fallback, asked, arrival)).await,
@@ -284,7 +284,7 @@ impl Proxy {
         if is_failure && let Some(answer) = self.fall_back(fallback, call, slot, asked, arrival) {
             return Ok(answer);
         }
-        Ok(self.deliver(call, fetched?, CacheStatus::Passed(WhyPassed::Uncacheable), arrival))
+        Ok(self.deliver(call, fetched?, CacheStatus::Passed(WhyPassed::Uncacheable), arrival).await)
     }
 
     /// The answer from the fallback of a fetch that failed, if what it says may still be served.
@@ -338,7 +338,7 @@ impl Proxy {
         arrival: &Arrival,
     ) -> Result<Response<Body>, Refusal> {
         let reply = self.fetch_for(call, body, arrival).await?;
-        Ok(self.deliver(call, reply, CacheStatus::Passed(why), arrival))
+        Ok(self.deliver(call, reply, CacheStatus::Passed(why), arrival).await)
     }
 }
 

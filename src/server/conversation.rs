@@ -26,6 +26,7 @@ use super::strict::{Opening, Strict};
 use super::{Handler, HeadBytes, Phase};
 use crate::net::body::{Body, BoxError};
 use crate::net::guarded::Guarded;
+use crate::net::limited_reads::LimitedReads;
 use crate::net::patient::Patient;
 
 /// Serves a connection to its end.
@@ -39,7 +40,8 @@ pub(super) async fn serve<H: Handler>(
     let course = Arc::new(Course::of(severed));
     let mut orders = Orders::new(Watch::over(course.clone(), limits.first_request, phases));
     let shell = Arc::new(Shell::around(handler));
-    let (io, repeats) = (Patient::new(io, limits.write_timeout), Repeats::by(shell.clone()));
+    let io = Patient::new(LimitedReads::new(io, &limits.buffers), limits.write_timeout);
+    let repeats = Repeats::by(shell.clone());
     let mut io = Strict::new(io, repeats, limits.head, course.clone());
     let mut service = Service { shell, course };
     loop {
@@ -240,6 +242,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
+    use crate::net::buffers::Buffers;
 
     struct Greeter;
 
@@ -263,6 +266,7 @@ mod tests {
             max_header_bytes: 16 * 1024,
             max_concurrent_streams: 10,
             drain_timeout: Duration::from_secs(10),
+            buffers: Buffers::new(1 << 20),
         }))
     }
 

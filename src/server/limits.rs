@@ -6,6 +6,7 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::Settings;
+use crate::net::buffers::Buffers;
 use crate::net::http1::head;
 use crate::net::unread::HTTP2_SEND_BUFFER;
 
@@ -17,6 +18,7 @@ pub(super) struct Limits {
     /// How long there may be no request.
     pub(super) first_request: Duration,
     pub(super) write_timeout: Duration,
+    pub(super) buffers: Buffers,
 }
 
 /// An HTTP/2 connection without a sign of life is asked for one after this long, and closed after as long
@@ -27,6 +29,12 @@ const HTTP2_PING: Duration = Duration::from_secs(30);
 /// long as reads fill them; that a head is not too long is seen to before. Uploads cost 0.7 times as much CPU per byte
 /// with 256 KiB as with 32 KiB, and no less with more.
 const READ_BUFFER: usize = 256 * 1024;
+
+/// What a caller may send by HTTP/2 before it is read: on one stream the least that all clients expect (RFC 9113 section
+/// 6.9.2), on a connection a few times that, so that one upload that waits does not stop the others. Callers are near: more
+/// would make no upload faster.
+const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
+const HTTP2_CONNECTION_WINDOW: u32 = 256 * 1024;
 
 impl Limits {
     pub(super) fn of(settings: &Settings) -> Self {
@@ -42,6 +50,8 @@ impl Limits {
             .max_concurrent_streams(settings.max_concurrent_streams)
             .max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX))
             .max_send_buf_size(HTTP2_SEND_BUFFER)
+            .initial_stream_window_size(HTTP2_STREAM_WINDOW)
+            .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
             .keep_alive_interval(HTTP2_PING)
             .keep_alive_timeout(HTTP2_PING);
         Self {
@@ -50,6 +60,7 @@ impl Limits {
             head: head::Limits { bytes: settings.max_header_bytes, headers: settings.max_headers },
             first_request: settings.header_read_timeout,
             write_timeout: settings.write_timeout,
+            buffers: settings.buffers.clone(),
         }
     }
 }

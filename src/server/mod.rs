@@ -50,6 +50,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 
 use crate::net::body::{Body, BoxError};
+use crate::net::buffers::Buffers;
 use crate::net::peer::Peer;
 use crate::supervisor::{Supervisor, Task};
 use address::Address;
@@ -83,6 +84,8 @@ pub struct Settings {
     pub max_concurrent_streams: u32,
     /// How long requests may take to finish once the sidecar stops.
     pub drain_timeout: Duration,
+    /// Out of which memory long pieces are read.
+    pub buffers: Buffers,
 }
 
 /// What is counted.

@@ -16,6 +16,7 @@ use super::worker::Workers;
 use super::{Counts, Ended, Entrance, Greet, Handler, Settings, bind};
 use crate::clock::Clock;
 use crate::net::body::Body;
+use crate::net::buffers::Buffers;
 use crate::net::peer::Peer;
 use crate::supervisor::{Supervisor, TaskMetrics};
 
@@ -65,6 +66,7 @@ fn settings(workers: usize) -> Settings {
         max_header_bytes: 16 * 1024,
         max_concurrent_streams: 10,
         drain_timeout: Duration::from_secs(1),
+        buffers: Buffers::new(1 << 20),
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Metrics {
     pub cache_entries: Gauge,
     /// Bytes in the cache, as it weighs them.
     pub cache_bytes: Gauge,
+    /// Bytes of bodies on their way, as far as they are counted.
+    pub buffer_bytes: Gauge,
     /// Connections of callers that are open.
     pub connections: Gauge,
     /// Connections of callers turned away because there were too many.
@@ -135,6 +137,7 @@ impl Metrics {
             ),
             cache_entries: add(&mut registry, "cache_entries", "Entries in the cache"),
             cache_bytes: add(&mut registry, "cache_bytes", "Bytes the cache holds, overhead included"),
+            buffer_bytes: add(&mut registry, "buffer_bytes", "Bytes of bodies in memory"),
             connections: add(&mut registry, "connections", "Open connections of callers"),
             connections_refused: add(
                 &mut registry,

@@ -17,7 +17,9 @@ use http::{Request, Response};
 
 use crate::clock::{Clock, Instant};
 use crate::net::body::Body;
+use crate::net::buffers::Buffers;
 use crate::net::http1::Fault;
+use crate::net::metered::Metered;
 use crate::net::paced::{BrokenOff, Pace, Paced};
 use crate::net::transport::{BoxFuture, Transport, TransportError};
 use paced::{BrokenBy, Progress, Stage};
@@ -33,6 +35,8 @@ pub struct Settings {
     pub min_body_rate: u64,
     /// For the whole call, from its start to the answer's last byte.
     pub total_timeout: Duration,
+    /// Out of which memory bodies are buffered.
+    pub buffers: Buffers,
 }
 
 /// How a call failed.
@@ -132,7 +136,7 @@ impl Upstream {
     }
 
     fn pace(&self, deadline: Instant, least_rate: u64) -> Pace {
-        let Settings { idle_timeout: idle, total_timeout: total, .. } = self.0.settings;
+        let &Settings { idle_timeout: idle, total_timeout: total, .. } = &self.0.settings;
         Pace { idle, least_rate, total, deadline }
     }
 
@@ -145,6 +149,10 @@ impl Upstream {
         deadline: Instant,
     ) -> impl Future<Output = Result<Response<Body>, CallError>> + Send {
         let progress = Progress::of(request.body_mut(), now, &self.0.clock);
+        if !matches!(request.body(), Body::Full(_)) {
+            let body = std::mem::take(request.body_mut());
+            *request.body_mut() = Body::stream(Metered::new(body, &self.0.settings.buffers));
+        }
         let sending = self.0.transport.send(request);
         self.wait(sending, progress, deadline)
     }

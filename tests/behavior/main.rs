@@ -12,6 +12,7 @@ mod admin;
 mod admission;
 mod caching;
 mod callers;
+mod capacity;
 mod data_centers;
 mod decisions;
 mod headers;

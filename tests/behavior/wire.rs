@@ -19,6 +19,7 @@ use tower_service::Service;
 use zoho_sidecar::admin::Access;
 use zoho_sidecar::emulator::Emulator;
 use zoho_sidecar::net::body::Body;
+use zoho_sidecar::net::buffers::Buffers;
 use zoho_sidecar::net::client::{HttpClient, Settings};
 use zoho_sidecar::net::egress::Egress;
 use zoho_sidecar::net::transport::{BoxFuture, Transport, TransportError};
@@ -162,6 +163,7 @@ impl Making {
             max_response_header_bytes: 64 * 1024,
             ca_file: None,
             egress: Egress::direct(),
+            buffers: Buffers::new(1 << 20),
         };
         let by_hand =
             HttpClient::over(Host { made: made.clone(), http2 }, Host { made, http2: false }, &settings);

@@ -73,7 +73,7 @@ impl World {
 
     pub fn making() -> Making {
         Making {
-            scenario: Scenario::default(),
+            scenario: Scenario::default().with_concurrency_limits(true),
             tenants: &["acme"],
             config: String::new(),
             script: Vec::new(),
@@ -279,8 +279,16 @@ impl Making {
         self
     }
 
+    /// Another Zoho. It, too, refuses calls beyond what the edition allows at once.
     pub fn scenario(mut self, scenario: Scenario) -> Self {
-        self.scenario = scenario;
+        self.scenario = scenario.with_concurrency_limits(true);
+        self
+    }
+
+    /// Zoho allows any number of calls at once, for tests of limits that no edition has.
+    pub fn without_concurrency_limits(mut self) -> Self {
+        self.scenario = self.scenario.with_concurrency_limits(false);
+        self.config.push_str("[tenants.acme]\nedition = \"none\"\n");
         self
     }
 
@@ -373,8 +381,9 @@ fn source(name: &str, text: String) -> Source {
 fn tenant(emulator: &Emulator, name: &str) -> String {
     let organisation = emulator.organisation(name);
     format!(
-        "[tenants.{name}]\ndata_center = \"{}\"\nclient_id = \"{}\"\nclient_secret = \"{}\"\nrefresh_token = \"{}\"\n",
+        "[tenants.{name}]\ndata_center = \"{}\"\nedition = \"{}\"\nclient_id = \"{}\"\nclient_secret = \"{}\"\nrefresh_token = \"{}\"\n",
         organisation.data_center(),
+        organisation.edition().as_str(),
         organisation.client_id(),
         organisation.client_secret(),
         organisation.refresh_token(),
@@ -401,8 +410,14 @@ pub fn join_overseas(world: &World) -> Request<Body> {
 }
 
 async fn try_read(answering: impl Future<Output = http::Response<Body>>) -> Result<Answer, String> {
-    let (head, body) = answering.await.into_parts();
-    let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
+    let (head, mut body) = answering.await.into_parts();
+    let mut read = Vec::new();
+    // As a network does, it copies what it reads and lets go of it.
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| error.to_string())?;
+        read.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+    }
+    let body = Bytes::from(read);
     Ok(Answer { status: head.status, headers: head.headers, body })
 }
 

@@ -5,8 +5,8 @@
 //! - what tests are made of: `sidecar` (the process), `zoho` (what it talks to), `caller` and `frames` (who talks to
 //!   it), `patience` (how long a test waits)
 //! - chapters: `starting`, `checking`, `emulating`, `files`, `stopping`, `draining`, `leaving`, `state`,
-//!   `connections`, `callers`, `tls`, `hanging_up`, `hostile`, `http2`, `repeating`, `rfc`, `smuggling`, `streaming`, `admin`,
-//!   `logs`, `nginx`, `outputs`, `signals`, `demo`, `watchdog`, `frozen`, `remembering`
+//!   `connections`, `callers`, `tls`, `hanging_up`, `hostile`, `http2`, `repeating`, `rfc`, `smuggling`, `streaming`,
+//!   `memory`, `admin`, `logs`, `nginx`, `outputs`, `signals`, `demo`, `watchdog`, `frozen`, `remembering`
 
 #![expect(clippy::unwrap_used, reason = "a test that meets a surprise fails")]
 
@@ -33,6 +33,7 @@ mod hostile;
 mod http2;
 mod leaving;
 mod logs;
+mod memory;
 mod nginx;
 mod outputs;
 mod remembering;

@@ -9,6 +9,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use crate::cli::console::output_has_colours;
 use crate::clock::Clock;
 use crate::net::body::{Body, Prefix};
+use crate::net::buffers::Buffers;
 use crate::net::client::{HttpClient, Settings};
 use crate::net::egress::Egress;
 use crate::net::transport::Transport;
@@ -69,6 +70,7 @@ impl Stage {
             max_response_header_bytes: 64 * 1024,
             ca_file: None,
             egress: Egress::direct(),
+            buffers: Buffers::new(LONGEST_ANSWER),
         };
         Self {
             proxy: of("proxy"),

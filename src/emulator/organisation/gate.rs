@@ -17,7 +17,7 @@ pub(in crate::emulator) struct Gate {
     peak: AtomicUsize,
 }
 
-/// A call under way; gives its place back when dropped.
+/// A call under way, until the last byte of its answer is sent; gives its slot back when dropped.
 pub(in crate::emulator) struct UnderWay {
     counters: Vec<Arc<AtomicUsize>>,
 }

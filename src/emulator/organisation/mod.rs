@@ -15,6 +15,7 @@ use super::scenario::{Scenario, Seed};
 use crate::clock::Clock;
 use credits::Credits;
 use gate::Gate;
+pub(super) use gate::UnderWay;
 pub(super) use mints::Denied;
 pub(super) use tokens::Issued;
 use tokens::{Code, Tokens};

@@ -118,6 +118,13 @@ impl Scenario {
         self.organisations.iter().map(|seed| seed.name.as_str())
     }
 
+    /// The same, where calls beyond what an edition allows at once are refused, or only counted.
+    #[must_use]
+    pub fn with_concurrency_limits(mut self, are_enforced: bool) -> Self {
+        self.limits.concurrency = are_enforced;
+        self
+    }
+
     /// The same with another edition for one organisation. Panics if there is none of this name.
     #[must_use]
     pub fn with_edition(mut self, organisation: &str, edition: Edition) -> Self {

@@ -24,6 +24,12 @@ use crate::net::transport::BoxFuture;
 /// How often HTTP/2 asks a silent server whether it is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 
+/// What a server may send before it is read: on one stream so much that 1.5 MB a second come from another continent, and
+/// on a connection several times that, so that one answer that nobody reads does not stop the others. hyper's windows that
+/// adapt would make both as large as what was read fastest, up to 16 MiB.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+
 /// Begins to speak HTTP/2 for a host of this pool.
 pub(super) async fn speak<T>(
     io: T,
@@ -36,8 +42,9 @@ where
 {
     let runner = Runner::default();
     let mut builder = http2::Builder::new(runner.clone());
-    builder.timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL).adaptive_window(true);
+    builder.timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL);
     builder.initial_max_send_streams(FIRST_STREAMS).max_header_list_size(head.http2_bytes());
+    builder.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
     let (sender, intake) = builder.handshake(io).await?;
     let share = Arc::new(Share::new());
     let driving = Driving {

@@ -1,13 +1,16 @@
 //! How a connection is made, and driven to its end.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Uri;
 use hyper::client::conn::{http1, http2};
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::Connection;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 use tower::ServiceExt;
 use tower_service::Service;
@@ -19,13 +22,14 @@ use super::stay::Stay;
 use super::stream::Share;
 use super::{Limits, NoConnection, Place, Pool, driving};
 use crate::net::body::{Body, BoxError};
+use crate::net::buffers::Buffers;
+use crate::net::limited_reads::LimitedReads;
 use crate::net::patient::Patience;
 use crate::net::transport::BoxFuture;
 
 /// How much of an answer is read ahead at most on a connection of HTTP/1.1. hyper begins with 8 KiB and doubles as long
-/// as reads fill them. What is read ahead lies there twice or thrice for each answer that nobody reads; each read less
-/// is CPU saved on long bodies: 64, 256 and 400 KiB cost 0.74, 0.58 and 0.46 of nginx's CPU per byte, and 270, 730 and
-/// 870 KiB per unread answer. From there on memory is what grows.
+/// as reads fill them, and as [`LimitedReads`] lets them. Long reads save CPU on long bodies: 64, 256 and 400 KiB cost
+/// 0.74, 0.58 and 0.46 of nginx's CPU per byte, more gains nothing.
 const READ_BUFFER: usize = 400 * 1024;
 
 /// A connection, ready for requests, and what drives it.
@@ -40,7 +44,7 @@ pub(super) type Connect = Box<dyn Fn(Uri, Place, Wanted) -> BoxFuture<Result<Mad
 /// Makes connections by `connector`, or by `http1` where only that is wanted, and gives them up when the server takes
 /// nothing of what is written to it for as long as `write_timeout`: hyper looks at a body's limits only when there is
 /// room for more of it.
-pub(super) fn connecting<C>(connector: C, http1: C, limits: Limits) -> Connect
+pub(super) fn connecting<C>(connector: C, http1: C, limits: Limits, buffers: Buffers) -> Connect
 where
     C: Service<Uri> + Clone + Send + Sync + 'static,
     C::Response: Connection + Read + Write + Unpin + Send + 'static,
@@ -52,11 +56,14 @@ where
             Wanted::Any => connector.clone(),
             Wanted::Http1 => http1.clone(),
         };
+        let buffers = buffers.clone();
         Box::pin(async move {
             let io = connector.oneshot(uri).await.map_err(Into::into)?;
             let is_http2 = io.connected().is_negotiated_h2();
             let (pool, host) = (place.pool.clone(), place.host);
-            let io = Placed { io, patience: Patience::new(limits.write_timeout), _place: place };
+            let io = LimitedReads::new(TokioIo::new(io), &buffers);
+            let io =
+                TokioIo::new(Placed { io, patience: Patience::new(limits.write_timeout), _place: place });
             if !is_http2 {
                 return Ok(speak_http1(io, limits.head).await?);
             }
@@ -163,37 +170,33 @@ async fn drive(host: usize, stay: Arc<Stay>, made: Made, pool: Arc<Pool>) {
 
 /// A connection with its place among all, whose server must take what is written to it.
 struct Placed<T> {
-    io: T,
+    io: LimitedReads<TokioIo<T>>,
     patience: Patience,
     _place: Place,
 }
 
-impl<T: Read + Unpin> Read for Placed<T> {
+impl<T: Read + Unpin> AsyncRead for Placed<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<std::io::Result<()>> {
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buffer)
     }
 }
 
-impl<T: Write + Unpin> Write for Placed<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
+impl<T: Read + Write + Unpin> AsyncWrite for Placed<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.io).poll_write(cx, bytes);
         self.patience.watch(cx, wrote)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
         self.patience.watch(cx, flushed)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = Pin::new(&mut self.io).poll_shutdown(cx);
         self.patience.watch(cx, shut)
     }
@@ -205,8 +208,8 @@ impl<T: Write + Unpin> Write for Placed<T> {
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        bytes: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.io).poll_write_vectored(cx, bytes);
         self.patience.watch(cx, wrote)
     }

@@ -49,6 +49,7 @@ use tokio::time::{timeout, timeout_at};
 use tower_service::Service;
 
 use super::body::BoxError;
+use super::buffers::Buffers;
 use super::transport::TransportError;
 use crate::clock::Clock;
 use crate::supervisor::{Heartbeat, Supervisor, Task};
@@ -138,6 +139,7 @@ impl Pool {
         connector: C,
         http1: C,
         limits: Limits,
+        buffers: &Buffers,
         supervisor: &Supervisor,
         clock: Clock,
     ) -> Arc<Self>
@@ -148,7 +150,7 @@ impl Pool {
         C::Future: Send,
     {
         Arc::new(Self {
-            connect: connecting(connector, http1, limits),
+            connect: connecting(connector, http1, limits, buffers.clone()),
             head_limits: limits.head,
             connect_timeout: limits.connect_timeout,
             clock,

@@ -17,6 +17,7 @@ async fn who_waits_for_a_connection_whose_making_panics_is_told_and_the_next_has
                 tower::service_fn(panics),
                 tower::service_fn(panics),
                 LIMITS,
+                &Buffers::new(1 << 20),
                 &Supervisor::unobserved(),
                 Clock::system(),
             ),

@@ -35,6 +35,7 @@ use tower_service::Service;
 use super::{HeadLimits, Limits, Pool, exchange};
 use crate::clock::Clock;
 use crate::net::body::Body;
+use crate::net::buffers::Buffers;
 use crate::net::transport::{BoxFuture, TransportError};
 use crate::supervisor::Supervisor;
 
@@ -83,7 +84,8 @@ impl Street {
     fn under(clock: Clock, limits: Limits, is_http2: bool) -> Self {
         let (sender, knocks) = unbounded_channel();
         let doors = |is_http2| Doors { knocks: sender.clone(), is_http2 };
-        let pool = Pool::new(doors(is_http2), doors(false), limits, &Supervisor::unobserved(), clock);
+        let (http1, buffers) = (doors(false), Buffers::new(1 << 20));
+        let pool = Pool::new(doors(is_http2), http1, limits, &buffers, &Supervisor::unobserved(), clock);
         Self { pool, knocks }
     }
 
