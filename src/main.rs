@@ -4,10 +4,10 @@
 
 use std::process::ExitCode;
 
-/// Gives back to the system what a crowd of slow callers took. The system's own allocator keeps most of it: what is
-/// still in use lies scattered over all that ever was.
+/// Gives back to the system what a crowd of slow callers took, by a thread of its own, whichever thread has freed it. The
+/// system's allocator keeps most of it: what is still in use lies scattered over all that ever was.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     zoho_sidecar::cli::main()

@@ -4,7 +4,6 @@ mod check;
 mod console;
 mod demo;
 mod emulator;
-mod give_back;
 mod purge;
 mod run;
 mod service;

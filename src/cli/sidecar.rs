@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::give_back::keep_giving_back;
 use crate::admin::{self, Access};
 use crate::app::{App, Transports};
 use crate::clock::Clock;
@@ -110,7 +109,6 @@ impl Sidecar {
             app.start_caller_polling(),
             app.start_trust_polling(trust),
             app.start_cache_sweep(),
-            supervisor.task("memory-release", |_| keep_giving_back()),
         ];
         let stop = async {
             tokio::select! {

@@ -76,20 +76,18 @@ impl Body {
         Ok(Prefix::Whole(read.join()))
     }
 
-    /// The same out of a budget of memory: a body is partial, too, where that has no room for more of it. One that
-    /// says that it is longer than `limit` is read until `enough` of it is there.
-    ///
-    /// The reservation that comes back is that of a whole body's bytes; those of a partial one have theirs.
+    /// Reads the body to its end if it has at most `limit` bytes and the budget of memory has room for them. One that
+    /// says that it is longer is read until `enough` of it is there.
     pub async fn read_within(
         mut self,
         limit: usize,
         enough: usize,
         mut reservation: Reservation,
-    ) -> Result<(Prefix, Reservation), BoxError> {
+    ) -> Result<Beginning, BoxError> {
         if let Self::Full(bytes) = &mut self
             && bytes.as_ref().is_none_or(|bytes| bytes.len() <= limit)
         {
-            return Ok((Prefix::Whole(bytes.take().unwrap_or_default()), reservation));
+            return Ok(Beginning { read: bytes.take().unwrap_or_default(), reservation, rest: None });
         }
         let told = usize::try_from(self.size_hint().lower()).unwrap_or(usize::MAX);
         let enough = if told > limit { enough } else { usize::MAX };
@@ -103,12 +101,31 @@ impl Body {
             let may_go_on = reservation.try_set(read.len) || self.is_end_stream();
             if read.len > limit || read.len >= enough || !may_go_on {
                 reservation.set(read.len);
-                let none = reservation.another();
-                let read = Some(reservation.hold(read.join()));
-                return Ok((Prefix::Partial(Self::stream(Rejoined { read, rest: self })), none));
+                return Ok(Beginning { read: read.join(), reservation, rest: Some(self) });
             }
         }
-        Ok((Prefix::Whole(read.join()), reservation))
+        Ok(Beginning { read: read.join(), reservation, rest: None })
+    }
+}
+
+/// What [`Body::read_within`] has read of a body.
+pub struct Beginning {
+    /// What is in memory.
+    pub read: Bytes,
+    /// The memory that it takes.
+    pub reservation: Reservation,
+    /// What comes after it; `None` if it is the whole body.
+    pub rest: Option<Body>,
+}
+
+impl Beginning {
+    /// The body, from its first byte.
+    pub fn into_body(self) -> Body {
+        let read = self.reservation.hold(self.read);
+        match self.rest {
+            Some(rest) => Body::continued(read, rest),
+            None => Body::full(read),
+        }
     }
 }
 

@@ -8,12 +8,15 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use super::body::{Body, BoxError};
-use super::buffers::{Buffers, Purpose, Reservation};
+use super::body::{Beginning, Body, BoxError};
+use super::buffers::Reservation;
 
 /// How long a piece may be while it is held: a frame of HTTP/2 (RFC 9113 section 4.2). hyper takes one piece more than
 /// it can send, so that there is room for one beyond the limit.
 const PIECE: usize = 16 * 1024;
+
+/// How many pieces are held. A body that comes in many tiny ones would take many times its bytes.
+const MOST_PIECES: usize = 256;
 
 /// The body of a request that may have to be sent more than once.
 pub enum Replay {
@@ -31,21 +34,32 @@ struct TakenBack;
 impl Replay {
     /// A body that streams past, of which up to `limit` bytes are held once they were sent, and one piece more: fewer
     /// where memory is short.
-    pub fn streamed(body: Body, limit: usize, buffers: &Buffers) -> Self {
-        Self::in_pieces(body, limit, PIECE.min(limit), buffers)
+    pub fn streamed(beginning: Beginning, limit: usize) -> Self {
+        Self::in_pieces(beginning, limit, PIECE.min(limit))
     }
 
-    fn in_pieces(body: Body, limit: usize, piece: usize, buffers: &Buffers) -> Self {
+    fn in_pieces(beginning: Beginning, limit: usize, piece: usize) -> Self {
+        let Beginning { mut read, mut reservation, rest } = beginning;
+        let room = limit.saturating_add(piece);
+        let beyond = read.split_off(read.len().min(room));
+        // A copy, since what arrives is a slice of the connection's buffer, all of which it would keep.
+        let held = Bytes::copy_from_slice(&read);
+        reservation.set(held.len());
+        let next = (!beyond.is_empty()).then(|| {
+            let mut of_its_own = reservation.another();
+            of_its_own.set(beyond.len());
+            of_its_own.hold(beyond)
+        });
         let state = State {
-            body,
-            next: None,
-            sent: VecDeque::new(),
+            body: rest.unwrap_or_default(),
+            next,
+            pieces: held.chunks(piece.max(1)).map(|piece| held.slice_ref(piece)).collect(),
             at: 0,
-            room: limit.saturating_add(piece),
+            room: room - held.len(),
             piece,
             is_held: true,
-            held: 0,
-            reservation: buffers.reservation(Purpose::Stream),
+            held: held.len(),
+            reservation,
             attempts: 0,
             waits: None,
         };
@@ -97,9 +111,9 @@ struct State {
     body: Body,
     /// What has come of the body and was not sent yet.
     next: Option<Bytes>,
-    /// All that was sent while it is held; then what of it the last attempt has not sent yet.
-    sent: VecDeque<Bytes>,
-    /// How many of these pieces the last attempt has sent.
+    /// The body from its first byte while it is held; then what of it the last attempt has not sent yet.
+    pieces: VecDeque<Bytes>,
+    /// How many of these the last attempt has sent.
     at: usize,
     /// How many more bytes can be held.
     room: usize,
@@ -124,16 +138,16 @@ impl State {
     fn let_go(&mut self) {
         self.is_held = false;
         self.reservation.set(0);
-        self.sent.drain(..self.at);
+        self.pieces.drain(..self.at);
         self.at = 0;
     }
 
-    /// The next of the pieces that an earlier attempt has sent.
-    fn sent_before(&mut self) -> Option<Bytes> {
+    /// The next of the pieces that are held.
+    fn held_piece(&mut self) -> Option<Bytes> {
         if !self.is_held {
-            return self.sent.pop_front();
+            return self.pieces.pop_front();
         }
-        let piece = self.sent.get(self.at)?.clone();
+        let piece = self.pieces.get(self.at)?.clone();
         self.at += 1;
         Some(piece)
     }
@@ -160,20 +174,19 @@ impl State {
                 }
             },
         };
-        if self.is_held {
-            let next = self.held + piece.len().min(self.piece).min(self.room);
-            let has_memory = self.reservation.try_set(next);
-            if (self.room == 0 || !has_memory) && !piece.is_empty() {
+        if self.is_held && !piece.is_empty() {
+            let most = self.piece.min(self.room);
+            let next = self.held + piece.len().min(most);
+            if most == 0 || self.pieces.len() >= MOST_PIECES || !self.reservation.try_set(next) {
                 self.let_go();
             } else {
-                let most = self.piece.min(self.room);
                 if piece.len() > most {
                     self.next = Some(piece.split_off(most));
                 }
                 self.room -= piece.len();
-                self.held += piece.len();
-                // A copy, since what arrives is a slice of the connection's buffer, all of which it would keep.
-                self.sent.push_back(Bytes::copy_from_slice(&piece));
+                self.held = next;
+                // A copy, as of the beginning.
+                self.pieces.push_back(Bytes::copy_from_slice(&piece));
                 self.at += 1;
             }
         }
@@ -199,7 +212,7 @@ impl HttpBody for Attempt {
         if state.attempts != self.number {
             return Poll::Ready(Some(Err(TakenBack.into())));
         }
-        match state.sent_before() {
+        match state.held_piece() {
             Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
             None => state.poll_next(cx).map_ok(Frame::data),
         }
@@ -207,13 +220,13 @@ impl HttpBody for Attempt {
 
     fn is_end_stream(&self) -> bool {
         let state = self.source.lock();
-        state.at >= state.sent.len() && state.next.is_none() && state.body.is_end_stream()
+        state.at >= state.pieces.len() && state.next.is_none() && state.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         let state = self.source.lock();
-        let sent_before = state.sent.iter().skip(state.at);
-        let ready: usize = sent_before.chain(&state.next).map(Bytes::len).sum();
+        let unsent = state.pieces.iter().skip(state.at);
+        let ready: usize = unsent.chain(&state.next).map(Bytes::len).sum();
         let (ready, rest) = (ready as u64, state.body.size_hint());
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower().saturating_add(ready));
@@ -230,7 +243,7 @@ mod tests {
     use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
     use super::*;
-    use crate::net::buffers::OWN;
+    use crate::net::buffers::{Buffers, OWN, Purpose};
 
     type Piece = Result<&'static str, BoxError>;
 
@@ -249,8 +262,15 @@ mod tests {
         }
     }
 
+    /// What was read of a body when it begins to be sent.
+    fn beginning(read: impl Into<Bytes>, rest: Body, buffers: &Buffers) -> Beginning {
+        let (read, mut reservation) = (read.into(), buffers.reservation(Purpose::Stream));
+        reservation.set(read.len());
+        Beginning { read, reservation, rest: Some(rest) }
+    }
+
     fn in_pieces(body: Body, limit: usize) -> Replay {
-        Replay::in_pieces(body, limit, limit, &Buffers::new(0))
+        Replay::in_pieces(beginning("", body, &Buffers::new(0)), limit, limit)
     }
 
     fn channel() -> (UnboundedSender<Piece>, Body) {
@@ -325,7 +345,7 @@ mod tests {
         let mut first = replay.attempt().unwrap();
         piece(&mut first).await;
         drop(replay);
-        assert!(source.lock().sent.is_empty());
+        assert!(source.lock().pieces.is_empty());
         assert_eq!(rest(first).await, "456789");
     }
 
@@ -358,10 +378,60 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_read_before_the_first_attempt_is_held_like_what_follows() {
+        let buffers = Buffers::new(0);
+        let replay = Replay::in_pieces(beginning("01234", Body::full("56789"), &buffers), 4, 2);
+        let mut first = replay.attempt().unwrap();
+        assert_eq!(first.size_hint().exact(), Some(10));
+        for sent in ["01", "23", "4", "5"] {
+            assert_eq!(piece(&mut first).await, sent);
+        }
+        assert!(replay.can_be_sent(), "as many as the limit and one piece");
+        assert_eq!(rest(replay.attempt().unwrap()).await, "0123456789");
+        assert!(!replay.can_be_sent());
+        drop(replay);
+        assert_eq!(buffers.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_longer_beginning_than_is_held_is_sent_whole() {
+        for (limit, first_piece, is_held) in [(0, "0123456789", false), (2, "01", true)] {
+            let replay =
+                Replay::in_pieces(beginning("0123456789", Body::empty(), &Buffers::new(0)), limit, limit);
+            let mut first = replay.attempt().unwrap();
+            assert_eq!(piece(&mut first).await, first_piece);
+            assert_eq!(replay.can_be_sent(), is_held, "{limit}");
+            assert_eq!(first_piece.len() + rest(first).await.len(), 10);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_beginning_keeps_nothing_alive_but_a_copy_of_itself() {
+        let (buffer, buffers) = (Bytes::from(vec![7; 4 * OWN]), Buffers::new(0));
+        let _replay = Replay::streamed(beginning(buffer.slice(..OWN), Body::empty(), &buffers), OWN);
+        assert!(buffer.is_unique());
+        assert_eq!(buffers.used(), OWN);
+    }
+
+    #[tokio::test]
+    async fn a_body_in_tiny_pieces_is_held_as_far_as_their_number_goes() {
+        let (sender, body) = channel();
+        let replay = in_pieces(body, 10 * MOST_PIECES);
+        let mut first = replay.attempt().unwrap();
+        for n in 0..=MOST_PIECES {
+            assert!(replay.can_be_sent(), "{n}");
+            sender.send(Ok("x")).unwrap();
+            piece(&mut first).await;
+        }
+        assert!(!replay.can_be_sent());
+    }
+
+    #[tokio::test]
     async fn where_memory_is_short_no_more_is_held_than_a_body_has_for_itself() {
         for (memory, is_held) in [(0, false), (4 * OWN, true)] {
             let buffers = Buffers::new(memory);
-            let replay = Replay::streamed(Body::full(vec![7; 3 * OWN]), 4 * OWN, &buffers);
+            let beginning = beginning(vec![7; OWN], Body::full(vec![7; 2 * OWN]), &buffers);
+            let replay = Replay::streamed(beginning, 4 * OWN);
             assert_eq!(rest(replay.attempt().unwrap()).await.len(), 3 * OWN);
             assert_eq!(replay.can_be_sent(), is_held, "{memory}");
             drop(replay);

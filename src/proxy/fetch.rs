@@ -221,14 +221,12 @@ impl Proxy {
         }
         let body = self.upstream.paced_request(body, deadline);
         let buffers = &self.upstream.settings().buffers;
-        let read =
-            body.read_within(most.max(BEGINNING), BEGINNING, buffers.reservation(Purpose::Stream)).await;
-        let (read, reservation) = read.map_err(|error| Refusal::of_request_body(&error))?;
-        Ok(match read {
-            Prefix::Whole(bytes) if bytes.len() <= most => Replay::Whole(reservation.hold(bytes)),
-            Prefix::Whole(bytes) => Replay::streamed(Body::full(reservation.hold(bytes)), most, buffers),
-            Prefix::Partial(body) => Replay::streamed(body, most, buffers),
-        })
+        let read = body.read_within(most.max(BEGINNING), BEGINNING, buffers.reservation(Purpose::Stream));
+        let beginning = read.await.map_err(|error| Refusal::of_request_body(&error))?;
+        if beginning.rest.is_none() && beginning.read.len() <= most {
+            return Ok(Replay::Whole(beginning.reservation.hold(beginning.read)));
+        }
+        Ok(Replay::streamed(beginning, most))
     }
 
     /// Sends the request until it is answered, as often as [`Resends`] allows.

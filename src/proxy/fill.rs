@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, Method, StatusCode};
 use http_body::Body as _;
-use http_body_util::BodyExt;
 
 use super::Proxy;
 use super::answer::{Kept, Timing, headers_for_callers};
@@ -23,7 +22,7 @@ use crate::cache::media::ContentTypes;
 use crate::cache::origin;
 use crate::cache::rule::Rule;
 use crate::cache::vary::{self, Variant};
-use crate::net::body::{Body, BoxError, Prefix};
+use crate::net::body::{Beginning, Body, BoxError};
 use crate::net::buffers::{Purpose, Reservation};
 use crate::net::headers::{copy_if, is_of_one_call};
 use crate::supervisor::caught;
@@ -126,8 +125,9 @@ impl Proxy {
         let reservation = self.upstream.settings().buffers.reservation(Purpose::Store);
         let (bytes, verdict) = match read_and_check(body, limit, reservation, types, &head.headers).await {
             // From here on the cache's own bound holds.
-            Ok((Prefix::Whole(bytes), verdict)) => (bytes, verdict),
-            Ok((Prefix::Partial(body), verdict)) => {
+            Ok((Beginning { read, rest: None, .. }, verdict)) => (read, verdict),
+            Ok((beginning, verdict)) => {
+                let body = beginning.into_body();
                 // It may also be one that there is no memory for at the moment.
                 let is_too_long = body.size_hint().lower() > limit as u64;
                 let is_failure = verdict.is_err() || is_trouble(head.status) || scopes == Scopes::Missing;
@@ -264,15 +264,11 @@ impl Proxy {
         let Reply { head, body, timing, identity, scopes } = reply;
         let reservation = self.upstream.settings().buffers.reservation(Purpose::Stream);
         let read = read_and_check(body, content::LOOKED_AT, reservation, Some(types), &head.headers).await;
-        let (read, verdict) = read.map_err(|error| Refusal::of_answer_body(&error))?;
+        let (beginning, verdict) = read.map_err(|error| Refusal::of_answer_body(&error))?;
         if let Err(why) = &verdict {
             self.report_invalid(call, slot, why);
         }
-        let body = match read {
-            Prefix::Whole(bytes) => Body::full(bytes),
-            Prefix::Partial(body) => body,
-        };
-        Ok((Reply { head, body, timing, identity, scopes }, verdict))
+        Ok((Reply { head, body: beginning.into_body(), timing, identity, scopes }, verdict))
     }
 
     /// Asks Zoho; for an entry that has a validator, whether it is still right. A 304 that is about something
@@ -353,22 +349,11 @@ async fn read_and_check(
     reservation: Reservation,
     types: Option<&ContentTypes>,
     head: &HeaderMap,
-) -> Result<(Prefix, Result<(), Invalid>), BoxError> {
-    let (read, _reservation) = body.read_within(limit, content::LOOKED_AT, reservation).await?;
-    let Some(types) = types else { return Ok((read, Ok(()))) };
-    match read {
-        Prefix::Whole(bytes) => {
-            let verdict = content::check(types, head, &bytes, Extent::Whole);
-            Ok((Prefix::Whole(bytes), verdict))
-        }
-        Prefix::Partial(mut body) => {
-            // The first frame of such a body is all that was read of it.
-            let first = body.frame().await.transpose()?.and_then(|frame| frame.into_data().ok());
-            let first = first.unwrap_or_default();
-            let verdict = content::check(types, head, &first, Extent::Beginning);
-            Ok((Prefix::Partial(Body::continued(first, body)), verdict))
-        }
-    }
+) -> Result<(Beginning, Result<(), Invalid>), BoxError> {
+    let beginning = body.read_within(limit, content::LOOKED_AT, reservation).await?;
+    let extent = if beginning.rest.is_none() { Extent::Whole } else { Extent::Beginning };
+    let verdict = types.map_or(Ok(()), |types| content::check(types, head, &beginning.read, extent));
+    Ok((beginning, verdict))
 }
 
 /// A status that is no answer to the request.
