@@ -1,0 +1,144 @@
+//! What a caller sends: whose head says that it waits to be told to continue, and the frame that tells it.
+
+use std::collections::VecDeque;
+
+use memchr::memmem;
+
+use super::frames::{ACK, CONTINUATION, END_HEADERS, END_STREAM, Frames, HEADERS, SETTINGS};
+
+const PREFACE: usize = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
+
+/// The expectation as it stands in a head: its text, and the same in Huffman's code (RFC 7541 appendix B).
+pub(super) const EXPECTATIONS: [&[u8]; 2] =
+    [b"100-continue", &[0x08, 0x00, 0xb1, 0x0f, 0x52, 0x4d, 0x55, 0xa5]];
+
+/// `:status: 100` as a literal that is not indexed, by the name of entry 8 of the static table.
+pub(super) const STATUS_100: [u8; 5] = [0x08, 3, b'1', b'0', b'0'];
+
+/// What a caller's table for compressed heads holds if its settings do not say otherwise, and that setting.
+const USUAL_TABLE: u32 = 4096;
+pub(super) const HEADER_TABLE_SIZE: u16 = 1;
+const SETTING: usize = 6;
+
+/// More of one head is not looked through; heads have limits of their own.
+const LONGEST_HEAD: usize = 64 * 1024;
+
+/// So much may wait to be written to a caller that does not read. Beyond it nobody is told.
+const LONGEST_QUEUE: usize = 16 * 1024;
+
+/// What comes from the caller, frame by frame.
+#[derive(Default)]
+pub(super) struct Came {
+    frames: Frames,
+    has_preface: bool,
+    preface: usize,
+    /// Whether a head has held the expectation.
+    expects: bool,
+    /// The last stream that was opened.
+    last: u32,
+    /// The stream whose head is coming, whether a body follows it, and what has come of the head.
+    opening: Option<(u32, bool)>,
+    head: Vec<u8>,
+    /// How often settings have come, and the beginning of one that is not whole.
+    settings: u32,
+    setting: Vec<u8>,
+    pub(super) table: Table,
+}
+
+/// A caller's table for compressed heads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Table {
+    /// As large as usual, or larger.
+    #[default]
+    Usual,
+    /// Smaller, since so many settings have come.
+    Small { size: u32, since: u32 },
+    /// Another size more than once: the updates that it needs are not followed here, and nobody is told to continue.
+    Changing,
+}
+
+impl Came {
+    /// Reads on; whoever is to be told to continue goes to `queue`.
+    pub(super) fn read(&mut self, mut bytes: &[u8], queue: &mut VecDeque<u8>) {
+        if !self.has_preface {
+            let rest = bytes.len().min(PREFACE - self.preface);
+            self.preface += rest;
+            self.has_preface = self.preface == PREFACE;
+            bytes = &bytes[rest..];
+        }
+        while !bytes.is_empty() {
+            let was_head = self.frames.is_in_head();
+            let (frame, payload) = self.frames.next(&mut bytes);
+            let Some(frame) = frame else { return };
+            if frame.kind == SETTINGS && frame.flags & ACK == 0 {
+                self.settings += u32::from(was_head);
+                self.note_settings(payload);
+            }
+            if was_head && frame.kind == HEADERS && frame.stream > self.last {
+                self.opening = Some((frame.stream, frame.flags & END_STREAM == 0));
+                self.last = frame.stream;
+            }
+            let Some((stream, has_body)) = self.opening else { continue };
+            if !matches!(frame.kind, HEADERS | CONTINUATION) {
+                continue;
+            }
+            if !self.expects && self.head.len() + payload.len() <= LONGEST_HEAD {
+                self.head.extend_from_slice(payload);
+            }
+            if frame.flags & END_HEADERS != 0 && self.frames.is_in_head() {
+                self.expects |= EXPECTATIONS.iter().any(|text| memmem::find(&self.head, text).is_some());
+                (self.opening, self.head) = (None, Vec::new());
+                if self.expects && has_body && queue.len() < LONGEST_QUEUE {
+                    tell(stream, self.table, queue);
+                }
+            }
+        }
+    }
+
+    fn note_settings(&mut self, payload: &[u8]) {
+        self.setting.extend_from_slice(payload);
+        for setting in self.setting.chunks_exact(SETTING) {
+            let [a, b, value @ ..] = setting else { continue };
+            let Ok(value) = value.try_into().map(u32::from_be_bytes) else { continue };
+            if u16::from_be_bytes([*a, *b]) != HEADER_TABLE_SIZE {
+                continue;
+            }
+            self.table = match self.table {
+                Table::Usual if value >= USUAL_TABLE => Table::Usual,
+                Table::Usual => Table::Small { size: value, since: self.settings },
+                Table::Small { size, .. } if size == value => self.table,
+                Table::Small { .. } | Table::Changing => Table::Changing,
+            };
+        }
+        self.setting.drain(..self.setting.len() / SETTING * SETTING);
+    }
+}
+
+fn tell(stream: u32, table: Table, queue: &mut VecDeque<u8>) {
+    let mut head = match table {
+        Table::Usual => Vec::new(),
+        Table::Small { size, .. } => size_update(size),
+        Table::Changing => return,
+    };
+    head.extend(STATUS_100);
+    let length = u8::try_from(head.len()).expect("a frame this short has a length of one byte");
+    queue.extend([0, 0, length, HEADERS, END_HEADERS]);
+    queue.extend(stream.to_be_bytes());
+    queue.extend(head);
+}
+
+/// An update of a table's size (RFC 7541 section 6.3): a number with a prefix of five bits (section 5.1).
+fn size_update(size: u32) -> Vec<u8> {
+    const MARK: u8 = 0b0010_0000;
+    const MOST: u8 = 0b0001_1111;
+    let Some(mut left) = size.checked_sub(u32::from(MOST)) else {
+        return vec![MARK | size.to_be_bytes()[3]];
+    };
+    let mut update = vec![MARK | MOST];
+    while left >= 128 {
+        update.push(left.to_be_bytes()[3] | 128);
+        left >>= 7;
+    }
+    update.push(left.to_be_bytes()[3]);
+    update
+}

@@ -1,0 +1,63 @@
+//! The frames of HTTP/2 (RFC 9113 section 4.1).
+
+pub(super) const HEADERS: u8 = 1;
+pub(super) const SETTINGS: u8 = 4;
+pub(super) const CONTINUATION: u8 = 9;
+pub(super) const ACK: u8 = 1;
+pub(super) const END_STREAM: u8 = 1;
+pub(super) const END_HEADERS: u8 = 4;
+
+pub(super) const FRAME_HEAD: usize = 9;
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Frame {
+    pub(super) kind: u8,
+    pub(super) flags: u8,
+    pub(super) stream: u32,
+}
+
+/// Takes a stream of bytes apart into frames.
+#[derive(Default)]
+pub(super) struct Frames {
+    head: [u8; FRAME_HEAD],
+    /// How much of the head has come.
+    pub(super) got: usize,
+    /// How much of the payload is to come.
+    pub(super) left: usize,
+    frame: Frame,
+}
+
+impl Frames {
+    /// Whether nothing has come of the next frame.
+    pub(super) fn is_at_start(&self) -> bool {
+        self.got == 0
+    }
+
+    /// Whether what comes next belongs to the head of a frame.
+    pub(super) fn is_in_head(&self) -> bool {
+        self.got < FRAME_HEAD
+    }
+
+    /// Takes from `bytes` what belongs to one frame: the frame, once its head is whole, and a part of its payload.
+    pub(super) fn next<'a>(&mut self, bytes: &mut &'a [u8]) -> (Option<Frame>, &'a [u8]) {
+        if self.is_in_head() {
+            let (part, rest) = bytes.split_at(bytes.len().min(FRAME_HEAD - self.got));
+            self.head[self.got..self.got + part.len()].copy_from_slice(part);
+            self.got += part.len();
+            *bytes = rest;
+            if self.is_in_head() {
+                return (None, &[]);
+            }
+            let [a, b, c, kind, flags, stream @ ..] = self.head;
+            self.left = u32::from_be_bytes([0, a, b, c]) as usize;
+            self.frame = Frame { kind, flags, stream: u32::from_be_bytes(stream) & (u32::MAX >> 1) };
+        }
+        let (payload, rest) = bytes.split_at(bytes.len().min(self.left));
+        *bytes = rest;
+        self.left -= payload.len();
+        if self.left == 0 {
+            self.got = 0;
+        }
+        (Some(self.frame), payload)
+    }
+}

@@ -1,0 +1,163 @@
+//! `100 Continue` over HTTP/2.
+//!
+//! hyper tells callers of HTTP/1.1 to continue and has no way to tell those of HTTP/2, who would wait for as long as
+//! their own patience lasts. So the frame that tells them is put between hyper's frames here. It is sent as soon as the
+//! head of the request has come: before hyper has seen the head, and so before anything else is sent on its stream.
+//!
+//! Heads are compressed and not read here. The text `100-continue` stands in a connection's first such head as it is
+//! or in Huffman's code; later heads may refer to it, so that from then on whoever is about to send a body is told to
+//! continue. A caller that did not ask ignores it (RFC 9110 section 15.2).
+//!
+//! A caller whose table for compressed heads is smaller than usual must be sent an update of its size by the first head after
+//! the acknowledgement of its settings (RFC 7541 section 4.2). So there the frame waits for that, and begins with the update.
+
+mod came;
+mod frames;
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use came::{Came, Table};
+use frames::{ACK, CONTINUATION, END_HEADERS, FRAME_HEAD, Frames, HEADERS, SETTINGS};
+
+/// A connection of HTTP/2 whose callers are told to continue.
+pub(super) struct Continues<T> {
+    io: T,
+    came: Came,
+    sent: Sent,
+    /// What tells callers to continue, and was not written yet.
+    queue: VecDeque<u8>,
+}
+
+impl<T> Continues<T> {
+    /// Around a connection of which nothing was read, not even its preface.
+    pub(super) fn around(io: T) -> Self {
+        Self { io, came: Came::default(), sent: Sent::default(), queue: VecDeque::new() }
+    }
+}
+
+/// What is sent to the caller, frame by frame.
+#[derive(Default)]
+struct Sent {
+    frames: Frames,
+    /// Whether the first frame has been sent, which must be the server's settings (RFC 9113 section 3.4).
+    has_begun: bool,
+    /// Whether the last frame's head goes on in another.
+    is_in_headers: bool,
+    /// How many of the caller's settings were acknowledged.
+    acknowledged: u32,
+}
+
+impl Sent {
+    fn note(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let was_head = self.frames.is_in_head();
+            let Some(frame) = self.frames.next(&mut bytes).0 else { return };
+            self.has_begun |= self.frames.is_in_head();
+            self.acknowledged += u32::from(was_head && frame.kind == SETTINGS && frame.flags & ACK != 0);
+            if matches!(frame.kind, HEADERS | CONTINUATION) {
+                self.is_in_headers = frame.flags & END_HEADERS == 0;
+            }
+        }
+    }
+
+    /// Whether a head may be put in here for a caller with this table.
+    fn may_be_told(&self, table: Table) -> bool {
+        let is_acknowledged = match table {
+            Table::Usual => true,
+            Table::Small { since, .. } => self.acknowledged >= since,
+            Table::Changing => false,
+        };
+        is_acknowledged && self.has_begun && self.frames.is_at_start() && !self.is_in_headers
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Continues<T> {
+    /// Writes what waits, if a frame may be put in here.
+    fn poll_tell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.queue.is_empty() && self.sent.may_be_told(self.came.table) {
+            let wrote = ready!(Pin::new(&mut self.io).poll_write(cx, self.queue.make_contiguous()))?;
+            if wrote == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.queue.drain(..wrote);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// How much may be written before another frame is put in: to the end of this frame, if one waits.
+    fn most(&self) -> usize {
+        match self.queue.is_empty() {
+            true => usize::MAX,
+            false if self.sent.frames.is_in_head() => FRAME_HEAD - self.sent.frames.got,
+            false => self.sent.frames.left,
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Continues<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
+        this.came.read(&buffer.filled()[before..], &mut this.queue);
+        // Nobody writes on a connection that has nothing else to say. What cannot be written now is with the next frame.
+        if let Poll::Ready(Err(error)) = this.poll_tell(cx) {
+            return Poll::Ready(Err(error));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Continues<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_tell(cx))?;
+        let most = self.most().min(bytes.len());
+        let wrote = ready!(Pin::new(&mut self.io).poll_write(cx, &bytes[..most]))?;
+        self.sent.note(&bytes[..wrote]);
+        Poll::Ready(Ok(wrote))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if !self.queue.is_empty() {
+            let first = bytes.iter().find(|bytes| !bytes.is_empty());
+            return self.poll_write(cx, first.map_or(&[], |bytes| bytes));
+        }
+        let wrote = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bytes))?;
+        let mut left = wrote;
+        for bytes in bytes {
+            let part = bytes.len().min(left);
+            self.sent.note(&bytes[..part]);
+            left -= part;
+        }
+        Poll::Ready(Ok(wrote))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_tell(cx))?;
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests;
