@@ -178,7 +178,7 @@ for component in rustfmt clippy; do
     cargo "${component/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$component"
 done
 packages \
-    "echo '#include <stdio.h>' | cc -E - && echo '#include <cstdio>' | c++ -x c++ -E -" build-essential \
+    "echo '#include <stdio.h>' | cc -E - && make --version && echo '#include <cstdio>' | c++ -x c++ -E -" build-essential \
     "python3 -c 'import ensurepip, venv'" python3-venv \
     "command -v curl" curl \
     "command -v node" nodejs \

@@ -12,6 +12,7 @@ use super::signals::Signals;
 use super::{PROBLEM, check, described};
 use crate::app::over_sockets;
 use crate::clock::Clock;
+use crate::config::problem::{Problem, Severity};
 use crate::config::{self, Config};
 use crate::server::Ended;
 use crate::supervisor::{Failure, ServiceManager, Supervisor, caught_now};
@@ -30,7 +31,7 @@ pub(super) fn run(files: Vec<PathBuf>) -> Result<ExitCode, ServeError> {
     let clock = Clock::machine();
     let supervisor = Supervisor::new(clock.clone(), metrics.tasks.clone());
     let log = log(loaded.config.as_ref(), &metrics, &supervisor)?;
-    log.events().put_lines(&check::report(&loaded.problems));
+    report(&log, &loaded.problems);
     let code = match loaded.config {
         Some(config) => serve(service, config, metrics, &supervisor, clock, &log),
         None => PROBLEM,
@@ -50,6 +51,17 @@ fn log(config: Option<&Config>, metrics: &Metrics, supervisor: &Supervisor) -> s
     Ok(log)
 }
 
+/// Says what is wrong or doubtful about the configuration.
+fn report(log: &Log, problems: &[Problem]) {
+    if log.format() == Format::Text {
+        return log.say("", &check::report(problems));
+    }
+    for problem in problems {
+        let level = if problem.severity == Severity::Problem { "ERROR" } else { "WARN" };
+        log.say(level, &problem.to_string());
+    }
+}
+
 fn serve(
     mut service: Service,
     config: Config,
@@ -64,7 +76,7 @@ fn serve(
     let manager = match ServiceManager::of_environment(supervisor) {
         Ok(manager) => manager,
         Err(error) => {
-            log.events().put_lines(&described(&error));
+            log.say("ERROR", &described(&error));
             return PROBLEM;
         }
     };
@@ -100,7 +112,7 @@ fn serve(
             PROBLEM
         }
         Err(error) => {
-            log.events().put_lines(&described(&error));
+            log.say("ERROR", &described(&error));
             PROBLEM
         }
     }

@@ -114,3 +114,20 @@ async fn no_output_shows_a_credential() {
         assert_eq!(line, None, "{secret}");
     }
 }
+
+#[tokio::test]
+async fn standard_error_is_json_from_its_first_line_where_events_are() {
+    let zoho = Zoho::start().await;
+    // Whatever is named here does not exist, which is worth a warning.
+    let config = "log.format = \"json\"\n[data_centers.made_up]\napi = \"http://127.0.0.1:1\"\naccounts = \"http://127.0.0.1:1\"\n";
+    let sidecar = Sidecar::run(&zoho, config).await;
+    assert_eq!(sidecar.get(COUNT).await.status, 200);
+
+    let end = sidecar.stop().await;
+
+    assert!(end.errors.contains("\"level\":\"WARN\""), "{}", end.errors);
+    for line in end.errors.lines() {
+        let event: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+        assert!(event["timestamp"].is_string() && event["level"].is_string(), "{line}");
+    }
+}

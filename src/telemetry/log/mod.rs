@@ -114,8 +114,17 @@ impl Log {
         };
     }
 
-    pub(super) fn format(&self) -> Format {
+    pub(crate) fn format(&self) -> Format {
         self.format
+    }
+
+    /// Says something on standard error: as it is, or as one event where events are JSON.
+    pub(crate) fn say(&self, level: &'static str, text: &str) {
+        if self.format == Format::Text {
+            return self.events.put_lines(text);
+        }
+        let note = note::Note { stream: Stream::Events, level, message: text.trim_end(), fields: &[] };
+        self.events.put(|to| note.write(self.format, to));
     }
 
     /// The lines on standard error.

@@ -1,4 +1,5 @@
-//! Lines that the log writes about itself and about panics, in the form of the events around them.
+//! Lines that come past `tracing`, in the form of the events around them: what the log writes about itself, panics, and what a
+//! command has to say.
 
 use std::fmt::Write as _;
 
@@ -14,7 +15,7 @@ pub(super) struct Note<'a> {
     /// The stream it is written to, whose name for the time it uses.
     pub(super) stream: Stream,
     pub(super) level: &'static str,
-    pub(super) message: &'static str,
+    pub(super) message: &'a str,
     pub(super) fields: &'a [(&'static str, Value)],
 }
 
