@@ -79,6 +79,7 @@ impl App {
             .iter()
             .map(|tenant| tenant.edition.map(crate::zoho::edition::Edition::concurrent_calls))
             .collect();
+        config.upstream.buffers.beside_cache(config.cache.max_bytes);
         let shared = Shared::new(
             rules.clone(),
             config.cache,

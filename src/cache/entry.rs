@@ -15,6 +15,7 @@ use super::rule::Rule;
 use super::validator::strong_tag;
 use super::vary::Variant;
 use crate::clock::BootTime;
+use crate::net::buffers::Reservation;
 use crate::net::headers::{CACHE_STATUS, REQUEST_ID, copy_if, is_of_one_call};
 
 /// A stored answer: Zoho's status, headers and bytes, never reparsed.
@@ -55,6 +56,8 @@ pub struct Fetched<'a> {
     pub head: &'a HeaderMap,
     /// Its bytes.
     pub body: Bytes,
+    /// The memory that it takes, as long as anybody has it.
+    pub memory: Option<Reservation>,
     /// When it came.
     pub at: BootTime,
     /// The epoch in which its fetch began.
@@ -74,11 +77,15 @@ impl Entry {
         // Zoho forbids caching by `no-store` on every answer; the rule overrides that on purpose. To callers
         // the sidecar is the cache: their own would not learn of the writes it sees.
         const SLOTS: usize = 7;
-        let Fetched { status, head, body, at, epoch, terms, is_unfit, variant } = fetched;
+        let Fetched { status, head, body, memory, at, epoch, terms, is_unfit, variant } = fetched;
         let stores = !is_unfit && rule.may_store(status, terms.as_ref());
         let replaces = stores && !rule.obeys_origin;
         // What arrives is a slice of the connection's buffer; kept as it is, a short answer would hold all of it.
         let body = if stores { Bytes::copy_from_slice(&body) } else { body };
+        let body = match memory {
+            Some(memory) => memory.hold(body),
+            None => body,
+        };
         let mut head = copy_if(head, SLOTS, |name| {
             !(is_never_kept(name)
                 || stores && is_of_one_call(name)
@@ -299,6 +306,7 @@ impl Fetched<'_> {
             status,
             head: &NONE,
             body: body.into(),
+            memory: None,
             at,
             epoch,
             terms: None,

@@ -54,7 +54,7 @@ fn log(config: Option<&Config>, metrics: &Metrics, supervisor: &Supervisor) -> s
 /// Says what is wrong or doubtful about the configuration.
 fn report(log: &Log, problems: &[Problem]) {
     if log.format() == Format::Text {
-        return log.say("", &check::report(problems));
+        return log.events().put_lines(&check::report(problems));
     }
     for problem in problems {
         let level = if problem.severity == Severity::Problem { "ERROR" } else { "WARN" };

@@ -174,6 +174,8 @@ fn read_config(root: &Section<'_>) -> Config {
     let (tenants, credentials) = rules::tenants(root);
     let callers = callers::callers(root, &tenants, &server);
     callers::check_listeners(root, &server, &callers, is_known_to_be_open);
+    let cache = rooms::cache(root.section("cache"));
+    rooms::check_buffers(&root.section("server"), &server.buffers, &cache);
     let rulebook = Rulebook { callers, tenants, routes: rules::routes(root) };
     Config {
         proxy: proxy::Settings {
@@ -189,7 +191,7 @@ fn read_config(root: &Section<'_>) -> Config {
         connections: upstream.connections,
         upstream: upstream.limits,
         admission: rooms::admission(root.section("admission")),
-        cache: rooms::cache(root.section("cache")),
+        cache,
         rulebook,
         credentials,
     }

@@ -66,6 +66,18 @@ pub(super) fn server(section: Section<'_>, secret_poll: Duration) -> Server {
     Server { settings, max_uri_bytes, hosts, is_known_to_be_open }
 }
 
+/// Warns where responses that may be stored are longer than there is memory for.
+pub(super) fn check_buffers(section: &Section<'_>, buffers: &Buffers, cache: &cache::Settings) {
+    let most = buffers.most_to_store();
+    if cache.max_entry_bytes > most {
+        section.doubtful(
+            "buffer_bytes",
+            format!("leaves {most} bytes to responses that are read to be stored, and cache.max_entry_bytes is {}; longer ones are never stored, and every request for them is a call", cache.max_entry_bytes),
+            "set it to four times cache.max_entry_bytes or more, or lower that",
+        );
+    }
+}
+
 /// Names by which the sidecar is called, without ports.
 fn hosts(section: &Section<'_>) -> Vec<String> {
     const EXAMPLE: &str = "\"sidecar.internal.example\"";

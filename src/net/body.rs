@@ -119,12 +119,11 @@ pub struct Beginning {
 }
 
 impl Beginning {
-    /// The body, from its first byte.
+    /// The body, from its first byte. Whoever hands it on counts it anew.
     pub fn into_body(self) -> Body {
-        let read = self.reservation.hold(self.read);
         match self.rest {
-            Some(rest) => Body::continued(read, rest),
-            None => Body::full(read),
+            Some(rest) => Body::continued(self.read, rest),
+            None => Body::full(self.read),
         }
     }
 }

@@ -26,6 +26,10 @@ struct Inner {
     limit: usize,
     streamed: AtomicUsize,
     stored: AtomicUsize,
+    /// Of all responses that were read to be stored and still are somewhere.
+    entries: AtomicUsize,
+    /// How much of those the cache accounts for.
+    cached: AtomicUsize,
 }
 
 /// What bytes are held for.
@@ -35,6 +39,9 @@ pub enum Purpose {
     Stream,
     /// They are read to be stored in the cache, whole or not at all.
     Store,
+    /// They have been read to be stored. What is more of these than the cache may hold was not stored, or was evicted, and is
+    /// still on its way to somebody.
+    Entry,
 }
 
 impl Inner {
@@ -46,19 +53,26 @@ impl Inner {
         match purpose {
             Purpose::Stream => &self.streamed,
             Purpose::Store => &self.stored,
+            Purpose::Entry => &self.entries,
         }
+    }
+
+    /// What is held beside the bodies that are streamed.
+    fn stored(&self) -> usize {
+        let beside_cache = self.entries.load(Relaxed).saturating_sub(self.cached.load(Relaxed));
+        self.stored.load(Relaxed) + beside_cache
     }
 
     /// How many more bytes may be taken.
     fn left(&self, purpose: Purpose) -> usize {
-        let (streamed, stored) = (self.streamed.load(Relaxed), self.stored.load(Relaxed));
+        let (streamed, stored) = (self.streamed.load(Relaxed), self.stored());
         let limit = self.streamed_limit();
         match purpose {
             Purpose::Stream => {
                 limit.saturating_sub(streamed).min(self.limit.saturating_sub(streamed + stored))
             }
             // Streams may have overdrawn their share.
-            Purpose::Store => self.limit.saturating_sub(streamed.min(limit) + stored),
+            Purpose::Store | Purpose::Entry => self.limit.saturating_sub(streamed.min(limit) + stored),
         }
     }
 }
@@ -66,23 +80,39 @@ impl Inner {
 impl Buffers {
     /// A budget of so many bytes.
     pub fn new(limit: usize) -> Self {
-        Self(Arc::new(Inner { limit, streamed: AtomicUsize::new(0), stored: AtomicUsize::new(0) }))
+        Self(Arc::new(Inner {
+            limit,
+            streamed: AtomicUsize::new(0),
+            stored: AtomicUsize::new(0),
+            entries: AtomicUsize::new(0),
+            cached: AtomicUsize::new(usize::MAX),
+        }))
+    }
+
+    /// Counts responses that were read to be stored as far as they are more than a cache may hold.
+    pub fn beside_cache(&self, bytes: u64) {
+        self.0.cached.store(usize::try_from(bytes).unwrap_or(usize::MAX), Relaxed);
+    }
+
+    /// How long a response may be that is read to be stored, while bodies on their way take all that they may.
+    pub fn most_to_store(&self) -> usize {
+        (self.0.limit - self.0.streamed_limit()).max(OWN)
     }
 
     /// How many bytes are in use. They may be a few more than the budget has: a piece that is in memory already is
     /// counted, not thrown away.
     pub fn used(&self) -> usize {
-        self.0.streamed.load(Relaxed) + self.0.stored.load(Relaxed)
+        self.0.streamed.load(Relaxed) + self.0.stored()
     }
 
     /// Whether a body that holds so much on its way to one reader may take another piece.
     pub fn have_room_for_more(&self, held: usize) -> bool {
-        held < OWN || self.have_room_for_long(held)
+        held <= OWN || self.have_room_for_long(held)
     }
 
     /// The same, beyond what each body may have.
     pub fn have_room_for_long(&self, held: usize) -> bool {
-        held < MOST_PER_BODY && self.0.left(Purpose::Stream) > 0
+        held <= MOST_PER_BODY && self.0.left(Purpose::Stream) > 0
     }
 
     /// Nothing reserved yet.
@@ -114,6 +144,15 @@ impl Reservation {
     #[must_use]
     pub fn another(&self) -> Self {
         self.buffers.reservation(self.purpose)
+    }
+
+    /// The same bytes, held for another purpose.
+    #[must_use]
+    pub fn becomes(mut self, purpose: Purpose) -> Self {
+        let mut other = self.buffers.reservation(purpose);
+        other.set(self.bytes);
+        self.set(0);
+        other
     }
 
     /// Reserves exactly so many bytes, if the budget has room for those that are more, or if they are no more than each
@@ -191,10 +230,30 @@ mod tests {
         assert!(!stored.try_set(26 * OWN));
         drop((first, second));
         assert!(stored.try_set(100 * OWN), "nothing else has any");
-        assert!(!buffers.have_room_for_more(OWN));
+        assert!(!buffers.have_room_for_more(OWN + 1));
         drop(stored);
-        assert!(buffers.have_room_for_more(OWN));
+        assert!(buffers.have_room_for_more(OWN + 1));
         assert_eq!(buffers.used(), 0);
+    }
+
+    #[test]
+    fn responses_beside_the_cache_take_of_what_is_kept_for_those_to_be_stored() {
+        let buffers = Buffers::new(100 * OWN);
+        buffers.beside_cache(30 * OWN as u64);
+        let entry = || {
+            let mut read = buffers.reservation(Purpose::Store);
+            read.set(20 * OWN);
+            read.becomes(Purpose::Entry).hold(Bytes::from(vec![7; 20 * OWN]))
+        };
+        let first = entry();
+        assert_eq!(buffers.used(), 0, "the cache accounts for it");
+        let second = entry();
+        assert_eq!(buffers.used(), 10 * OWN);
+        assert!(buffers.reservation(Purpose::Store).try_set(90 * OWN));
+        assert!(!buffers.reservation(Purpose::Store).try_set(91 * OWN));
+        drop(first);
+        assert_eq!(buffers.used(), 0);
+        drop(second);
     }
 
     #[test]

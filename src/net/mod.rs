@@ -15,6 +15,7 @@
 //! - [`peer`]: who is at the other end of a connection
 //! - [`patient`]: peers that do not read what is written to them
 //! - [`paced`]: bodies held to time limits
+//! - [`pieces`]: the pieces of a body that wait for their reader
 //! - [`transport`]: the one seam to the network
 //! - [`client`]: that seam over kept connections, hyper and rustls
 //! - [`egress`]: which proxy is used for which destination
@@ -43,6 +44,7 @@ pub mod origin;
 pub mod paced;
 pub mod patient;
 pub mod peer;
+pub mod pieces;
 mod pool;
 pub mod read_ahead;
 pub mod replay;

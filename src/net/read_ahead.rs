@@ -4,28 +4,43 @@
 //! read by a task of its own: up to 256 KiB ahead while the process has memory for it, 16 KiB when it has
 //! not. The body itself, with whatever guards it holds, is dropped as soon as its last byte is in memory.
 
-use std::collections::VecDeque;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
 use super::body::{Body, BoxError};
 use super::buffers::{Buffers, OWN, Purpose, Reservation};
+use super::paced::BrokenOff;
+use super::pieces::Pieces;
+use super::unread::LeftUnread;
 use crate::supervisor::Supervisor;
 
 /// How often a body that waits for memory looks whether others have left some.
 const NEXT_LOOK: Duration = Duration::from_millis(500);
 
-/// Takes what is there of a body, and has the rest read by a task. It hands out pieces of at most `piece` bytes.
-pub async fn read_ahead(mut body: Body, piece: usize, buffers: &Buffers, supervisor: &Supervisor) -> Body {
+/// Whom a body is read for.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader {
+    /// How many bytes it is handed at once.
+    pub piece: usize,
+    /// How long it may take nothing.
+    pub limit: Duration,
+    /// How long the whole may take, for messages.
+    pub total: Duration,
+    /// How much of that time is left.
+    pub left: Duration,
+}
+
+/// Takes what is there of a body, and has the rest read by a task.
+pub async fn read_ahead(mut body: Body, reader: Reader, buffers: &Buffers, supervisor: &Supervisor) -> Body {
     if body.is_end_stream() {
         return Body::empty();
     }
@@ -33,11 +48,10 @@ pub async fn read_ahead(mut body: Body, piece: usize, buffers: &Buffers, supervi
         return body;
     }
     let left = body.size_hint();
-    let mut there = There::default();
-    let mut may_wait = true;
-    let state = std::future::poll_fn(|cx| there.poll_take(&mut body, &mut may_wait, buffers, cx)).await;
-    let end = match state {
-        Found::Whole if there.pieces.len() <= 1 || there.bytes <= OWN => {
+    let (mut there, mut may_wait) = (Pieces::default(), true);
+    let found = std::future::poll_fn(|cx| poll_take(&mut there, &mut body, &mut may_wait, buffers, cx)).await;
+    let end = match found {
+        Found::Whole if there.bytes() <= reader.piece && (there.is_one() || there.bytes() <= OWN) => {
             let whole = Body::full(buffers.hold(there.join()));
             // A response that came in chunks leaves in chunks: hyper would announce a length that it knows.
             return if left.exact().is_some() { whole } else { Body::stream(OfUnknownLength(whole)) };
@@ -48,15 +62,8 @@ pub async fn read_ahead(mut body: Body, piece: usize, buffers: &Buffers, supervi
     };
     let goes_on = end.is_none();
     let ahead = Ahead::new(there, end, buffers);
-    let reading = goes_on.then(|| supervisor.once("read-ahead", read(Reading(ahead.clone()), body)));
-    Body::stream(ReadAhead { ahead, left, piece, has_paused: false, reading })
-}
-
-/// What has come of a body so far.
-#[derive(Default)]
-struct There {
-    pieces: VecDeque<Bytes>,
-    bytes: usize,
+    let reading = goes_on.then(|| supervisor.once("read-ahead", read(Reading(ahead.clone()), body, reader)));
+    Body::stream(ReadAhead { ahead, left, reader, unread: None, has_paused: false, reading })
 }
 
 enum Found {
@@ -65,55 +72,37 @@ enum Found {
     Broken(BoxError),
 }
 
-impl There {
-    /// Takes what needs no waiting. After a first piece whoever brings the body gets one turn (`may_wait`) to say that
-    /// it was the last: that costs far less than a task.
-    fn poll_take(
-        &mut self,
-        body: &mut Body,
-        may_wait: &mut bool,
-        buffers: &Buffers,
-        cx: &mut Context<'_>,
-    ) -> Poll<Found> {
-        loop {
-            if !buffers.have_room_for_more(self.bytes) {
-                return Poll::Ready(Found::More);
-            }
-            match Pin::new(&mut *body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.push(data);
-                    }
-                    if body.is_end_stream() {
-                        return Poll::Ready(Found::Whole);
-                    }
+/// Takes what needs no waiting. After a first piece whoever brings the body gets one turn (`may_wait`) to say that it was
+/// the last: that costs far less than a task.
+fn poll_take(
+    there: &mut Pieces,
+    body: &mut Body,
+    may_wait: &mut bool,
+    buffers: &Buffers,
+    cx: &mut Context<'_>,
+) -> Poll<Found> {
+    loop {
+        if !buffers.have_room_for_more(there.bytes()) {
+            return Poll::Ready(Found::More);
+        }
+        match Pin::new(&mut *body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Ok(data) = frame.into_data() {
+                    there.push(data);
                 }
-                Poll::Ready(None) => return Poll::Ready(Found::Whole),
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Found::Broken(error)),
-                Poll::Pending if self.pieces.is_empty() || !*may_wait => return Poll::Ready(Found::More),
-                Poll::Pending => {
-                    *may_wait = false;
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
+                if body.is_end_stream() {
+                    return Poll::Ready(Found::Whole);
                 }
             }
+            Poll::Ready(None) => return Poll::Ready(Found::Whole),
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Found::Broken(error)),
+            Poll::Pending if there.is_empty() || !*may_wait => return Poll::Ready(Found::More),
+            Poll::Pending => {
+                *may_wait = false;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
-    }
-
-    fn push(&mut self, data: Bytes) {
-        if !data.is_empty() {
-            self.bytes += data.len();
-            self.pieces.push_back(data);
-        }
-    }
-
-    fn join(mut self) -> Bytes {
-        if self.pieces.len() <= 1 {
-            return self.pieces.pop_front().unwrap_or_default();
-        }
-        let mut joined = BytesMut::with_capacity(self.bytes);
-        self.pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
-        joined.freeze()
     }
 }
 
@@ -133,19 +122,21 @@ struct Ahead {
 
 struct State {
     /// What waits to be taken.
-    pieces: VecDeque<Bytes>,
-    /// How many bytes that are, with those that were taken and are not written yet.
-    held: usize,
+    pieces: Pieces,
+    /// How many bytes were taken and are not written yet.
+    unwritten: usize,
+    /// How often some were taken or written.
+    turns: u64,
     reservation: Reservation,
     end: Option<End>,
     reader: Option<Waker>,
 }
 
 impl Ahead {
-    fn new(there: There, end: Option<End>, buffers: &Buffers) -> Arc<Self> {
+    fn new(pieces: Pieces, end: Option<End>, buffers: &Buffers) -> Arc<Self> {
         let reservation = buffers.reservation(Purpose::Stream);
-        let mut state = State { pieces: there.pieces, held: 0, reservation, end, reader: None };
-        state.set_held(there.bytes);
+        let mut state = State { pieces, unwritten: 0, turns: 0, reservation, end, reader: None };
+        state.count();
         Arc::new(Self { state: Mutex::new(state), progress: Notify::new(), buffers: buffers.clone() })
     }
 
@@ -153,23 +144,25 @@ impl Ahead {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, bytes: Bytes) {
+    /// Changes the state, and wakes the reader.
+    fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
-        let held = state.held + bytes.len();
-        state.set_held(held);
-        state.pieces.push_back(bytes);
-        state.wake();
+        change(&mut state);
+        state.count();
+        let reader = state.reader.take();
+        drop(state);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
     }
 
     fn end(&self, end: End) {
-        let mut state = self.lock();
-        state.end = Some(end);
-        state.wake();
+        self.change(|state| state.end = Some(end));
     }
 
     /// Whether the next piece may be read.
     fn has_room(&self) -> bool {
-        let held = self.lock().held;
+        let held = self.lock().held();
         self.buffers.have_room_for_more(held)
     }
 
@@ -182,15 +175,22 @@ impl Ahead {
 }
 
 impl State {
-    fn set_held(&mut self, held: usize) {
-        self.held = held;
-        self.reservation.set(held);
+    /// How many bytes are in memory.
+    fn held(&self) -> usize {
+        self.pieces.bytes() + self.unwritten
     }
 
-    fn wake(&mut self) {
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
+    /// Why the body broke, once. After that it has ended.
+    fn take_error(&mut self) -> Option<BoxError> {
+        match self.end.replace(End::Complete) {
+            Some(End::Broken(error)) => Some(error),
+            _ => None,
         }
+    }
+
+    fn count(&mut self) {
+        let held = self.held();
+        self.reservation.set(held);
     }
 }
 
@@ -204,35 +204,42 @@ struct Reading(Arc<Ahead>);
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        if state.end.is_none() {
-            state.end = Some(End::Broken(Stopped.into()));
-            state.wake();
-        }
+        self.0.change(|state| {
+            state.end.get_or_insert_with(|| End::Broken(Stopped.into()));
+        });
     }
 }
 
 /// Reads a body to its end, as far ahead as may be.
-async fn read(reading: Reading, mut body: Body) {
+async fn read(reading: Reading, mut body: Body, reader: Reader) {
     let ahead = &reading.0;
-    loop {
-        ahead.room().await;
+    // The body's own limit of time counts only while it is asked for more.
+    let mut late = pin!(sleep(reader.left));
+    let end = loop {
+        if !ahead.has_room() {
+            tokio::select! {
+                biased;
+                () = ahead.room() => {}
+                () = &mut late => break End::Broken(BrokenOff::Total(reader.total).into()),
+            }
+        }
         match body.frame().await {
             Some(Ok(frame)) => {
                 let is_last = body.is_end_stream();
                 if let Some(data) = frame.into_data().ok().filter(|data| !data.is_empty()) {
-                    ahead.push(data);
+                    ahead.change(|state| state.pieces.push(data));
                 }
-                if !is_last {
-                    continue;
+                if is_last {
+                    break End::Complete;
                 }
-                ahead.end(End::Complete);
             }
-            Some(Err(error)) => ahead.end(End::Broken(error)),
-            None => ahead.end(End::Complete),
+            Some(Err(error)) => break End::Broken(error),
+            None => break End::Complete,
         }
-        return;
-    }
+    };
+    // The call to Zoho is over before anybody hears of it.
+    drop(body);
+    ahead.end(end);
 }
 
 /// A piece that counts as held until its last byte is written.
@@ -250,13 +257,16 @@ impl AsRef<[u8]> for Taken {
 impl Drop for Taken {
     fn drop(&mut self) {
         let mut state = self.ahead.lock();
-        let held = state.held - self.bytes.len();
-        state.set_held(held);
-        if held == 0 {
-            state.wake();
-        }
+        state.unwritten -= self.bytes.len();
+        state.turns += 1;
+        state.count();
+        // A reader that waits for more does not wait for this.
+        let reader = if state.unwritten == 0 { state.reader.take() } else { None };
         drop(state);
         self.ahead.progress.notify_one();
+        if let Some(reader) = reader {
+            reader.wake();
+        }
     }
 }
 
@@ -265,10 +275,75 @@ struct ReadAhead {
     ahead: Arc<Ahead>,
     /// The bytes that are still to be handed out, as far as they are known.
     left: SizeHint,
-    piece: usize,
+    reader: Reader,
+    /// The turn after which the reader has taken nothing, and when that is too long ago.
+    unread: Option<(u64, Pin<Box<Sleep>>)>,
     /// Whether what goes before an error had a turn to be written.
     has_paused: bool,
     reading: Option<AbortHandle>,
+}
+
+impl ReadAhead {
+    /// Ready when for too long nothing of what was handed out has been written.
+    fn poll_unread(&mut self, turn: u64, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self.reader.limit;
+        let timer = match &mut self.unread {
+            Some((since, timer)) if *since == turn => timer,
+            other => &mut other.insert((turn, Box::pin(sleep(limit)))).1,
+        };
+        timer.as_mut().poll(cx)
+    }
+
+    /// Stops reading, and keeps nothing that was not handed out.
+    fn give_up(&mut self) {
+        if let Some(reading) = self.reading.take() {
+            reading.abort();
+        }
+        let mut state = self.ahead.lock();
+        let pieces = std::mem::take(&mut state.pieces);
+        state.count();
+        drop(state);
+        drop(pieces);
+    }
+
+    fn next_piece(&mut self) -> Option<Bytes> {
+        let mut state = self.ahead.lock();
+        let bytes = state.pieces.pop(self.reader.piece)?;
+        state.unwritten += bytes.len();
+        state.turns += 1;
+        state.count();
+        Some(bytes)
+    }
+
+    /// How the body goes on where there is no piece of it.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let mut state = self.ahead.lock();
+        let (turn, is_unwritten) = (state.turns, state.unwritten > 0);
+        if matches!(state.end, Some(End::Complete)) {
+            return Poll::Ready(None);
+        }
+        if matches!(state.end, Some(End::Broken(_))) {
+            // hyper drops what it has not written when a body breaks, the head too.
+            let had_its_turn = std::mem::replace(&mut self.has_paused, true);
+            if !is_unwritten && had_its_turn {
+                return Poll::Ready(state.take_error().map(Err));
+            }
+            if !is_unwritten {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        state.reader = Some(cx.waker().clone());
+        drop(state);
+        if !is_unwritten {
+            self.unread = None;
+            return Poll::Pending;
+        }
+        ready!(self.poll_unread(turn, cx));
+        self.give_up();
+        let error = self.ahead.lock().take_error();
+        Poll::Ready(Some(Err(error.unwrap_or_else(|| LeftUnread(self.reader.limit).into()))))
+    }
 }
 
 impl HttpBody for ReadAhead {
@@ -280,36 +355,7 @@ impl HttpBody for ReadAhead {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        let mut state = this.ahead.lock();
-        let Some(mut bytes) = state.pieces.pop_front() else {
-            return match state.end.take() {
-                None => {
-                    state.reader = Some(cx.waker().clone());
-                    Poll::Pending
-                }
-                Some(End::Complete) => {
-                    state.end = Some(End::Complete);
-                    Poll::Ready(None)
-                }
-                Some(broken) if state.held > 0 || !this.has_paused => {
-                    // hyper drops what it has not written when a body breaks, the head too.
-                    this.has_paused = true;
-                    state.end = Some(broken);
-                    if state.held > 0 {
-                        state.reader = Some(cx.waker().clone());
-                    } else {
-                        cx.waker().wake_by_ref();
-                    }
-                    Poll::Pending
-                }
-                Some(End::Broken(error)) => Poll::Ready(Some(Err(error))),
-            };
-        };
-        if bytes.len() > this.piece {
-            let rest = bytes.split_off(this.piece);
-            state.pieces.push_front(rest);
-        }
-        drop(state);
+        let Some(bytes) = this.next_piece() else { return this.poll_end(cx) };
         this.left = less(&this.left, bytes.len() as u64);
         let taken = Taken { bytes, ahead: this.ahead.clone() };
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(taken)))))
@@ -327,9 +373,7 @@ impl HttpBody for ReadAhead {
 
 impl Drop for ReadAhead {
     fn drop(&mut self) {
-        if let Some(reading) = &self.reading {
-            reading.abort();
-        }
+        self.give_up();
     }
 }
 

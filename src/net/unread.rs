@@ -15,7 +15,7 @@ use crate::supervisor::Supervisor;
 /// The caller left its answer unread for too long, and the answer was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the answer was left unread for {0:?}")]
-struct LeftUnread(Duration);
+pub(super) struct LeftUnread(pub(super) Duration);
 
 /// What lies written and unread per stream of HTTP/2. hyper would take some 400 KiB, for each of the many streams of a
 /// caller that promises to read and does not.
@@ -27,8 +27,8 @@ pub const PIECE: usize = 16 * 1024;
 
 /// Gives a body up that nobody asks for more of within `limit` (or twice that, at most).
 ///
-/// A stream of HTTP/2 whose caller opens no window is asked for nothing, while the connection is well and answers
-/// pings: neither the limits of the body nor those of the connection would ever end it. The stream itself stays
+/// Of a stream of HTTP/2 whose caller opens no window one piece is asked for and no more, while the connection is well and
+/// answers pings: neither the limits of the body nor those of the connection would ever end it. The stream itself stays
 /// until its caller reads on and finds it reset, or leaves; what it held, a call to Zoho above all, is free. So are bytes
 /// in memory, if they are more than [`HTTP2_SEND_BUFFER`]: fewer are out of our hands as soon as they are asked for.
 pub fn given_up_when_unread(body: Body, limit: Duration, supervisor: &Supervisor) -> Body {

@@ -8,7 +8,7 @@ use http_body::Body as HttpBody;
 use serde_json::Value;
 
 use super::account::{self, Account, Facts, Label};
-use super::answer::{self, Asked, CacheStatus};
+use super::answer::{self, Asked, CacheStatus, Timing};
 use super::call::{Call, Reading};
 use super::delivery::Delivery;
 use super::fetch::Reply;
@@ -20,7 +20,7 @@ use crate::callers::Identity;
 use crate::clock::BootTime;
 use crate::net::body::Body;
 use crate::net::headers::REQUEST_ID;
-use crate::net::read_ahead::read_ahead;
+use crate::net::read_ahead::{Reader, read_ahead};
 use crate::net::unread::{PIECE, given_up_when_unread};
 use crate::telemetry::outcome::Outcome;
 use crate::upstream::outbound::Received;
@@ -37,7 +37,7 @@ impl Proxy {
     ) -> Response<Body> {
         let Reply { head, body, timing, .. } = reply;
         let is_head = call.method == Method::HEAD;
-        let body = if is_head { Body::empty() } else { self.read_ahead(body, call.version).await };
+        let body = if is_head { Body::empty() } else { self.read_ahead(body, call.version, &timing).await };
         let has_no_body = is_head || head.status == StatusCode::NOT_MODIFIED;
         let mut headers = answer::headers_for_callers(head.headers, has_no_body);
         answer::label(&mut headers, status, Some(&timing), call.request_id.clone());
@@ -58,9 +58,15 @@ impl Proxy {
 
     /// A body that is read whether or not its caller reads it, as far as there is memory for it: its call to Zoho ends
     /// with Zoho's last byte.
-    async fn read_ahead(&self, body: Body, version: Version) -> Body {
-        let piece = if version == Version::HTTP_2 { PIECE } else { usize::MAX };
-        read_ahead(body, piece, &self.upstream.settings().buffers, &self.shared.supervisor).await
+    async fn read_ahead(&self, body: Body, version: Version, timing: &Timing) -> Body {
+        let settings = self.upstream.settings();
+        let reader = Reader {
+            piece: if version == Version::HTTP_2 { PIECE } else { usize::MAX },
+            limit: self.shared.settings.unread_timeout,
+            total: settings.total_timeout,
+            left: settings.total_timeout.saturating_sub(timing.queue + timing.token + timing.upstream),
+        };
+        read_ahead(body, reader, &settings.buffers, &self.shared.supervisor).await
     }
 
     /// A body that is given up when its caller leaves it unread, where it is one of several on a connection; an only

@@ -123,25 +123,27 @@ impl Proxy {
         let types = types.filter(|_| head.status == StatusCode::OK && validated.is_none());
         let limit = shared.cache.max_entry_bytes();
         let reservation = self.upstream.settings().buffers.reservation(Purpose::Store);
-        let (bytes, verdict) = match read_and_check(body, limit, reservation, types, &head.headers).await {
-            // From here on the cache's own bound holds.
-            Ok((Beginning { read, rest: None, .. }, verdict)) => (read, verdict),
-            Ok((beginning, verdict)) => {
-                let body = beginning.into_body();
-                // It may also be one that there is no memory for at the moment.
-                let is_too_long = body.size_hint().lower() > limit as u64;
-                let is_failure = verdict.is_err() || is_trouble(head.status) || scopes == Scopes::Missing;
-                if let Err(why) = &verdict {
-                    self.report_invalid(call, &slot, why);
+        let (bytes, mut memory, verdict) =
+            match read_and_check(body, limit, reservation, types, &head.headers).await {
+                Ok((Beginning { read, reservation, rest: None }, verdict)) => {
+                    (read, reservation.becomes(Purpose::Entry), verdict)
                 }
-                if !is_failure && is_too_long {
-                    shared.cache.remember_uncacheable(slot.key.as_bytes(), shared.clock.boot_time());
+                Ok((beginning, verdict)) => {
+                    let body = beginning.into_body();
+                    // It may also be one that there is no memory for at the moment.
+                    let is_too_long = body.size_hint().lower() > limit as u64;
+                    let is_failure = verdict.is_err() || is_trouble(head.status) || scopes == Scopes::Missing;
+                    if let Err(why) = &verdict {
+                        self.report_invalid(call, &slot, why);
+                    }
+                    if !is_failure && is_too_long {
+                        shared.cache.remember_uncacheable(slot.key.as_bytes(), shared.clock.boot_time());
+                    }
+                    let reply = OneReply::of(Reply { head, body, timing, identity, scopes });
+                    return Landed::TooLong { reply, is_failure };
                 }
-                let reply = OneReply::of(Reply { head, body, timing, identity, scopes });
-                return Landed::TooLong { reply, is_failure };
-            }
-            Err(error) => return Landed::Refused(Arc::new(Refusal::of_answer_body(&error))),
-        };
+                Err(error) => return Landed::Refused(Arc::new(Refusal::of_answer_body(&error))),
+            };
         let headers = headers_for_callers(head.headers.clone(), false);
         // What Zoho says is unchanged has the stored bytes, and the stored headers with the news.
         let (status, headers, bytes) = match &validated {
@@ -150,6 +152,7 @@ impl Proxy {
             }
             None => (head.status, headers, bytes),
         };
+        memory.set(bytes.len());
         let came_at = shared.clock.moment();
         let asked = call.asked.as_ref();
         let terms = asked.filter(|_| rule.obeys_origin).and_then(|asked| {
@@ -169,7 +172,17 @@ impl Proxy {
         // If the machine was suspended meanwhile, the response may have been sent before that.
         let at = came_at.boot_time - asked_at.suspended_until(came_at);
         let epoch = slot.epoch;
-        let fetched = Fetched { status, head: &headers, body: bytes, at, epoch, terms, is_unfit, variant };
+        let fetched = Fetched {
+            status,
+            head: &headers,
+            body: bytes,
+            memory: Some(memory),
+            at,
+            epoch,
+            terms,
+            is_unfit,
+            variant,
+        };
         let entry = Arc::new(Entry::new(rule, slot.route, fetched));
         let kept = match fate {
             Ok(_) => self.keep(call, &slot, rule, &entry, identity),

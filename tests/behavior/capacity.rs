@@ -29,7 +29,16 @@ async fn wait_for_a_call(world: &World) -> u64 {
 
 /// Opens a stream for each path on one connection of HTTP/2 whose windows are shut.
 async fn unread_over_http2(world: &World, paths: &[String]) -> frames::Caller<tokio::io::DuplexStream> {
-    let caller = frames::Caller::begin(world.connect().0, &[(4, 0)]).await;
+    read_over_http2(world, 0, paths).await
+}
+
+/// The same with windows that are open for so many bytes of each answer, and never for more.
+async fn read_over_http2(
+    world: &World,
+    window: u32,
+    paths: &[String],
+) -> frames::Caller<tokio::io::DuplexStream> {
+    let caller = frames::Caller::begin(world.connect().0, &[(4, window)]).await;
     for (stream, path) in (1..).step_by(2).zip(paths) {
         caller.say(frames::get(stream, path)).await;
     }
@@ -79,6 +88,40 @@ async fn a_longer_answer_holds_its_call_until_its_reader_has_taken_nothing_for_a
     world.settles().await;
     let waited = wait_for_a_call(&world).await;
     assert!((59..=120).contains(&waited), "over HTTP/1.1: {waited} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_stops_in_the_middle_of_an_answer_loses_its_call_too() {
+    for memory in ["0B", "32MiB"] {
+        let config = format!("{FIVE_CALLS}[server]\nbuffer_bytes = \"{memory}\"\n");
+        for window in [1, 10_000, 16_384, 20_000] {
+            for path in [bytes(3_000_000), bytes(3_000_000) + "&chunked=true"] {
+                let world = World::with(&config).await;
+                let _caller = read_over_http2(&world, window, &vec![path.clone(); FIVE]).await;
+                let waited = wait_for_a_call(&world).await;
+                assert!((59..=180).contains(&waited), "{path}, {memory}, {window} bytes read: {waited} s");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_unread_answers_hold_is_given_back_though_their_connection_stays() {
+    use zoho_sidecar::emulator::{Fault, Target};
+    for (window, is_cut) in [(0, false), (10_000, false), (0, true), (10_000, true)] {
+        let config = "[server]\nbuffer_bytes = \"4MiB\"\n";
+        let world = World::making().config(config).without_concurrency_limits().await_first_token().await;
+        if is_cut {
+            world.zoho().script().always(Target::Api, Fault::CutBody(100_000));
+        }
+        let _caller = read_over_http2(&world, window, &vec![bytes(1_000_000); 40]).await;
+        world.passes(Duration::from_secs(5)).await;
+        assert!(world.metric("zoho_sidecar_buffer_bytes") > Some(2_500_000.0), "{window}, {is_cut}");
+        world.passes(Duration::from_secs(200)).await;
+        // hyper has two pieces of each.
+        let used = world.metric("zoho_sidecar_buffer_bytes").unwrap();
+        assert!(used <= 40.0 * 32.0 * 1024.0, "{window}, {is_cut}: {used}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -153,13 +196,16 @@ async fn unread_answers_do_not_keep_a_shared_answer_from_being_stored() {
     let route = "[routes.bytes]\nmatch = \"GET /crm/{version}/__bytes\"\nfresh_for = \"1h\"\ncontent_types = [\"*/*\"]\n";
     let config = format!("{route}[server]\nbuffer_bytes = \"1MiB\"\n");
     let world = World::making().config(&config).without_concurrency_limits().await_first_token().await;
-    let too_long: Vec<String> = (0..40).map(|n| format!("{}&unread={n}", bytes(2_000_000))).collect();
-    let _caller = unread_over_http2(&world, &too_long).await;
-    let called = world.calls();
-    for answer in world.get_at_once(&bytes(100_000), 10).await {
-        answer.assert_status(200);
+    for (n, framing) in ["", "&chunked=true"].iter().enumerate() {
+        let too_long: Vec<String> =
+            (0..40).map(|n| format!("{}&unread={n}{framing}", bytes(2_000_000))).collect();
+        let _caller = unread_over_http2(&world, &too_long).await;
+        let called = world.calls();
+        for answer in world.get_at_once(&bytes(100_000 + n), 10).await {
+            answer.assert_status(200);
+        }
+        assert_eq!(world.calls() - called, 1, "{framing}");
     }
-    assert_eq!(world.calls() - called, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -246,4 +292,24 @@ async fn a_call_is_free_when_its_caller_leaves_or_its_answer_ends_in_whatever_wa
     })
     .await
     .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn responses_that_left_the_cache_and_are_still_on_their_way_count_as_memory() {
+    let route = "[routes.bytes]\nmatch = \"GET /crm/{version}/__bytes\"\nfresh_for = \"1h\"\ncontent_types = [\"*/*\"]\n";
+    let config = format!("{route}[cache]\nmax_bytes = \"512KiB\"\n[server]\nbuffer_bytes = \"4MiB\"\n");
+    let world = World::making().config(&config).without_concurrency_limits().await_first_token().await;
+    let mut unread = Vec::new();
+    for n in 0..100 {
+        let path = format!("{}&n={n}", bytes(200_000));
+        let answer = world.handler().handle(request(Method::GET, &path, "")).await;
+        eprintln!("{:?}", answer.headers().get("cache-status"));
+        unread.push(answer);
+    }
+    let used = world.metric("zoho_sidecar_buffer_bytes").unwrap();
+    // The budget, and for each of those that were not stored 16 KiB and a piece with which it goes beyond.
+    assert!((1_000_000.0..4_200_000.0 + 100.0 * 32.0 * 1024.0).contains(&used), "of 20 MB: {used}");
+    drop(unread);
+    world.settles().await;
+    assert_eq!(world.metric("zoho_sidecar_buffer_bytes"), Some(0.0));
 }

@@ -25,10 +25,10 @@ use crate::net::transport::BoxFuture;
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 
 /// What a server may send before it is read: on one stream so much that 1.5 MB a second come from another continent, and
-/// on a connection several times that, so that one answer that nobody reads does not stop the others. hyper's windows that
-/// adapt would make both as large as what was read fastest, up to 16 MiB.
+/// on a connection so much more that as many unread answers as an organisation may have calls under way (25 at most) do not
+/// stop the others. hyper's windows that adapt would make both as large as what was read fastest, up to 16 MiB.
 const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 32 * STREAM_WINDOW;
 
 /// Begins to speak HTTP/2 for a host of this pool.
 pub(super) async fn speak<T>(

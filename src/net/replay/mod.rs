@@ -15,8 +15,9 @@ use crate::net::buffers::Reservation;
 /// it can send, so that there is room for one beyond the limit.
 const PIECE: usize = 16 * 1024;
 
-/// How many pieces are held. A body that comes in many tiny ones would take many times its bytes.
-const MOST_PIECES: usize = 256;
+/// How long pieces are at least, on average, while they are held: a body that comes in many tiny ones would take many times
+/// its bytes.
+const LEAST_PIECE: usize = 256;
 
 /// The body of a request that may have to be sent more than once.
 pub enum Replay {
@@ -56,6 +57,7 @@ impl Replay {
             pieces: held.chunks(piece.max(1)).map(|piece| held.slice_ref(piece)).collect(),
             at: 0,
             room: room - held.len(),
+            most_pieces: room / LEAST_PIECE + 16,
             piece,
             is_held: true,
             held: held.len(),
@@ -117,8 +119,9 @@ struct State {
     at: usize,
     /// How many more bytes can be held.
     room: usize,
-    /// How long a piece may be while it is held.
+    /// How long a piece may be while it is held, and how many there may be.
     piece: usize,
+    most_pieces: usize,
     is_held: bool,
     /// How many bytes are held.
     held: usize,
@@ -137,15 +140,19 @@ impl Source {
 impl State {
     fn let_go(&mut self) {
         self.is_held = false;
-        self.reservation.set(0);
         self.pieces.drain(..self.at);
         self.at = 0;
+        self.held = self.pieces.iter().map(Bytes::len).sum();
+        self.reservation.set(self.held);
     }
 
     /// The next of the pieces that are held.
     fn held_piece(&mut self) -> Option<Bytes> {
         if !self.is_held {
-            return self.pieces.pop_front();
+            let piece = self.pieces.pop_front()?;
+            self.held -= piece.len();
+            self.reservation.set(self.held);
+            return Some(piece);
         }
         let piece = self.pieces.get(self.at)?.clone();
         self.at += 1;
@@ -177,7 +184,7 @@ impl State {
         if self.is_held && !piece.is_empty() {
             let most = self.piece.min(self.room);
             let next = self.held + piece.len().min(most);
-            if most == 0 || self.pieces.len() >= MOST_PIECES || !self.reservation.try_set(next) {
+            if most == 0 || self.pieces.len() >= self.most_pieces || !self.reservation.try_set(next) {
                 self.let_go();
             } else {
                 if piece.len() > most {

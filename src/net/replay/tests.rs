@@ -175,9 +175,10 @@ async fn a_beginning_keeps_nothing_alive_but_a_copy_of_itself() {
 #[tokio::test]
 async fn a_body_in_tiny_pieces_is_held_as_far_as_their_number_goes() {
     let (sender, body) = channel();
-    let replay = in_pieces(body, 10 * MOST_PIECES);
+    let (limit, most_pieces) = (4 * LEAST_PIECE, 2 * 4 + 16);
+    let replay = in_pieces(body, limit);
     let mut first = replay.attempt().unwrap();
-    for n in 0..=MOST_PIECES {
+    for n in 0..=most_pieces {
         assert!(replay.can_be_sent(), "{n}");
         sender.send(Ok("x")).unwrap();
         piece(&mut first).await;

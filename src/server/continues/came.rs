@@ -23,8 +23,8 @@ const SETTING: usize = 6;
 /// More of one head is not looked through; heads have limits of their own.
 const LONGEST_HEAD: usize = 64 * 1024;
 
-/// So much may wait to be written to a caller that does not read. Beyond it nobody is told.
-const LONGEST_QUEUE: usize = 16 * 1024;
+/// So many may wait to be told at a caller that does not read. Beyond it nobody is told.
+const LONGEST_QUEUE: usize = 1000;
 
 /// What comes from the caller, frame by frame.
 #[derive(Default)]
@@ -58,8 +58,8 @@ pub(super) enum Table {
 }
 
 impl Came {
-    /// Reads on; whoever is to be told to continue goes to `queue`.
-    pub(super) fn read(&mut self, mut bytes: &[u8], queue: &mut VecDeque<u8>) {
+    /// Reads on; streams that are to be told to continue go to `queue`.
+    pub(super) fn read(&mut self, mut bytes: &[u8], queue: &mut VecDeque<u32>) {
         if !self.has_preface {
             let rest = bytes.len().min(PREFACE - self.preface);
             self.preface += rest;
@@ -89,7 +89,7 @@ impl Came {
                 self.expects |= EXPECTATIONS.iter().any(|text| memmem::find(&self.head, text).is_some());
                 (self.opening, self.head) = (None, Vec::new());
                 if self.expects && has_body && queue.len() < LONGEST_QUEUE {
-                    tell(stream, self.table, queue);
+                    queue.push_back(stream);
                 }
             }
         }
@@ -114,17 +114,15 @@ impl Came {
     }
 }
 
-fn tell(stream: u32, table: Table, queue: &mut VecDeque<u8>) {
-    let mut head = match table {
-        Table::Usual => Vec::new(),
+/// The frame that tells a stream to continue.
+pub(super) fn frame(stream: u32, table: Table) -> Vec<u8> {
+    let update = match table {
         Table::Small { size, .. } => size_update(size),
-        Table::Changing => return,
+        Table::Usual | Table::Changing => Vec::new(),
     };
-    head.extend(STATUS_100);
-    let length = u8::try_from(head.len()).expect("a frame this short has a length of one byte");
-    queue.extend([0, 0, length, HEADERS, END_HEADERS]);
-    queue.extend(stream.to_be_bytes());
-    queue.extend(head);
+    let length = u8::try_from(update.len() + STATUS_100.len()).expect("both have few bytes");
+    let head = [0, 0, length, HEADERS, END_HEADERS];
+    [&head[..], &stream.to_be_bytes(), &update, &STATUS_100].concat()
 }
 
 /// An update of a table's size (RFC 7541 section 6.3): a number with a prefix of five bits (section 5.1).

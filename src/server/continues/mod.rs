@@ -29,14 +29,16 @@ pub(super) struct Continues<T> {
     io: T,
     came: Came,
     sent: Sent,
-    /// What tells callers to continue, and was not written yet.
-    queue: VecDeque<u8>,
+    /// The streams that are still to be told to continue.
+    queue: VecDeque<u32>,
+    /// What is left of a frame that tells one, of which a part was written: nothing else may be written before it.
+    begun: Vec<u8>,
 }
 
 impl<T> Continues<T> {
     /// Around a connection of which nothing was read, not even its preface.
     pub(super) fn around(io: T) -> Self {
-        Self { io, came: Came::default(), sent: Sent::default(), queue: VecDeque::new() }
+        Self { io, came: Came::default(), sent: Sent::default(), queue: VecDeque::new(), begun: Vec::new() }
     }
 }
 
@@ -77,16 +79,25 @@ impl Sent {
 }
 
 impl<T: AsyncWrite + Unpin> Continues<T> {
-    /// Writes what waits, if a frame may be put in here.
+    /// Finishes a frame that has begun, and writes those that wait, if they may be put in here.
     fn poll_tell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.queue.is_empty() && self.sent.may_be_told(self.came.table) {
-            let wrote = ready!(Pin::new(&mut self.io).poll_write(cx, self.queue.make_contiguous()))?;
-            if wrote == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        loop {
+            while !self.begun.is_empty() {
+                let wrote = ready!(Pin::new(&mut self.io).poll_write(cx, &self.begun))?;
+                if wrote == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.begun.drain(..wrote);
             }
-            self.queue.drain(..wrote);
+            if self.came.table == Table::Changing {
+                self.queue.clear();
+            }
+            if !self.sent.may_be_told(self.came.table) {
+                return Poll::Ready(Ok(()));
+            }
+            let Some(stream) = self.queue.pop_front() else { return Poll::Ready(Ok(())) };
+            self.begun = came::frame(stream, self.came.table);
         }
-        Poll::Ready(Ok(()))
     }
 
     /// How much may be written before another frame is put in: to the end of this frame, if one waits.
@@ -131,7 +142,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Continues<T> {
         cx: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if !self.queue.is_empty() {
+        if !self.queue.is_empty() || !self.begun.is_empty() {
             let first = bytes.iter().find(|bytes| !bytes.is_empty());
             return self.poll_write(cx, first.map_or(&[], |bytes| bytes));
         }

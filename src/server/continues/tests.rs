@@ -14,13 +14,13 @@ const ACKNOWLEDGEMENT: [u8; 9] = [0, 0, 0, 4, 1, 0, 0, 0, 0];
 const TOLD: &[u8] = &[0, 0, 5, 1, 4, 0, 0, 0, 1, 8, 3, b'1', b'0', b'0'];
 const PREFACE_TEXT: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What is queued when this comes, in pieces of so many bytes.
+/// What is sent when this comes, in pieces of so many bytes.
 fn queued(came: &[u8], piece: usize) -> Vec<u8> {
     let (mut reading, mut queue) = (Came::default(), VecDeque::new());
     for piece in [PREFACE_TEXT, came].concat().chunks(piece) {
         reading.read(piece, &mut queue);
     }
-    queue.into()
+    queue.into_iter().flat_map(|stream| came::frame(stream, reading.table)).collect()
 }
 
 #[test]
@@ -72,8 +72,6 @@ fn a_smaller_table_is_updated_by_the_head_that_tells() {
             assert_eq!(told, frame(HEADERS, END_HEADERS, 1, &[update, &STATUS_100].concat()), "{size}");
         }
     }
-    let changing = [settings(10), settings(4096), expecting.clone()].concat();
-    assert!(queued(&changing, 1000).is_empty());
     assert!(!queued(&[settings(10), settings(10), expecting].concat(), 1000).is_empty());
 }
 
@@ -119,4 +117,66 @@ async fn a_caller_is_told_between_frames_and_after_the_settings() {
     far.read_exact(&mut heard).await.unwrap();
     assert_eq!(&heard[..answer.len()], answer);
     assert_eq!((heard[answer.len() + 3], heard[answer.len() + 8]), (HEADERS, 3));
+}
+
+/// What a caller that sends this hears after the settings, with as many bytes to be written at once.
+async fn heard(came: &[u8], at_once: usize) -> Vec<u8> {
+    let (near, mut far) = duplex(64 * 1024);
+    let mut io = Continues::around(Narrow { io: near, at_once });
+    far.write_all(&[PREFACE_TEXT, came].concat()).await.unwrap();
+    assert_ne!(io.read(&mut [0; 4096]).await.unwrap(), 0);
+    io.write_all(&SERVERS_SETTINGS).await.unwrap();
+    for _ in 0..2 {
+        io.write_all(&ACKNOWLEDGEMENT).await.unwrap();
+    }
+    io.flush().await.unwrap();
+    drop(io);
+    let mut heard = Vec::new();
+    far.read_to_end(&mut heard).await.unwrap();
+    heard
+}
+
+/// Takes few bytes at once.
+struct Narrow<T> {
+    io: T,
+    at_once: usize,
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Narrow<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Narrow<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let most = bytes.len().min(self.at_once);
+        Pin::new(&mut self.io).poll_write(cx, &bytes[..most])
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn settings_that_come_with_a_head_count_for_what_tells_its_caller() {
+    let expecting = frame(HEADERS, END_HEADERS, 1, EXPECTATIONS[0]);
+    for at_once in [1, 3, 1000] {
+        let told = frame(HEADERS, END_HEADERS, 1, &[&[0x20], &STATUS_100[..]].concat());
+        let all = [&SERVERS_SETTINGS[..], &ACKNOWLEDGEMENT, &told, &ACKNOWLEDGEMENT].concat();
+        assert_eq!(heard(&[expecting.clone(), settings(0)].concat(), at_once).await, all, "{at_once}");
+
+        let changing = [expecting.clone(), settings(10), settings(4096)].concat();
+        let all = [&SERVERS_SETTINGS[..], &ACKNOWLEDGEMENT, &ACKNOWLEDGEMENT].concat();
+        assert_eq!(heard(&changing, at_once).await, all, "nobody is told");
+    }
 }

@@ -35,6 +35,9 @@ const CALM: Duration = Duration::from_secs(90);
 /// How long a sleeping activity may overlook the end of the run.
 const NAP: Duration = Duration::from_millis(100);
 
+/// When there is a token at the latest: faults of the accounts server may have spent all mints of ten minutes.
+const MINT_WINDOW: Duration = Duration::from_mins(10);
+
 /// How often memory is looked at.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -56,8 +59,14 @@ pub(crate) fn chaos(options: &Options, minutes: u64) -> Result<()> {
     stage.mend()?;
     println!("trouble is over after {} s, {:.1} MiB", began.elapsed().as_secs(), mebibytes(stage.resident()));
     std::thread::sleep(CALM);
+    let calm_since = Instant::now();
+    let mut is_healthy = callers::probe(&stage);
+    while !is_healthy && stage.is_alive() && calm_since.elapsed() < MINT_WINDOW {
+        std::thread::sleep(LOOK);
+        is_healthy = callers::probe(&stage);
+    }
+    println!("reads are answered: {is_healthy}, after {} s more", calm_since.elapsed().as_secs());
     calm.stop();
-    let is_healthy = callers::probe(&stage);
     let verdict = tally::Verdict::of(&tally, &stage, &memory, is_healthy)?;
     print!("{verdict}");
     if verdict.is_bad() {
