@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
@@ -134,15 +134,15 @@ async fn run_within<T: Send + 'static>(
     path: &Path,
     work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
 ) -> Result<T, FileError> {
-    let turn = Turn::at(path);
+    let mut turn = Turn::at(path);
     if turn.hangs() {
-        return Err(FileError::NotReturned(limit));
+        turn = turn.anew(path, limit).await.ok_or(FileError::NotReturned(limit))?;
     }
     let working = async {
         let Ok(permit) = turn.free.clone().acquire_owned().await else {
             return Err(FileError::NotReturned(limit));
         };
-        let work = turn.take(permit, work);
+        let work = turn.take(path, permit, work);
         tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(ended_early()))
     };
     match tokio::time::timeout(limit, working).await {
@@ -167,7 +167,7 @@ fn run_now_within<T: Send + 'static>(
         }
         waited += PAUSE;
     };
-    let work = turn.take(permit, work);
+    let work = turn.take(path, permit, work);
     let (send, receive) = mpsc::sync_channel(1);
     std::thread::Builder::new().name("file".to_owned()).spawn(move || {
         let _ = send.send(work());
@@ -191,25 +191,68 @@ struct Turn {
     free: Arc<Semaphore>,
     /// Whether the operation under way has been given up on. Only meaningful while there is one.
     given_up: AtomicBool,
+    /// What the path led to when that began.
+    file: Mutex<Option<Identity>>,
+    /// Lets one look at a time find out whether the path leads somewhere else by now.
+    look: Arc<Semaphore>,
+}
+
+/// The device and the number of a file.
+type Identity = (u64, u64);
+
+/// What a path leads to, whatever that is; `None` for nothing.
+fn identity(path: &Path) -> Option<Identity> {
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        let one = || Arc::new(Semaphore::new(1));
+        Self { free: one(), given_up: AtomicBool::new(false), file: Mutex::new(None), look: one() }
+    }
 }
 
 impl Turn {
     /// The one of a path.
     fn at(path: &Path) -> Arc<Self> {
-        let new = || Arc::new(Self { free: Arc::new(Semaphore::new(1)), given_up: AtomicBool::new(false) });
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-        all.entry(path.to_owned()).or_insert_with(new).clone()
+        all.entry(path.to_owned()).or_default().clone()
+    }
+
+    /// A new turn at a path where an operation hangs, if it leads to another file since that began: a FIFO or a file of
+    /// another machine was replaced. The look may hang as the operation does, and then is the last.
+    async fn anew(self: Arc<Self>, path: &Path, limit: Duration) -> Option<Arc<Self>> {
+        let permit = self.look.clone().try_acquire_owned().ok()?;
+        let own = path.to_owned();
+        let look = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            identity(&own)
+        });
+        let found = tokio::time::timeout(limit, look).await.ok()?.ok()?;
+        if found == *self.file.lock().unwrap_or_else(PoisonError::into_inner) {
+            return None;
+        }
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = all.entry(path.to_owned()).or_default();
+        if Arc::ptr_eq(current, &self) {
+            *current = Arc::default();
+        }
+        Some(current.clone())
     }
 
     /// The work, which gives the turn back when it returns.
     fn take<T>(
-        &self,
+        self: &Arc<Self>,
+        path: &Path,
         permit: OwnedSemaphorePermit,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> impl FnOnce() -> T + Send + 'static {
         self.given_up.store(false, Ordering::Relaxed);
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let (turn, path) = (self.clone(), path.to_owned());
         move || {
             let _permit = permit;
+            *turn.file.lock().unwrap_or_else(PoisonError::into_inner) = identity(&path);
             work()
         }
     }
@@ -276,6 +319,25 @@ mod tests {
         }
         assert_eq!(read(&path, 100).await.unwrap().bytes(), b"new");
         assert!(!hanging().contains(&path));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_replaces_one_that_hangs_is_read_though_that_still_hangs() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, new) = (fifo(directory.path()), directory.path().join("new"));
+        let reading = async |path: &Path| {
+            let own = path.to_owned();
+            run_within(SHORT, path, move || read_up_to(&own, 100)).await
+        };
+        for _ in 0..2 {
+            assert!(matches!(reading(&path).await, Err(FileError::NotReturned(_))));
+        }
+        let writer = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        std::fs::write(&new, "mended").unwrap();
+        std::fs::rename(&new, &path).unwrap();
+        assert_eq!(reading(&path).await.unwrap().bytes(), b"mended");
+        assert!(!hanging().contains(&path));
+        drop(writer);
     }
 
     #[test]
