@@ -40,6 +40,7 @@ pub mod admission;
 pub mod app;
 pub mod cache;
 pub mod callers;
+pub mod causes;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -28,7 +28,7 @@ const FLOORS: [&[&str]; 16] = [
     &["net", "shared"],
     &["telemetry"],
     &["supervisor"],
-    &["clock", "files"],
+    &["causes", "clock", "files"],
 ];
 
 /// Names that say nothing of what is inside.

@@ -9,10 +9,12 @@ use http::Method;
 use super::PROBLEM;
 use super::console::Console;
 use crate::callers::{Caller, Mode};
+use crate::causes::with_causes;
 use crate::config::problem::{Problem, Severity};
 use crate::config::{self, Config, Loaded};
 use crate::net::tls::Trust;
 use crate::rulebook::Rulebook;
+use crate::server::listener::check as could_listen;
 
 pub(super) fn check(files: &[PathBuf], console: &mut Console) -> ExitCode {
     let Loaded { config, problems } = config::load(files);
@@ -20,6 +22,13 @@ pub(super) fn check(files: &[PathBuf], console: &mut Console) -> ExitCode {
     match config {
         Some(config) => {
             console.print(&summary(&config));
+            // Like a secret that is not there yet, this may be otherwise where and when the sidecar runs.
+            let admin = config.admin.iter().map(|admin| &admin.listen);
+            for address in config.server.listen.iter().chain(admin) {
+                if let Err(error) = could_listen(address) {
+                    console.complain(&format!("{}  (warning)\n", with_causes(&error)));
+                }
+            }
             // The system's certificates are no part of the configuration, but `run` needs them.
             match Trust::read(config.connections.ca_file.as_deref()) {
                 Ok(_) => ExitCode::SUCCESS,

@@ -17,6 +17,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::causes::with_causes;
+use crate::server::descriptors;
 use crate::telemetry::log::log_panics;
 use console::{Console, errors_have_colours, output_has_colours};
 use signals::outlive_full_files;
@@ -116,11 +118,17 @@ struct EmulatorOptions {
 pub fn main() -> ExitCode {
     log_panics();
     let mut console = Console::new();
-    // If this fails, writing to a full file ends the process by a signal, which is the default of every program.
-    let _ = outlive_full_files();
-    let command = AssertUnwindSafe(|| match CommandLine::try_parse() {
-        Ok(line) => command(line.command, &mut console),
-        Err(error) => usage(&error, &mut console),
+    if let Err(error) = descriptors::check() {
+        console.complain(&described(&error));
+        return console.exit(PROBLEM);
+    }
+    let command = AssertUnwindSafe(|| {
+        // If this fails, writing to a full file ends the process by a signal, which is the default of every program.
+        let _ = outlive_full_files();
+        match CommandLine::try_parse() {
+            Ok(line) => command(line.command, &mut console),
+            Err(error) => usage(&error, &mut console),
+        }
     });
     let code = catch_unwind(command).unwrap_or(PROBLEM);
     console.exit(code)
@@ -163,9 +171,7 @@ const WRONG_USAGE: u8 = 2;
 
 /// What went wrong, with all its causes, as a line.
 fn described(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let causes: Vec<String> = causes.map(ToString::to_string).collect();
-    format!("zoho-sidecar: {}\n", causes.join(": "))
+    format!("zoho-sidecar: {}\n", with_causes(error))
 }
 
 /// The runtime for everything but callers' connections, which have workers of their own.

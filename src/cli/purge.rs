@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use http::{Method, Request};
+use http::{Method, Request, Uri};
 use serde_json::{Map, Value};
 
 use super::console::Console;
 use super::{PROBLEM, PurgeOptions, runtime};
+use crate::causes::with_causes;
 use crate::net::body::{Body, Prefix};
 use crate::net::buffers::Buffers;
 use crate::net::client::{HttpClient, Settings};
@@ -56,9 +57,10 @@ async fn ask(options: &PurgeOptions) -> Result<u64, String> {
         egress: Egress::direct(),
         buffers: Buffers::new(ANSWER_LIMIT),
     };
-    let client = HttpClient::new(&settings).map_err(|error| error.to_string())?;
+    let client = HttpClient::new(&settings).map_err(|error| with_causes(&error))?;
     let asking = async {
-        let answer = client.send(request).await.map_err(|error| format!("{}: {error}", options.admin))?;
+        let answer = client.send(request).await;
+        let answer = answer.map_err(|error| format!("{}: {}", options.admin, with_causes(&error)))?;
         let status = answer.status();
         let Ok(Prefix::Whole(body)) = answer.into_body().read_up_to(ANSWER_LIMIT).await else {
             return Err(format!("{}: the answer broke off", options.admin));
@@ -78,12 +80,23 @@ async fn ask(options: &PurgeOptions) -> Result<u64, String> {
         .map_err(|_| format!("{}: no answer within {TIMEOUT:?}", options.admin))?
 }
 
+/// Whether this is the URL of an admin listener. Anything else is not repeated: it may hold a password.
+fn is_admin_url(url: &str) -> bool {
+    let Ok(uri) = url.parse::<Uri>() else { return false };
+    let names_a_host = uri.host().is_some_and(|host| !host.is_empty());
+    let is_bare = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    uri.scheme_str() == Some("http") && names_a_host && is_bare && uri.query().is_none() && !url.contains('#')
+}
+
 fn request(options: &PurgeOptions) -> Result<Request<Body>, String> {
+    if !is_admin_url(&options.admin) {
+        return Err("--admin must be the URL of the admin listener, such as http://127.0.0.1:9090".to_owned());
+    }
     let url = format!("{}/purge", options.admin.trim_end_matches('/'));
     let mut request =
         Request::builder().method(Method::POST).uri(&url).header("content-type", "application/json");
     if let Some(file) = &options.token_file {
-        let token = SecretSource::File(file.clone()).read_now().map_err(|error| error.to_string())?;
+        let token = SecretSource::File(file.clone()).read_now().map_err(|error| with_causes(&error))?;
         let value = format!("Bearer {}", secrecy::ExposeSecret::expose_secret(&token));
         let mut value = http::HeaderValue::from_str(&value)
             .map_err(|_| "the token cannot be sent in a header".to_owned())?;

@@ -262,7 +262,7 @@ impl<'a> Members<'a> {
             // where every other refusal has 200.
             _ if self.text("status").as_deref() == Some("failure") => throttled,
             _ if status == StatusCode::TOO_MANY_REQUESTS => throttled,
-            _ if status == StatusCode::BAD_REQUEST && !is_identifier(&code) => throttled,
+            _ if status == StatusCode::BAD_REQUEST && !is_word(&code) => throttled,
             _ if status.is_server_error() => MintError::ServerError { status },
             code => match OTHER_ERRORS.into_iter().find(|known| *known == code) {
                 Some(code) => MintError::Refused { code },
@@ -272,7 +272,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// OAuth error codes are identifiers; sentences in some language are not.
-fn is_identifier(code: &str) -> bool {
-    code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+/// OAuth error codes are single words of ASCII; sentences in some language are not.
+fn is_word(code: &str) -> bool {
+    code.trim().bytes().all(|b| b.is_ascii_graphic())
 }

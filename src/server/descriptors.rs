@@ -2,15 +2,38 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+/// With fewer nothing works: the runtimes, the log, a listener, and a connection on either side.
+const LEAST: u64 = 64;
+
+/// The system lets this process open too few files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this process may open only {0} files and needs {LEAST} or more: raise the limit (ulimit -n, LimitNOFILE)"
+)]
+pub struct TooFew(u64);
+
+/// Raises the limit of open files as far as it may be raised, and checks that it suffices.
+pub fn check() -> Result<(), TooFew> {
+    match raised() {
+        Some(most) if most < LEAST => Err(TooFew(most)),
+        _ => Ok(()),
+    }
+}
+
+/// How many files may be open; `None` for any number.
+fn raised() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current }
+}
+
 /// For listeners, runtimes, the log, and files of state and secrets.
 const KEPT_BACK: u64 = 64;
 
 /// How many connections of callers may be open: as many as wanted, unless the descriptors would not suffice. The
 /// process's soft limit is raised to the hard one, since the usual 1024 is meant for programs that use `select`.
 pub(super) fn connections(wanted: usize) -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let most = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    let most = raised();
     let admitted = most.map_or(wanted, |most| wanted.min(affordable(most)));
     if admitted < wanted {
         tracing::warn!(

@@ -23,6 +23,38 @@ pub struct BindError {
     pub source: io::Error,
 }
 
+/// Whether an address can be listened on, as far as that can be known beside another process that does: that a unix socket
+/// has a directory and no other file in its place, and that an address is one of this machine's.
+pub fn check(address: &Address) -> Result<(), BindError> {
+    let failed = |source| BindError { address: address.clone(), source };
+    match address {
+        Address::Tcp(tcp) | Address::Tls(tcp) => {
+            std::net::TcpListener::bind(SocketAddr::new(tcp.ip(), 0)).map_err(failed)?;
+        }
+        Address::Unix(path) => {
+            let own = path.clone();
+            let looked = files::run_now(path, move || Ok(check_place(&own)?));
+            looked.map_err(|error| failed(error.into()))?;
+        }
+    }
+    Ok(())
+}
+
+fn check_place(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if !std::fs::metadata(directory.unwrap_or(Path::new(".")))?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => Err(not_a_socket()),
+        _ => Ok(()),
+    }
+}
+
+fn not_a_socket() -> io::Error {
+    io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is not a socket")
+}
+
 /// A bound listener. A unix socket's file goes with it.
 pub enum Listener {
     /// On a TCP address.
@@ -179,7 +211,7 @@ fn remove(path: &Path) {
 fn remove_leftover(path: &Path) -> io::Result<()> {
     let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
     if !metadata.file_type().is_socket() {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is not a socket"));
+        return Err(not_a_socket());
     }
     let asking = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // A process that accepts nobody would keep the connection waiting once its queue is full.

@@ -24,7 +24,7 @@ mod connection;
 mod continues;
 mod conversation;
 mod course;
-mod descriptors;
+pub mod descriptors;
 mod limits;
 pub mod listener;
 mod orders;

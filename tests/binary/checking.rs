@@ -89,3 +89,26 @@ async fn a_file_that_is_not_there_is_a_problem_and_no_wrong_usage() {
     assert_eq!(check.code, Some(1), "{check:?}");
     assert!(check.errors.contains("/nowhere/sidecar.toml"), "{}", check.errors);
 }
+
+#[tokio::test]
+async fn check_warns_of_listeners_that_cannot_be_had_here() {
+    let (zoho, directory) = (Zoho::start().await, tempdir().unwrap());
+    let place = directory.path().display();
+    std::fs::write(directory.path().join("file"), "").unwrap();
+    for (listen, why) in [
+        (format!("unix:{place}"), "there is a file that is not a socket"),
+        (format!("unix:{place}/file"), "there is a file that is not a socket"),
+        (format!("unix:{place}/none/socket"), "No such file or directory"),
+        (format!("unix:{place}/file/socket"), "not a directory"),
+        ("192.0.2.1:8080".to_owned(), "Cannot assign requested address"),
+    ] {
+        let listeners = format!("server.listen = [\"{listen}\"]\nserver.i_know_this_is_open = true\n");
+        let check = ended(with_files("check", directory.path(), &[&zoho.config(), &listeners])).await;
+        let warning = "cannot listen on ";
+        assert!(check.errors.contains(warning) && check.errors.contains(why), "{listen}: {check:?}");
+        assert!(check.errors.contains("(warning)"), "{check:?}");
+    }
+    let fine = format!("server.listen = [\"unix:{place}/socket\"]\n");
+    let check = ended(with_files("check", directory.path(), &[&zoho.config(), &fine])).await;
+    assert!(!check.errors.contains("cannot listen"), "{check:?}");
+}

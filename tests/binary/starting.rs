@@ -123,3 +123,61 @@ async fn help_and_version_end_with_0() {
         assert!(run.lines.concat().contains("zoho-sidecar"), "{arguments:?}: {:?}", run.lines);
     }
 }
+
+#[tokio::test]
+async fn no_command_begins_with_too_few_descriptors() {
+    let (zoho, directory) = (Zoho::start().await, tempdir().unwrap());
+    let config = |command| with_files(command, directory.path(), &[&zoho.config()]);
+    for arguments in [
+        config("run"),
+        config("check"),
+        vec!["demo".to_owned(), "--once".to_owned()],
+        vec!["emulator".to_owned(), "--listen".to_owned(), "127.0.0.1:0".to_owned()],
+        vec!["purge".to_owned(), "--tenant".to_owned(), "acme".to_owned()],
+    ] {
+        for descriptors in [8, 9, 24, 63] {
+            let mut limited = tokio::process::Command::new("sh");
+            limited.env_clear().kill_on_drop(true).stdin(std::process::Stdio::null());
+            limited.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+            let script = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
+            limited.args(["-c", &script, env!("CARGO_BIN_EXE_zoho-sidecar")]).args(&arguments);
+            let end = Process::start(&mut limited).end().await;
+            assert_eq!(end.code, Some(1), "{descriptors} {arguments:?}: {end:?}");
+            let says = format!("may open only {descriptors} files and needs 64 or more");
+            assert!(end.errors.contains(&says) && !end.errors.contains("panicked"), "{end:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn why_a_secret_cannot_be_read_is_told_wherever_it_is_missing() {
+    let (zoho, directory) = (Zoho::start().await, tempdir().unwrap());
+    let none = directory.path().join("none");
+    for (path, why) in [(none.as_path(), "No such file or directory"), (directory.path(), "Is a directory")] {
+        let missing = format!("tenants.acme.client_secret = {{ file = \"{}\" }}\n", path.display());
+        let sidecar = Sidecar::run(&zoho, &missing).await;
+        let told = caller::get(sidecar.admin(), "/readyz").await.text().to_owned();
+        assert!(told.contains("secret_missing") && told.contains(why), "{told}");
+        let refused = sidecar.get(USERS).await.text().to_owned();
+        assert!(refused.contains(why), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn purge_takes_the_url_of_an_admin_listener_and_repeats_no_password() {
+    for url in [
+        "http://u:made-up-password@127.0.0.1:1",
+        "[zz]",
+        "https://127.0.0.1:1",
+        "",
+        "127.0.0.1:1",
+        "http://x/?y",
+    ] {
+        let end = ended(["purge", "--admin", url, "--tenant", "acme"]).await;
+        assert_eq!(end.code, Some(1), "{url}: {end:?}");
+        assert!(end.errors.contains("--admin must be the URL of the admin listener"), "{url}: {end:?}");
+        assert!(!end.errors.contains("made-up-password"), "{end:?}");
+    }
+    let end = ended(["purge", "--admin", "http://127.0.0.1:1", "--tenant", "acme"]).await;
+    assert!(end.errors.contains("Connection refused"), "{end:?}");
+}

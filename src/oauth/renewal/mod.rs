@@ -17,6 +17,7 @@ use super::stored::{Memory, Open};
 use super::token::Token;
 use super::vault::{Identity, Vault};
 use super::{State, Tokens};
+use crate::causes::with_causes;
 use crate::clock::BootTime;
 use crate::supervisor::Heartbeat;
 
@@ -319,7 +320,7 @@ impl Renewal {
     async fn read_secrets(&self) -> Result<Secrets, Setback> {
         let tokens = &self.tokens;
         let missing = |error: super::SecretError| Setback {
-            health: Health::SecretMissing { problem: error.to_string() },
+            health: Health::SecretMissing { problem: with_causes(&error) },
             pause: None,
         };
         // At once: a file that does not return is waited for, and both may lie on the same hung file system.
