@@ -42,6 +42,7 @@ fn main() {
             status: StatusCode::OK,
             head: &head,
             body: body.clone().into(),
+            memory: None,
             at: clock.boot_time(),
             epoch: 0,
             terms: None,

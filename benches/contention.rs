@@ -103,6 +103,7 @@ impl Shared {
                 status,
                 head: &head,
                 body,
+                memory: None,
                 at: now,
                 epoch: 0,
                 terms: None,

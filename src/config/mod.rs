@@ -174,8 +174,7 @@ fn read_config(root: &Section<'_>) -> Config {
     let (tenants, credentials) = rules::tenants(root);
     let callers = callers::callers(root, &tenants, &server);
     callers::check_listeners(root, &server, &callers, is_known_to_be_open);
-    let cache = rooms::cache(root.section("cache"));
-    rooms::check_buffers(&root.section("server"), &server.buffers, &cache);
+    let cache = rooms::cache(root.section("cache"), &server.buffers);
     let rulebook = Rulebook { callers, tenants, routes: rules::routes(root) };
     Config {
         proxy: proxy::Settings {

@@ -66,18 +66,6 @@ pub(super) fn server(section: Section<'_>, secret_poll: Duration) -> Server {
     Server { settings, max_uri_bytes, hosts, is_known_to_be_open }
 }
 
-/// Warns where responses that may be stored are longer than there is memory for.
-pub(super) fn check_buffers(section: &Section<'_>, buffers: &Buffers, cache: &cache::Settings) {
-    let most = buffers.most_to_store();
-    if cache.max_entry_bytes > most {
-        section.doubtful(
-            "buffer_bytes",
-            format!("leaves {most} bytes to responses that are read to be stored, and cache.max_entry_bytes is {}; longer ones are never stored, and every request for them is a call", cache.max_entry_bytes),
-            "set it to four times cache.max_entry_bytes or more, or lower that",
-        );
-    }
-}
-
 /// Names by which the sidecar is called, without ports.
 fn hosts(section: &Section<'_>) -> Vec<String> {
     const EXAMPLE: &str = "\"sidecar.internal.example\"";
@@ -330,7 +318,7 @@ pub(super) fn admission(section: Section<'_>) -> admission::Settings {
 /// Longer than any value by which answers are told apart.
 const MOST_KEY_HEADER_BYTES: usize = 64 << 10;
 
-pub(super) fn cache(section: Section<'_>) -> cache::Settings {
+pub(super) fn cache(section: Section<'_>, buffers: &Buffers) -> cache::Settings {
     let settings = cache::Settings {
         max_bytes: section.size("max_bytes"),
         // moka weighs an entry in 32 bits.
@@ -339,6 +327,14 @@ pub(super) fn cache(section: Section<'_>) -> cache::Settings {
         fetch_timeout: section.limit("fetch_timeout"),
         max_key_header_bytes: section.memory_size("max_key_header_bytes", 0, MOST_KEY_HEADER_BYTES),
     };
+    let most = buffers.most_to_store();
+    if (most + 1..MOST_BYTES).contains(&settings.max_entry_bytes) {
+        section.doubtful(
+            "max_entry_bytes",
+            format!("server.buffer_bytes leaves {most} bytes to a response that is read to be stored; a longer one may be called for by every request"),
+            "make server.buffer_bytes four times as large as this, or more",
+        );
+    }
     section.finish();
     settings
 }

@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn short_pieces_are_copied_together_and_an_only_one_is_not() {
-        let (mut pieces, _) = of(&[1; 8 * TOGETHER]);
+        let (mut pieces, _) = of(&vec![1; 8 * TOGETHER]);
         pieces.close_short();
         assert!(pieces.queue.len() <= 10, "{}", pieces.queue.len());
 

@@ -94,7 +94,8 @@ async fn many_uploads_that_zoho_does_not_take_are_held_within_a_bound() {
             let head =
                 format!("POST /crm/v8/files HTTP/1.1\r\nhost: localhost\r\ncontent-length: {LENGTH}\r\n\r\n");
             stream.write_all(head.as_bytes()).await?;
-            for piece in std::iter::repeat_n([b'x'; 50_000], LENGTH / 50_000) {
+            let piece = vec![b'x'; 50_000];
+            for _ in 0..LENGTH / piece.len() {
                 stream.write_all(&piece).await?;
             }
             std::io::Result::Ok(())
