@@ -115,6 +115,11 @@ impl Buffers {
         held <= MOST_PER_BODY && self.0.left(Purpose::Stream) > 0
     }
 
+    /// Whether so much is left that what nobody uses at the moment may be kept.
+    pub fn are_mostly_free(&self) -> bool {
+        self.used() <= self.0.limit / 4
+    }
+
     /// Nothing reserved yet.
     pub fn reservation(&self, purpose: Purpose) -> Reservation {
         Reservation { buffers: self.clone(), purpose, bytes: 0 }
@@ -140,6 +145,11 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// How many bytes are reserved.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Nothing reserved yet, of the same budget and for the same purpose.
     #[must_use]
     pub fn another(&self) -> Self {

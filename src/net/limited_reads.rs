@@ -28,6 +28,11 @@ impl<T: AsyncRead> LimitedReads<T> {
         Self { io: io.take(0), buffer: buffers.reservation(Purpose::Stream) }
     }
 
+    /// How many bytes of the budget its buffer takes.
+    pub fn reserved(&self) -> usize {
+        self.buffer.bytes()
+    }
+
     /// What is read and written.
     pub fn get_mut(&mut self) -> &mut T {
         self.io.get_mut()

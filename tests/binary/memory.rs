@@ -103,3 +103,21 @@ async fn many_uploads_that_zoho_does_not_take_are_held_within_a_bound() {
     }
     assert_bounded(process, before, uploads).await;
 }
+
+#[tokio::test]
+async fn connections_that_rest_keep_no_more_than_a_quarter_of_the_budget() {
+    let zoho = Zoho::start().await;
+    let (sidecar, ..) = started(&zoho).await;
+    let address = sidecar.proxy();
+    let mut reading = JoinSet::new();
+    for _ in 0..MANY {
+        reading.spawn(async move { caller::get(address, "/crm/v8/__bytes?size=200000").await.status });
+    }
+    while let Some(status) = reading.join_next().await {
+        assert_eq!(status.unwrap(), 200);
+    }
+    until("memory given back", async || {
+        sidecar.metric("zoho_sidecar_buffer_bytes ").await <= 8.0 * 1024.0 * 1024.0
+    })
+    .await;
+}

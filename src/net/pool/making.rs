@@ -62,8 +62,7 @@ where
             let is_http2 = io.connected().is_negotiated_h2();
             let (pool, host) = (place.pool.clone(), place.host);
             let io = LimitedReads::new(TokioIo::new(io), &buffers);
-            let io =
-                TokioIo::new(Placed { io, patience: Patience::new(limits.write_timeout), _place: place });
+            let io = TokioIo::new(Placed { io, patience: Patience::new(limits.write_timeout), place });
             if !is_http2 {
                 return Ok(speak_http1(io, limits.head).await?);
             }
@@ -172,7 +171,7 @@ async fn drive(host: usize, stay: Arc<Stay>, made: Made, pool: Arc<Pool>) {
 struct Placed<T> {
     io: LimitedReads<TokioIo<T>>,
     patience: Patience,
-    _place: Place,
+    place: Place,
 }
 
 impl<T: Read + Unpin> AsyncRead for Placed<T> {
@@ -181,7 +180,9 @@ impl<T: Read + Unpin> AsyncRead for Placed<T> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        let read = Pin::new(&mut self.io).poll_read(cx, buffer);
+        self.place.stay.note_buffer(self.io.reserved());
+        read
     }
 }
 

@@ -154,7 +154,7 @@ impl Pool {
             head_limits: limits.head,
             connect_timeout: limits.connect_timeout,
             clock,
-            places: Mutex::new(Places::new(limits)),
+            places: Mutex::new(Places::new(limits, buffers.clone())),
             hurry: Arc::default(),
             supervisor: supervisor.clone(),
             watching: OnceLock::new(),

@@ -13,10 +13,12 @@ use super::stay::Stay;
 use super::stream::Share;
 use super::{Limits, NoConnection};
 use crate::clock::{Instant, Moment, SHORTEST_SUSPENSION};
+use crate::net::buffers::Buffers;
 
 /// All connections that carry nothing or have room, and all who wait for one.
 pub(super) struct Places {
     limits: Limits,
+    buffers: Buffers,
     /// By number, and never fewer: the origins of a configuration, which are few.
     hosts: Vec<Host>,
     open: usize,
@@ -36,9 +38,10 @@ pub(super) struct Places {
 pub(super) type Turn = (u64, oneshot::Receiver<Answer>);
 
 impl Places {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, buffers: Buffers) -> Self {
         Self {
             limits,
+            buffers,
             hosts: Vec::new(),
             open: 0,
             turns: 0,
@@ -152,7 +155,9 @@ impl Places {
         let Some(Held::Line { line, .. }) = self.hosts[number].hand(held) else { return };
         let makes_place = self.makes_place();
         let host = &mut self.hosts[number];
-        if makes_place || host.resting.len() >= self.limits.max_idle {
+        // A connection that was read in long pieces keeps its buffer while it rests.
+        let is_costly = line.link.stay.has_long_buffer() && !self.buffers.are_mostly_free();
+        if makes_place || is_costly || host.resting.len() >= self.limits.max_idle {
             host.end(&line);
         } else {
             let expires = line.link.dies.min(now + self.limits.idle_timeout);
