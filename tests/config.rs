@@ -383,3 +383,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn responses_for_which_there_is_no_memory_are_warned_of() {
+    for text in
+        ["server.buffer_bytes = \"0B\"", "server.buffer_bytes = \"3MiB\"", "cache.max_entry_bytes = \"9MiB\""]
+    {
+        assert_eq!(the_problem(&[TENANT, text]).key, "cache.max_entry_bytes", "{text}");
+    }
+}

@@ -71,6 +71,11 @@ impl Problems {
         self.has_unread.get()
     }
 
+    /// Whether there is anything that is wrong, and not only doubtful.
+    pub(super) fn has_problem(&self) -> bool {
+        self.all.borrow().iter().any(|problem| problem.severity == Severity::Problem)
+    }
+
     /// All of them, in the order of files and lines.
     pub(super) fn into_sorted(self) -> Vec<Problem> {
         let mut problems = self.all.into_inner();

@@ -328,7 +328,7 @@ pub(super) fn cache(section: Section<'_>, buffers: &Buffers) -> cache::Settings 
         max_key_header_bytes: section.memory_size("max_key_header_bytes", 0, MOST_KEY_HEADER_BYTES),
     };
     let most = buffers.most_to_store();
-    if (most + 1..MOST_BYTES).contains(&settings.max_entry_bytes) {
+    if settings.max_entry_bytes > most && section.is_sound_so_far() {
         section.doubtful(
             "max_entry_bytes",
             format!("server.buffer_bytes leaves {most} bytes to a response that is read to be stored; a longer one may be called for by every request"),

@@ -118,6 +118,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Whether no problem was found yet: where there is one, a value may not be what was meant.
+    pub(super) fn is_sound_so_far(&self) -> bool {
+        !self.problems.has_problem()
+    }
+
     /// Whether all files could be read, so that what is not here is nowhere.
     pub(super) fn is_whole(&self) -> bool {
         !self.problems.has_unread()
