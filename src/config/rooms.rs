@@ -160,7 +160,9 @@ pub(super) fn state(section: Section<'_>) -> Option<PathBuf> {
 
 /// systemd's directory, else the user's own by the XDG base directory specification.
 fn state_directory(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
-    let set = |name: &str| variable(name).filter(|path| path.is_absolute());
+    // systemd sets a list where a unit has several directories.
+    let first = |paths: PathBuf| std::env::split_paths(&paths).next();
+    let set = |name: &str| variable(name).and_then(first).filter(|path| path.is_absolute());
     set("STATE_DIRECTORY")
         .or_else(|| set("XDG_STATE_HOME").map(|state| state.join("zoho-sidecar")))
         .or_else(|| set("HOME").map(|home| home.join(".local/state/zoho-sidecar")))
@@ -349,6 +351,7 @@ mod tests {
             state_directory(|name| set.iter().find(|(known, _)| *known == name).map(|(_, path)| path.into()))
         };
         assert_eq!(with(&[("STATE_DIRECTORY", "/var/lib/x"), ("HOME", "/root")]), Some("/var/lib/x".into()));
+        assert_eq!(with(&[("STATE_DIRECTORY", "/var/lib/x:/var/lib/y")]), Some("/var/lib/x".into()));
         assert_eq!(with(&[("XDG_STATE_HOME", "/s"), ("HOME", "/r")]), Some("/s/zoho-sidecar".into()));
         assert_eq!(with(&[("HOME", "/r")]), Some("/r/.local/state/zoho-sidecar".into()));
         assert_eq!(with(&[("HOME", "relative")]), None);

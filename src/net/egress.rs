@@ -131,7 +131,7 @@ impl FromStr for ProxyUrl {
             _ => return Err(ProxyUrlError::Scheme),
         }
         let uri: Uri = text.parse().map_err(|_| ProxyUrlError::Malformed)?;
-        let has_path = uri.path_and_query().is_some_and(|path| path != "/");
+        let has_path = uri.path_and_query().is_some_and(|path| path != "/") || text.contains('#');
         let Some(authority) = uri.authority().filter(|_| !has_path) else {
             return Err(ProxyUrlError::Malformed);
         };

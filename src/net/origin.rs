@@ -73,6 +73,10 @@ impl FromStr for Origin {
     type Err = OriginError;
 
     fn from_str(text: &str) -> Result<Self, OriginError> {
+        // A URI has none by its standard, and `http` drops it.
+        if text.contains('#') {
+            return Err(OriginError::MoreThanOrigin);
+        }
         let uri: Uri = text.parse().map_err(|_| OriginError::Malformed)?;
         let parts = uri.into_parts();
         let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
@@ -169,7 +173,7 @@ mod tests {
 
     #[test]
     fn what_is_more_or_less_than_an_origin_is_refused() {
-        for more in ["https://h/crm", "https://h/?a=b", "https://user@h"] {
+        for more in ["https://h/crm", "https://h/?a=b", "https://user@h", "https://h/#f", "https://h#f"] {
             assert_eq!(more.parse::<Origin>(), Err(OriginError::MoreThanOrigin), "{more}");
         }
         for less in ["", "/crm", "www.zohoapis.com", "ftp://h", "https://"] {

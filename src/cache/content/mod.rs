@@ -63,7 +63,8 @@ pub fn check(types: &ContentTypes, head: &HeaderMap, body: &[u8], extent: Extent
         return Err(Invalid::Empty);
     }
     let essence = essence(head);
-    if !types.allow(essence.as_deref()) {
+    // With several fields nobody knows which of them is meant.
+    if !types.allow(essence.as_deref()) || head.get_all(CONTENT_TYPE).iter().count() > 1 {
         return Err(Invalid::ContentType);
     }
     let beginning = beginning(head, body, extent)?;
@@ -145,6 +146,10 @@ fn check_json(first: u8, text: &[u8], beginning: &Beginning<'_>) -> Result<(), I
     if looks_like_html(text) {
         return Err(Invalid::Html);
     }
+    // JSON is UTF-8 (RFC 8259 section 8.1); what is looked at may end in the middle of a character.
+    if std::str::from_utf8(text).is_err_and(|error| beginning.is_whole || error.error_len().is_some()) {
+        return Err(Invalid::NotJson);
+    }
     let mut says_error = false;
     let mut reader = serde_json::Deserializer::from_slice(text);
     let read = Outline(&mut says_error).read(&mut reader).and_then(|()| reader.end());
@@ -184,7 +189,9 @@ impl<'de> Visitor<'de> for Outline<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key::<String>()? {
             if name == "status" {
-                *self.0 |= map.next_value::<&RawValue>()?.get().eq_ignore_ascii_case("\"error\"");
+                let status = map.next_value::<&RawValue>()?.get();
+                let status: Option<Cow<'_, str>> = serde_json::from_str(status).ok();
+                *self.0 |= status.is_some_and(|status| status.eq_ignore_ascii_case("error"));
             } else {
                 map.next_value::<IgnoredAny>()?;
             }

@@ -75,6 +75,7 @@ fn what_is_no_answer_is_recognized_whatever_its_type_says() {
         ("\"OK\"", Invalid::Scalar),
         (r#"{"code":"INTERNAL_ERROR","details":{},"message":"…","status":"error"}"#, Invalid::ErrorEnvelope),
         (r#"{"status":"error","code":"X"}"#, Invalid::ErrorEnvelope),
+        (r#"{"status":"err\u006fr","code":"X"}"#, Invalid::ErrorEnvelope),
         (r#"{"status" : "ERROR" , "code": 7"#, Invalid::ErrorEnvelope),
         (&long(r#""status":"error","#), Invalid::ErrorEnvelope),
         (long("").trim_end_matches('}'), Invalid::NotJson),
@@ -179,4 +180,21 @@ proptest! {
         let coded = check(&ContentTypes::json(), &head(JSON, "gzip"), &gzip(&body), Extent::Whole);
         prop_assert_eq!(coded.is_ok(), !says_error);
     }
+}
+
+#[test]
+fn json_is_utf_8_and_has_one_type() {
+    let check =
+        |head: &HeaderMap, body: &[u8]| super::check(&ContentTypes::json(), head, body, Extent::Whole);
+    assert_eq!(check(&head(JSON, ""), b"{\"a\":\"\xff\xfe\"}"), Err(Invalid::NotJson));
+    assert_eq!(check(&head(JSON, ""), "{\"a\":\"é\"}".as_bytes()), Ok(()));
+    // The end of what is looked at lies in the middle of a character.
+    let long = format!("{{\"a\":\"{}\"}}", "é".repeat(LOOKED_AT));
+    assert_eq!(check(&head(JSON, ""), long.as_bytes()), Ok(()));
+    let long = format!("{{\"aa\":\"{}\"}}", "é".repeat(LOOKED_AT));
+    assert_eq!(check(&head(JSON, ""), long.as_bytes()), Ok(()));
+
+    let mut two = head(JSON, "");
+    two.append(CONTENT_TYPE, JSON.parse().unwrap());
+    assert_eq!(check(&two, b"{}"), Err(Invalid::ContentType));
 }
