@@ -286,6 +286,7 @@ mod tests {
             ("http://", Malformed),
             ("http://user:made-up@", Malformed),
             ("http://proxy.example/path", Malformed),
+            ("http://proxy.example/#fragment", Malformed),
             ("http://proxy example:3128", Malformed),
             ("http://user:made-up@[zz]:3128", Host),
             ("http://proxy.example:99999", Host),

@@ -137,7 +137,7 @@ impl Metrics {
             ),
             cache_entries: add(&mut registry, "cache_entries", "Entries in the cache"),
             cache_bytes: add(&mut registry, "cache_bytes", "Bytes the cache holds, overhead included"),
-            buffer_bytes: add(&mut registry, "buffer_bytes", "Bytes of bodies in memory"),
+            buffer_bytes: add(&mut registry, "buffer_bytes", "Bytes of server.buffer_bytes in use"),
             connections: add(&mut registry, "connections", "Open connections of callers"),
             connections_refused: add(
                 &mut registry,

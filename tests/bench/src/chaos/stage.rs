@@ -134,6 +134,11 @@ impl Stage {
         Ok(())
     }
 
+    /// The faults that are still to come.
+    pub(super) fn faults(&self) -> Result<String> {
+        Ok(get_json(&format!("http://{}/__emulator/faults", self.zoho))?.to_string())
+    }
+
     /// How many users Zoho itself counts in the territory.
     pub(super) fn true_count(&self) -> Result<String> {
         let known: Value = get_json(&format!("http://{}/__emulator/organisations", self.zoho))?;

@@ -28,7 +28,7 @@ pub(super) fn all(stage: &Arc<Stage>) -> Vec<Activity> {
     };
     vec![
         activity(stage, 1, "fault at the API", 1000, api_fault),
-        activity(stage, 2, "fault at the accounts server", 8000, accounts_fault),
+        activity(stage, 2, "fault at the accounts server", 40_000, accounts_fault),
         activity(stage, 3, "outage", 40_000, outage),
         activity(stage, 4, "revoked tokens", 5000, revoke),
         activity(stage, 5, "unread log", 15_000, unread_log),
@@ -91,7 +91,11 @@ fn api_fault(stage: &Stage, dice: &mut Dice) -> Result<()> {
     add_fault(stage, "api", dice.choose(&faults), times)
 }
 
+/// One at a time: if they queued up every mint would meet one, and there would hardly ever be a token.
 fn accounts_fault(stage: &Stage, dice: &mut Dice) -> Result<()> {
+    if stage.faults()?.contains("\"accounts\"") {
+        return Ok(());
+    }
     let faults = [
         json!("html500"),
         json!("drop"),
