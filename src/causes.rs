@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-/// What went wrong, with all its causes.
+/// The message of an error, followed by those of its sources.
 pub fn with_causes(error: &dyn Error) -> String {
     let (mut text, mut cause) = (error.to_string(), error.source());
     while let Some(error) = cause {

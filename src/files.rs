@@ -189,9 +189,9 @@ static ALL: Mutex<BTreeMap<PathBuf, Arc<Turn>>> = Mutex::new(BTreeMap::new());
 /// Lets one operation at a time work on a file.
 struct Turn {
     free: Arc<Semaphore>,
-    /// Whether the operation under way has been given up on. Only meaningful while there is one.
+    /// Whether the current operation has timed out. Only meaningful while one is running.
     given_up: AtomicBool,
-    /// What the path led to when that began.
+    /// The file at the path when the operation began.
     file: Mutex<Option<Identity>>,
     /// Lets one look at a time find out whether the path leads somewhere else by now.
     look: Arc<Semaphore>,
@@ -200,7 +200,7 @@ struct Turn {
 /// The device and the number of a file.
 type Identity = (u64, u64);
 
-/// What a path leads to, whatever that is; `None` for nothing.
+/// The identity of the file at a path, of any type; `None` if there is none.
 fn identity(path: &Path) -> Option<Identity> {
     std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }

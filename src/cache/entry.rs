@@ -56,7 +56,7 @@ pub struct Fetched<'a> {
     pub head: &'a HeaderMap,
     /// Its bytes.
     pub body: Bytes,
-    /// The memory that it takes, as long as anybody has it.
+    /// Its share of the memory budget, held until the last clone of the body is dropped.
     pub memory: Option<Reservation>,
     /// When it came.
     pub at: BootTime,

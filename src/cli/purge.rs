@@ -80,7 +80,7 @@ async fn ask(options: &PurgeOptions) -> Result<u64, String> {
         .map_err(|_| format!("{}: no answer within {TIMEOUT:?}", options.admin))?
 }
 
-/// Whether this is the URL of an admin listener. Anything else is not repeated: it may hold a password.
+/// Whether this is the URL of an admin listener. Other text is not printed, since it may contain a password.
 fn is_admin_url(url: &str) -> bool {
     let Ok(uri) = url.parse::<Uri>() else { return false };
     let names_a_host = uri.host().is_some_and(|host| !host.is_empty());

@@ -71,7 +71,7 @@ impl Problems {
         self.has_unread.get()
     }
 
-    /// Whether there is anything that is wrong, and not only doubtful.
+    /// Whether any of them is more than a warning.
     pub(super) fn has_problem(&self) -> bool {
         self.all.borrow().iter().any(|problem| problem.severity == Severity::Problem)
     }

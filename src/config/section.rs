@@ -118,7 +118,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Whether no problem was found yet: where there is one, a value may not be what was meant.
+    /// Whether no error has been found so far. After one, a value may be a stand-in for the one that was wrong.
     pub(super) fn is_sound_so_far(&self) -> bool {
         !self.problems.has_problem()
     }

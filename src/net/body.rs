@@ -166,6 +166,17 @@ impl Chunks {
     }
 }
 
+/// The size hint of a body that begins with so many bytes and continues with `rest`.
+pub(super) fn after(bytes: usize, rest: &SizeHint) -> SizeHint {
+    let bytes = bytes as u64;
+    let mut hint = SizeHint::new();
+    hint.set_lower(rest.lower().saturating_add(bytes));
+    if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(bytes)) {
+        hint.set_upper(upper);
+    }
+    hint
+}
+
 /// What was read of a body, then its rest.
 struct Rejoined {
     read: Option<Bytes>,
@@ -191,14 +202,7 @@ impl HttpBody for Rejoined {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let read = self.read.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        let rest = self.rest.size_hint();
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower().saturating_add(read));
-        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(read)) {
-            hint.set_upper(upper);
-        }
-        hint
+        after(self.read.as_ref().map_or(0, Bytes::len), &self.rest.size_hint())
     }
 }
 

@@ -150,10 +150,9 @@ impl Reservation {
         self.bytes
     }
 
-    /// Nothing reserved yet, of the same budget and for the same purpose.
-    #[must_use]
-    pub fn another(&self) -> Self {
-        self.buffers.reservation(self.purpose)
+    /// The budget that it is a part of.
+    pub fn buffers(&self) -> &Buffers {
+        &self.buffers
     }
 
     /// The same bytes, held for another purpose.

@@ -1,7 +1,7 @@
 //! Bodies of which little waits to be written while memory is short.
 //!
 //! hyper asks a body for more until it has several hundred KiB of it, or a whole window of HTTP/2, whether or not the
-//! peer takes any. A metered body is asked in vain while too much of it is not written yet.
+//! peer takes any. A metered body is pending while too much of it is not written yet.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ struct Unwritten(Mutex<State>);
 struct State {
     bytes: usize,
     reservation: Reservation,
-    /// Whoever asked in vain.
+    /// The task to wake when something was written.
     asker: Option<Waker>,
 }
 

@@ -63,7 +63,7 @@ pub fn check(types: &ContentTypes, head: &HeaderMap, body: &[u8], extent: Extent
         return Err(Invalid::Empty);
     }
     let essence = essence(head);
-    // With several fields nobody knows which of them is meant.
+    // Several fields contradict each other.
     if !types.allow(essence.as_deref()) || head.get_all(CONTENT_TYPE).iter().count() > 1 {
         return Err(Invalid::ContentType);
     }

@@ -181,7 +181,7 @@ impl<T: Read + Unpin> AsyncRead for Placed<T> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.io).poll_read(cx, buffer);
-        self.place.stay.note_buffer(self.io.reserved());
+        self.place.stay.note_long_buffer(self.io.reserved() > 0);
         read
     }
 }

@@ -1,25 +1,25 @@
 //! Whether a connection stays.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What is known of a connection's place, to whoever holds the pool's.
 #[derive(Default)]
 pub(super) struct Stay {
     is_leaving: AtomicBool,
     has_ended: AtomicBool,
-    /// How many bytes of the budget of memory its buffer takes.
-    buffer: AtomicUsize,
+    /// Whether its read buffer takes some of the memory budget.
+    has_long_buffer: AtomicBool,
 }
 
 impl Stay {
-    /// Notes how many bytes of the budget of memory its buffer takes.
-    pub(super) fn note_buffer(&self, bytes: usize) {
-        self.buffer.store(bytes, Ordering::Relaxed);
+    /// Notes whether its read buffer takes some of the memory budget.
+    pub(super) fn note_long_buffer(&self, is_long: bool) {
+        self.has_long_buffer.store(is_long, Ordering::Relaxed);
     }
 
-    /// Whether its buffer takes any of the budget of memory.
+    /// Whether its read buffer takes some of the memory budget.
     pub(super) fn has_long_buffer(&self) -> bool {
-        self.buffer.load(Ordering::Relaxed) > 0
+        self.has_long_buffer.load(Ordering::Relaxed)
     }
 
     /// The connection is let go: its place will be free.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::net::body::{Beginning, Body, BoxError};
+use crate::net::body::{Beginning, Body, BoxError, after};
 use crate::net::buffers::Reservation;
 
 /// How long a piece may be while it is held: a frame of HTTP/2 (RFC 9113 section 4.2). hyper takes one piece more than
@@ -46,11 +46,7 @@ impl Replay {
         // A copy, since what arrives is a slice of the connection's buffer, all of which it would keep.
         let held = Bytes::copy_from_slice(&read);
         reservation.set(held.len());
-        let next = (!beyond.is_empty()).then(|| {
-            let mut of_its_own = reservation.another();
-            of_its_own.set(beyond.len());
-            of_its_own.hold(beyond)
-        });
+        let next = (!beyond.is_empty()).then(|| reservation.buffers().hold(beyond));
         let state = State {
             body: rest.unwrap_or_default(),
             next,
@@ -234,13 +230,7 @@ impl HttpBody for Attempt {
         let state = self.source.lock();
         let unsent = state.pieces.iter().skip(state.at);
         let ready: usize = unsent.chain(&state.next).map(Bytes::len).sum();
-        let (ready, rest) = (ready as u64, state.body.size_hint());
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower().saturating_add(ready));
-        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(ready)) {
-            hint.set_upper(upper);
-        }
-        hint
+        after(ready, &state.body.size_hint())
     }
 }
 

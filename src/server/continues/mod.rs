@@ -81,6 +81,9 @@ impl Sent {
 impl<T: AsyncWrite + Unpin> Continues<T> {
     /// Finishes a frame that has begun, and writes those that wait, if they may be put in here.
     fn poll_tell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.queue.is_empty() && self.begun.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
         loop {
             while !self.begun.is_empty() {
                 let wrote = ready!(Pin::new(&mut self.io).poll_write(cx, &self.begun))?;
