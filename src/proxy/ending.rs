@@ -35,12 +35,12 @@ impl Proxy {
         status: CacheStatus,
         arrival: &Arrival,
     ) -> Response<Body> {
-        let Reply { head, body, timing, .. } = reply;
+        let Reply { mut head, body, timing, .. } = reply;
         let is_head = call.method == Method::HEAD;
         let body = if is_head { Body::empty() } else { self.read_ahead(body, call.version, &timing).await };
         let has_no_body = is_head || head.status == StatusCode::NOT_MODIFIED;
-        let mut headers = answer::headers_for_callers(head.headers, has_no_body);
-        answer::label(&mut headers, status, Some(&timing), call.request_id.clone());
+        answer::retain_for_callers(&mut head.headers, has_no_body);
+        answer::label(&mut head.headers, status, Some(&timing), call.request_id.clone());
 
         self.shared.counters.of(Some(call.tenant), call.label).count(head.status, status.outcome());
         let account = Account::open(&self.shared.books, || Facts {
@@ -52,7 +52,7 @@ impl Proxy {
         let body = if account.is_open() { Body::stream(Delivery::new(body, account)) } else { body };
         let mut response = Response::new(self.watched(body, call.version));
         *response.status_mut() = head.status;
-        *response.headers_mut() = headers;
+        *response.headers_mut() = head.headers;
         response
     }
 

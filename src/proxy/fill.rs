@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, StatusCode};
 use http_body::Body as _;
 
 use super::Proxy;
-use super::answer::{Kept, Timing, headers_for_callers};
+use super::answer::{Kept, Timing, retain_for_callers};
 use super::attempt::Attempt;
 use super::call::{CacheSlot, Call};
 use super::fetch::{Reply, Scopes};
@@ -144,7 +144,8 @@ impl Proxy {
                 }
                 Err(error) => return Landed::Refused(Arc::new(Refusal::of_answer_body(&error))),
             };
-        let headers = headers_for_callers(head.headers.clone(), false);
+        let mut headers = head.headers.clone();
+        retain_for_callers(&mut headers, false);
         // What Zoho says is unchanged has the stored bytes, and the stored headers with the news.
         let (status, headers, bytes) = match &validated {
             Some(entry) => {
