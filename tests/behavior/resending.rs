@@ -2,22 +2,25 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream};
 use http::{Method, Request, Response};
+use http_body_util::BodyExt;
 use zoho_sidecar::net::body::Body;
 use zoho_sidecar::net::transport::BoxFuture;
 
 use crate::wire::{Peer, Script};
 use crate::world::{ASSOCIATED_USERS_COUNT, World, join_overseas, request};
 
-/// What an API host of HTTP/2 does with a request: answers with a status, or resets its stream once so many bytes of its
-/// body have come.
+/// What an API host of HTTP/2 does with a request: answers with a status, resets its stream once so many bytes of its
+/// body have come, or answers and resets the stream after so many bytes of the answer.
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Answer(u16),
     Reset(Reason, usize),
+    BreakOff(Reason, usize),
 }
 
 /// An API host that does this with its first, second … request that is no GET, and the last of it with all that follow.
@@ -48,6 +51,13 @@ fn acting(acts: &'static [Act], asked: &Arc<AtomicUsize>) -> impl Script {
                         Act::Reset(reason, after) => {
                             read(&mut body, after, false).await;
                             answering.send_reset(reason);
+                        }
+                        Act::BreakOff(reason, after) => {
+                            let mut sending = answering.send_response(Response::new(()), false).unwrap();
+                            sending.send_data(vec![b'x'; after].into(), false).unwrap();
+                            // It has arrived before the stream is reset.
+                            tokio::time::sleep(Duration::from_millis(1)).await;
+                            sending.send_reset(reason);
                         }
                     }
                 });
@@ -131,6 +141,23 @@ async fn a_post_that_may_have_been_processed_is_not_sent_again() {
             (refused.code().as_str(), asked.load(Ordering::Relaxed)),
             ("SIDECAR_CONNECTION_BROKEN", 1)
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_zoho_breaks_off_as_refused_is_no_unprocessed_request_for_its_caller() {
+    for after in [0, 10, 60_000] {
+        let acts: &'static [Act] = Box::leak(Box::new([Act::BreakOff(Reason::REFUSED_STREAM, after)]));
+        let (world, asked) = world("", acts).await;
+        let mut caller = world.connect_by_http2().await;
+
+        let answer = caller.send_request(post(10)).await.unwrap();
+        let error = answer.into_body().collect().await.unwrap_err();
+
+        let reset = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+        let reason = reset.and_then(h2::Error::reason);
+        assert!(reason.is_some_and(|reason| reason != Reason::REFUSED_STREAM), "{after}: {error:?}");
+        assert_eq!(asked.load(Ordering::Relaxed), 1, "{after}");
     }
 }
 
