@@ -35,6 +35,7 @@ yamllint=1.38.0
 work="$(mktemp -d)"
 heading="start"
 outcomes=()
+declare -A begun=() # process groups in the background, by name
 
 clock() {
     printf '%d:%02d' $(($1 / 60)) $(($1 % 60))
@@ -50,9 +51,35 @@ fail() {
     exit 1
 }
 
+# Starts work that a later step needs, with what the steps until then leave of the processors: `begin NAME COMMAND…`.
+begin() {
+    local name="$1"
+    shift
+    set -m # a process group of its own, so that it can be ended whole
+    (
+        trap - EXIT
+        renice -n 10 "$BASHPID" >/dev/null
+        "$@"
+    ) >"$work/$name.txt" 2>&1 &
+    set +m
+    begun[$name]=$!
+}
+
+# Waits for such work, and shows what it printed if it failed.
+await() {
+    local code=0
+    wait "${begun[$1]}" || code=$?
+    unset "begun[$1]"
+    [ "$code" -eq 0 ] || cat "$work/$1.txt"
+    return "$code"
+}
+
 # The last line is always nextest's summary of the tests.
 finish() {
-    local code=$?
+    local code=$? group
+    for group in "${begun[@]}"; do
+        kill -- "-$group" 2>/dev/null && wait "$group" 2>/dev/null
+    done
     if [ ${#outcomes[@]} -gt 0 ]; then
         printf '\n== outcome of --full\n'
         printf '%s\n' "${outcomes[@]}"
@@ -188,8 +215,9 @@ packages \
     "command -v systemd-analyze" systemd \
     "command -v valgrind" valgrind \
     "command -v objdump" binutils
+begin release cargo build --release --locked
+begin clients clients
 python_tools
-clients
 
 # First what needs no compiler.
 step "format"
@@ -235,8 +263,12 @@ tests/mutants/run.py --check
 step "clippy"
 cargo clippy --all-targets --locked -- -D warnings
 
+step "clients"
+await clients
+
 step "tests"
-cargo nextest run --locked --no-fail-fast --ignore-default-filter -E 'not binary(instructions)' 2>&1 |
+# Twice as many at once as there are processors: many wait for a process or for a limit of time.
+cargo nextest run --locked --no-fail-fast --test-threads "$((2 * $(nproc)))" --ignore-default-filter -E 'not binary(instructions)' 2>&1 |
     tee "$work/nextest.txt"
 
 step "doc tests"
@@ -246,7 +278,7 @@ step "docs"
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
 
 step "release"
-cargo build --release --locked
+await release
 
 step "instructions"
 # A count above the table's fails; one below it, or one that cannot be compared, is reported.
