@@ -229,5 +229,6 @@ mod tests {
             key(0, 7, "/x", &[("x-vary", "a"), ("x-vary", "b")]),
             key(0, 7, "/x", &[("x-vary", "ab")])
         );
+        assert_ne!(key(0, 7, "/x", &[("x-crm-org", "1")]), key(0, 7, "/x", &[("x-vary", "1")]));
     }
 }

@@ -130,7 +130,7 @@ async fn a_server_that_answers_but_fails_to_mint_spends_the_budget_and_the_statu
 
 #[tokio::test(start_paused = true)]
 async fn replies_that_hold_a_token_and_are_not_understood_spend_the_budget() {
-    let long = format!(r#"{{"access_token":"{{token}}","more":"{}"}}"#, "x".repeat(10_000_000));
+    let of_bytes = |more| format!(r#"{{"access_token":"{{token}}","more":"{}"}}"#, "x".repeat(more));
     for fault in [
         mint_answer(200, r#"{"access_token":"{token}""#),
         mint_answer(200, r#"{"access_token":"{token}\n"}"#),
@@ -143,11 +143,11 @@ async fn replies_that_hold_a_token_and_are_not_understood_spend_the_budget() {
         mint_answer(429, "{token}"),
         mint_answer(502, r#"{"access_token":"{token}""#),
         mint_answer(503, "{token}"),
-        mint_answer(200, &long),
+        mint_answer(200, &of_bytes(10_000_000)),
         Fault::CutBody(20),
         Fault::DropAfter,
         Fault::DelayAnswer(Duration::from_secs(30)),
-        Fault::Gzip.and(mint_answer(200, &long)),
+        Fault::Gzip.and(mint_answer(200, &of_bytes(200_000))), // over the limit of 64 KiB
         Fault::MissingAccessToken,
         Fault::ExpiresIn(3),
         Fault::WrongApiDomain("https://evil.example".to_owned()),
