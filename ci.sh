@@ -8,7 +8,9 @@
 #   ./ci.sh --help   this text
 #
 # It needs Rust and, on Debian and its children, nothing else: missing packages are installed as root or with sudo,
-# tools and clients into .tools/. With ADVISORIES=1 it also asks for known vulnerabilities, which needs a network.
+# tools and clients into .tools/. Known vulnerabilities are looked up in the database that an earlier `cargo deny fetch`
+# left on this machine; ADVISORIES=1 fetches it first, which needs a network. Without one that check is skipped, and the
+# end says so.
 
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -36,6 +38,7 @@ work="$(mktemp -d)"
 heading="start"
 outcomes=()
 declare -A begun=() # process groups in the background, by name
+skipped=()
 
 clock() {
     printf '%d:%02d' $(($1 / 60)) $(($1 % 60))
@@ -85,6 +88,10 @@ finish() {
         printf '%s\n' "${outcomes[@]}"
     elif [ "$full" = yes ]; then
         printf '\n== outcome of --full\nnot reached: a check that every change needs failed\n'
+    fi
+    if [ ${#skipped[@]} -gt 0 ]; then
+        printf '\n== SKIPPED\n'
+        printf '%s\n' "${skipped[@]}"
     fi
     if [ "$code" -eq 0 ]; then
         step "all checks passed"
@@ -151,6 +158,26 @@ clients() {
     cp "$from"/node/package{,-lock}.json "$to/node/"
     npm ci --prefix "$to/node" --ignore-scripts --no-audit --no-fund --loglevel error
     echo "$wanted" >"$to/wanted"
+}
+
+# Looks for known vulnerabilities of dependencies.
+advisories() {
+    local databases=("${CARGO_HOME:-$HOME/.cargo}"/advisory-dbs/*/) days
+    if [ "${ADVISORIES:-}" = 1 ]; then
+        cargo deny --locked check advisories
+        return
+    fi
+    if [ ! -d "${databases[0]}" ]; then
+        skipped+=("known vulnerabilities: there is no database of advisories here (ADVISORIES=1 fetches it)")
+        echo "SKIPPED: ${skipped[-1]}"
+        return
+    fi
+    cargo deny --offline --locked check advisories
+    days=$((($(date +%s) - $(git -C "${databases[0]}" log -1 --format=%ct)) / 86400))
+    echo "the database of advisories is $days days old"
+    if [ "$days" -gt 30 ]; then
+        skipped+=("known vulnerabilities of the last $days days: the database is that old (ADVISORIES=1 fetches it)")
+    fi
 }
 
 # The parts of --full. Each is a function that prints what it does and fails when it finds something.
@@ -250,10 +277,8 @@ cargo shear
 step "licences, bans and sources"
 cargo deny --locked check licenses bans sources
 
-if [ "${ADVISORIES:-}" = 1 ]; then
-    step "advisories"
-    cargo deny --locked check advisories
-fi
+step "advisories"
+advisories
 
 step "hand-made faults can be applied"
 tests/mutants/run.py --check

@@ -39,6 +39,21 @@ fn every_shipped_file_passes_check() {
 }
 
 #[test]
+fn the_image_is_made_of_nothing_that_a_tag_could_exchange() {
+    let dockerfile = read("deploy/Dockerfile");
+    let bases: Vec<&str> = dockerfile.lines().filter_map(|line| line.strip_prefix("FROM ")).collect();
+    assert!(bases.len() >= 2, "{bases:?}");
+    for base in bases {
+        let image = base.split(' ').next().unwrap();
+        let digest = image.split_once("@sha256:").map(|(_, digest)| digest);
+        let is_digest = |digest: &str| digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit());
+        assert!(image == "scratch" || digest.is_some_and(is_digest), "{image} is not pinned");
+    }
+    // A frontend of its own would be an image, too.
+    assert!(!dockerfile.contains("# syntax="), "the frontend is not pinned");
+}
+
+#[test]
 fn every_preset_can_be_switched_on_and_any_other_is_told() {
     let tenant = "[tenants.acme]\ndata_center = \"us\"\nclient_id = \"1000.MADEUP\"\nclient_secret = \"made-up\"\nrefresh_token = \"made-up\"\n";
     let with = |presets: &str| {
