@@ -18,6 +18,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use secrecy::{ExposeSecret, SecretBox};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use zeroize::Zeroizing;
 
 /// How long is waited for a file.
 pub const TIME_LIMIT: Duration = Duration::from_secs(5);
@@ -63,9 +64,10 @@ impl Contents {
         self.0.expose_secret()
     }
 
-    /// All of it, if it is text.
+    /// All of it, if it is text. Some editors put a byte order mark before it, which is no part of it.
     pub fn text(&self) -> Result<&str, FileError> {
-        std::str::from_utf8(self.bytes()).map_err(|_| FileError::NotText)
+        let text = std::str::from_utf8(self.bytes()).map_err(|_| FileError::NotText)?;
+        Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
     }
 }
 
@@ -116,13 +118,30 @@ pub fn open_regular(options: &mut OpenOptions, path: &Path) -> Result<File, File
 }
 
 /// Reads at most `most` bytes of an open file.
-pub fn read_open(file: File, most: usize) -> Result<Contents, FileError> {
-    // Room for all of it at once, so that no piece of a secret is left behind where a buffer was too small.
+pub fn read_open(mut file: File, most: usize) -> Result<Contents, FileError> {
+    // Room for all of it at once. `read_to_end` would read a short file into a buffer on the stack first, and that of one
+    // that grows meanwhile would leave a copy behind.
     let expected = usize::try_from(file.metadata()?.len()).unwrap_or(most).min(most);
-    let mut bytes = Vec::with_capacity(expected + 1);
-    file.take(most as u64 + 1).read_to_end(&mut bytes)?;
-    let contents = Contents(SecretBox::new(Box::new(bytes)));
-    if contents.bytes().len() > most { Err(FileError::TooLong(most)) } else { Ok(contents) }
+    let mut bytes = Zeroizing::new(vec![0; expected + 1]);
+    let mut length = 0;
+    loop {
+        if length == bytes.len() {
+            if length > most {
+                return Err(FileError::TooLong(most));
+            }
+            let mut longer = Zeroizing::new(vec![0; (2 * length).min(most + 1)]);
+            longer[..length].copy_from_slice(&bytes);
+            bytes = longer;
+        }
+        match file.read(&mut bytes[length..]) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    bytes.truncate(length);
+    Ok(Contents(SecretBox::new(Box::new(std::mem::take(&mut *bytes)))))
 }
 
 fn read_up_to(path: &Path, most: usize) -> Result<Contents, FileError> {
@@ -288,6 +307,9 @@ mod tests {
         std::fs::write(&path, "12345").unwrap();
         assert_eq!(read(&path, 5).await.unwrap().bytes(), b"12345");
         assert_eq!(read_now(&path, 5).unwrap().text().unwrap(), "12345");
+        std::fs::write(&path, "\u{feff}12\u{feff}").unwrap();
+        assert_eq!(read_now(&path, 8).unwrap().text().unwrap(), "12\u{feff}", "only the mark at the front");
+        std::fs::write(&path, "12345").unwrap();
         assert!(matches!(read(&path, 4).await, Err(FileError::TooLong(4))));
         assert!(matches!(read_now(Path::new("/dev/zero"), 1000), Err(FileError::TooLong(1000))));
         assert!(matches!(read(&directory.path().join("none"), 4).await, Err(FileError::Io(_))));

@@ -87,7 +87,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_token_must_be_shown_whole() {
-        let source = SecretSource::Literal("made-up-admin-token".into());
+        let source = SecretSource::literal("made-up-admin-token");
         let token = Some(Arc::new(LastingSecret::new(source, Counter::default())));
         let access = Access { token, is_local: false };
         let shown = async |value| is_trusted(&request(&[("authorization", value)]), &access).await;

@@ -8,21 +8,27 @@
 //! - [`problem`]: one thing that is wrong
 //! - `tree`: TOML with the places it came from
 //! - `section`: reading a table key by key
+//! - `secrets`: reading where secrets come from
 //! - `rooms`: the sections that are one room's settings
 //! - `rules`: tenants, data centres, routes and writes
 //! - `callers`: who may ask for what
+//! - `exposure`: whether others on this machine may read secrets or change the state
 //! - `tls`: how callers' connections are encrypted
 
 mod callers;
+mod exposure;
 pub mod problem;
 mod rooms;
 mod rules;
+mod secrets;
 mod section;
 mod tls;
 mod tree;
 mod units;
 
 use std::path::{Path, PathBuf};
+
+use zeroize::Zeroize;
 
 use crate::oauth::{Credential, SecretSource};
 use crate::rulebook::Rulebook;
@@ -41,6 +47,8 @@ pub const PRESETS: [(&str, &str); 1] = [("crm-metadata", include_str!("../../con
 pub struct Config {
     /// `[server]`
     pub server: server::Settings,
+    /// `[server]`, whether a core dump may show the process's memory, and a debugger may look at it.
+    pub allow_core_dumps: bool,
     /// `[admin]`; `None` for no admin listener.
     pub admin: Option<Admin>,
     /// `[log]`
@@ -90,6 +98,13 @@ pub struct Source {
     pub text: String,
 }
 
+impl Drop for Source {
+    /// A secret may stand in it.
+    fn drop(&mut self) {
+        self.text.zeroize();
+    }
+}
+
 /// Reads files, later ones over earlier ones, over the defaults.
 pub fn load(paths: &[PathBuf]) -> Loaded {
     let problems = Problems::default();
@@ -109,7 +124,12 @@ fn read(path: &Path, problems: &Problems) -> Option<Source> {
     let name = path.display().to_string();
     let read = files::read_now(path, MOST_BYTES);
     match read.and_then(|contents| contents.text().map(str::to_owned)) {
-        Ok(text) => Some(Source { name, text }),
+        Ok(text) => {
+            if let Some(how) = exposure::of_config_file(path) {
+                problems.note_exposed(&name, how);
+            }
+            Some(Source { name, text })
+        }
         Err(error) => {
             problems.add_unread(Problem {
                 severity: Severity::Problem,
@@ -167,7 +187,7 @@ const SECTIONS: [&str; 17] = [
 fn read_config(root: &Section<'_>) -> Config {
     let state_directory = rooms::state(root.section("state"));
     let tokens = rooms::tokens(root.section("tokens"), state_directory);
-    let rooms::Server { settings: server, max_uri_bytes, hosts, is_known_to_be_open } =
+    let rooms::Server { settings: server, max_uri_bytes, hosts, is_known_to_be_open, allow_core_dumps } =
         rooms::server(root.section("server"), tokens.secret_poll);
     let upstream = rooms::upstream(root.section("upstream"), &server.buffers);
     rules::presets(root);
@@ -185,6 +205,7 @@ fn read_config(root: &Section<'_>) -> Config {
         },
         admin: rooms::admin(root.section("admin"), &server.listen),
         server,
+        allow_core_dumps,
         log: rooms::log(root.section("log")),
         tokens,
         connections: upstream.connections,

@@ -1,6 +1,7 @@
 //! What is wrong with a configuration: where, what, and what would be right.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// How bad it is.
@@ -53,6 +54,8 @@ impl fmt::Display for Problem {
 pub(super) struct Problems {
     all: RefCell<Vec<Problem>>,
     has_unread: Cell<bool>,
+    /// What others than their owner may do with files of the configuration.
+    exposed: RefCell<BTreeMap<String, String>>,
 }
 
 impl Problems {
@@ -69,6 +72,16 @@ impl Problems {
     /// Whether there is a file that could not be read: what is missing elsewhere may stand in that one.
     pub(super) fn has_unread(&self) -> bool {
         self.has_unread.get()
+    }
+
+    /// Notes what others than its owner may do with a file.
+    pub(super) fn note_exposed(&self, file: &str, how: String) {
+        self.exposed.borrow_mut().insert(file.to_owned(), how);
+    }
+
+    /// What others than its owner may do with a file, if they may.
+    pub(super) fn how_exposed(&self, file: &str) -> Option<String> {
+        self.exposed.borrow().get(file).cloned()
     }
 
     /// Whether any of them is more than a warning.

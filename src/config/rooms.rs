@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Admin;
+use super::exposure;
 use super::section::Section;
 use crate::net::buffers::Buffers;
 use crate::net::egress::{Egress, ProxyUrlError};
@@ -31,6 +32,7 @@ pub(super) struct Server {
     pub(super) hosts: Vec<String>,
     /// Whether it is meant that others than this machine can reach it.
     pub(super) is_known_to_be_open: bool,
+    pub(super) allow_core_dumps: bool,
 }
 
 pub(super) fn server(section: Section<'_>, secret_poll: Duration) -> Server {
@@ -62,8 +64,9 @@ pub(super) fn server(section: Section<'_>, secret_poll: Duration) -> Server {
     };
     let max_uri_bytes = section.memory_size("max_uri_bytes", 1, MOST_BYTES);
     let hosts = hosts(&section);
+    let allow_core_dumps = section.flag("allow_core_dumps");
     section.finish();
-    Server { settings, max_uri_bytes, hosts, is_known_to_be_open }
+    Server { settings, max_uri_bytes, hosts, is_known_to_be_open, allow_core_dumps }
 }
 
 /// Names by which the sidecar is called, without ports.
@@ -154,6 +157,13 @@ pub(super) fn state(section: Section<'_>) -> Option<PathBuf> {
         }
         path => Some(PathBuf::from(path)),
     };
+    for what in directory.iter().flat_map(|directory| exposure::of_state_directory(directory)) {
+        section.doubtful(
+            "directory",
+            what,
+            "let the directory and all in it belong to the user that runs the sidecar, and chmod 700 it",
+        );
+    }
     section.finish();
     directory
 }
@@ -229,7 +239,7 @@ pub(super) fn upstream(section: Section<'_>, buffers: &Buffers) -> Upstream {
         None
     } else {
         let path = PathBuf::from(section.text("ca_file", "a path, or \"none\""));
-        if let Err(error) = net::tls::Trust::read(Some(&path)) {
+        if let Err(error) = net::tls::check_file(&path) {
             let why = std::error::Error::source(&error).map(|why| format!(": {why}")).unwrap_or_default();
             section.wrong("ca_file", format!("{error}{why}"), "write the path of a PEM file, or \"none\"");
         }
@@ -269,6 +279,7 @@ pub(super) fn upstream(section: Section<'_>, buffers: &Buffers) -> Upstream {
 }
 
 fn egress(section: &Section<'_>) -> Egress {
+    const PASSWORD: &str = "put it into the environment (https_proxy), and write \"environment\"";
     const REMEDY: &str = "write \"http://proxy.example:3128\", \"environment\" or \"none\"";
     match section.text("proxy", "\"environment\", \"none\" or a URL").as_str() {
         "environment" => match Egress::from_environment(environment_variable) {
@@ -291,13 +302,22 @@ fn egress(section: &Section<'_>) -> Egress {
         },
         "none" => Egress::direct(),
         // The text itself may hold a password, so it is not repeated.
-        url => url.parse().map_or_else(
-            |error: ProxyUrlError| {
-                section.wrong("proxy", error.to_string(), REMEDY);
-                Egress::direct()
-            },
-            Egress::through,
-        ),
+        url => {
+            if url.contains('@') && section.exposed("proxy").is_some() {
+                section.doubtful_literal(
+                    "proxy",
+                    "the URL of a proxy with its password stands in the configuration",
+                    PASSWORD,
+                );
+            }
+            url.parse().map_or_else(
+                |error: ProxyUrlError| {
+                    section.wrong("proxy", error.to_string(), REMEDY);
+                    Egress::direct()
+                },
+                Egress::through,
+            )
+        }
     }
 }
 

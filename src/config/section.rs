@@ -3,14 +3,12 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::problem::{Place, Problem, Problems, Severity};
 use super::tree::{Node, Table, Value};
 use super::units;
-use crate::oauth::SecretSource;
 
 /// A table of the configuration, with another below it for the keys it lacks.
 ///
@@ -143,7 +141,8 @@ impl<'a> Section<'a> {
         !has(self.table) && has(self.below)
     }
 
-    fn value(&self, key: &str, wanted: &str) -> Option<&'a Value> {
+    /// What stands at a key; that it is missing is reported.
+    pub(super) fn value(&self, key: &str, wanted: &str) -> Option<&'a Value> {
         let node = self.node(key);
         if node.is_none() {
             self.missing(key, "this key is missing", format!("write {wanted}"));
@@ -154,7 +153,7 @@ impl<'a> Section<'a> {
     /// A text.
     pub(super) fn text(&self, key: &str, example: &str) -> String {
         match self.value(key, example) {
-            Some(Value::Text(text)) => text.clone(),
+            Some(Value::Text(text)) => text.to_string(),
             Some(other) => {
                 self.wrong(key, format!("this is {}, not a text", other.kind()), format!("write {example}"));
                 String::new()
@@ -169,7 +168,7 @@ impl<'a> Section<'a> {
             Value::Text(text) => {
                 let parsed = parse(text);
                 if parsed.is_none() {
-                    self.wrong(key, format!("\"{text}\" is not {what}"), hint);
+                    self.wrong(key, format!("\"{}\" is not {what}", **text), hint);
                 }
                 parsed
             }
@@ -274,7 +273,7 @@ impl<'a> Section<'a> {
         let what = match &item.value {
             Value::Text(text) => match text.parse() {
                 Ok(parsed) => return Some(parsed),
-                Err(error) => format!("\"{text}\": {error}"),
+                Err(error) => format!("\"{}\": {error}", **text),
             },
             other => format!("this is {}, not a text", other.kind()),
         };
@@ -308,7 +307,7 @@ impl<'a> Section<'a> {
 
     /// Whether the key is this word.
     pub(super) fn is_word(&self, key: &str, word: &str) -> bool {
-        matches!(self.node(key).map(|node| &node.value), Some(Value::Text(text)) if text == word)
+        matches!(self.node(key).map(|node| &node.value), Some(Value::Text(text)) if **text == word)
     }
 
     /// Whether the key is written at all.
@@ -321,40 +320,10 @@ impl<'a> Section<'a> {
         matches!(self.node(key).map(|node| &node.value), Some(Value::Text(_)))
     }
 
-    /// The file that a table of just `{ file = … }` names.
-    pub(super) fn file(&self, key: &str) -> Option<PathBuf> {
-        match reference(self.node(key).and_then(Node::table)?)? {
-            SecretSource::File(path) => Some(path),
-            SecretSource::Environment(_) | SecretSource::Literal(_) => None,
-        }
-    }
-
-    /// Where a secret comes from. Its value is never reported.
-    pub(super) fn secret(&self, key: &str) -> SecretSource {
-        const HINT: &str = "write { file = \"/path\" } or { env = \"NAME\" }";
-        let source = match self.value(key, HINT.trim_start_matches("write ")) {
-            Some(Value::Text(secret)) => {
-                self.doubtful(key, "the secret itself stands in the configuration", HINT);
-                SecretSource::Literal(secret.clone().into())
-            }
-            Some(Value::Table(table)) => match reference(table) {
-                Some(source) => source,
-                None => {
-                    self.wrong(key, "this is not exactly one of { file = … } and { env = … }", HINT);
-                    return SecretSource::Environment(String::new());
-                }
-            },
-            Some(other) => {
-                self.wrong(key, format!("this is {}, not a secret", other.kind()), HINT);
-                return SecretSource::Environment(String::new());
-            }
-            None => return SecretSource::Environment(String::new()),
-        };
-        if let Err(error) = source.read_now() {
-            let why = std::error::Error::source(&error).map(|why| format!(": {why}")).unwrap_or_default();
-            self.doubtful(key, format!("{error}{why}"), "provide it before the sidecar runs");
-        }
-        source
+    /// What others than its owner may do with the file in which the key stands, and that file.
+    pub(super) fn exposed(&self, key: &str) -> Option<(String, &'a str)> {
+        let file = &self.node(key)?.place.file;
+        Some((self.problems.how_exposed(file)?, file))
     }
 
     /// The same for the root, whose keys are asked for in several places.
@@ -381,19 +350,5 @@ impl<'a> Section<'a> {
             };
             self.wrong(key, "there is no such key", remedy);
         }
-    }
-}
-
-fn reference(table: &Table) -> Option<SecretSource> {
-    let mut entries = table.iter();
-    match (entries.next(), entries.next()) {
-        (Some((key, Node { value: Value::Text(text), .. })), None) if !text.is_empty() => {
-            match key.as_str() {
-                "file" => Some(SecretSource::File(text.into())),
-                "env" => Some(SecretSource::Environment(text.clone())),
-                _ => None,
-            }
-        }
-        _ => None,
     }
 }

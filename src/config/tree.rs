@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use zeroize::Zeroizing;
 
 use super::problem::{Place, Problem, Problems, Severity};
 
@@ -18,7 +19,8 @@ pub(super) struct Node {
 
 #[derive(Debug, Clone)]
 pub(super) enum Value {
-    Text(String),
+    /// Wiped when dropped: it may be a secret.
+    Text(Zeroizing<String>),
     Integer(i64),
     Boolean(bool),
     Array(Vec<Node>),
@@ -107,7 +109,7 @@ impl<'a> Source<'a> {
             DeValue::String(_) if self.text[written].contains('\n') => {
                 Value::Other("a text of several lines")
             }
-            DeValue::String(text) => Value::Text(text.into_owned()),
+            DeValue::String(text) => Value::Text(Zeroizing::new(text.into_owned())),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
                 .map_or(Value::Other("a number with too many digits"), Value::Integer),
             DeValue::Boolean(boolean) => Value::Boolean(boolean),
@@ -142,7 +144,7 @@ pub(super) fn overlay(lower: &mut Table, upper: Table) {
 /// Whether a key is a list that holds this text.
 pub(super) fn list_holds(table: &Table, key: &str, text: &str) -> bool {
     let Some(Value::Array(items)) = table.get(key).map(|node| &node.value) else { return false };
-    items.iter().any(|item| matches!(&item.value, Value::Text(item) if item == text))
+    items.iter().any(|item| matches!(&item.value, Value::Text(item) if **item == text))
 }
 
 fn is_reference(table: &Table) -> bool {

@@ -129,6 +129,13 @@ impl Trust {
     }
 }
 
+/// Finds out whether a file of extra authorities can be used, without the system's.
+pub fn check_file(path: &Path) -> Result<(), TlsError> {
+    let read = files::read_now(path, MOST_BYTES);
+    let contents = read.map_err(|source| TlsError::CaFile { path: path.to_owned(), source })?;
+    with_more(&RootCertStore::empty(), path, &contents).map(drop)
+}
+
 fn configs(roots: RootCertStore) -> Result<Configs, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)

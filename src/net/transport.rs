@@ -24,6 +24,12 @@ pub trait Transport: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy)]
 pub struct FirstOnConnection;
 
+/// An extension of a request whose body holds secrets: where the connection is encrypted, it goes out over HTTP/1.1, on
+/// connections that carry only such requests. There the body is written from its own buffer, which is wiped when it is
+/// dropped. HTTP/2 copies a short body into a buffer of the connection, where it stays.
+#[derive(Debug, Clone, Copy)]
+pub struct OverHttp1;
+
 /// How an attempt to reach a server failed. What matters to the caller is whether the server may have
 /// acted on the request.
 #[derive(Debug, thiserror::Error)]

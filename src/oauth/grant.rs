@@ -4,29 +4,20 @@
 //! text in the user's language, and now and then with something else altogether. So the body decides:
 //! `access_token` is success, whatever the status; everything else is sorted into a [`MintError`].
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, StatusCode, Uri};
-use oauth2::basic::{
-    BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
-};
-use oauth2::{
-    AsyncHttpClient, AuthType, Client, ClientId, ClientSecret, EndpointNotSet, EndpointSet, ExtraTokenFields,
-    HttpRequest, HttpResponse, RefreshToken, RequestTokenError, StandardRevocableToken,
-    StandardTokenResponse, TokenResponse, TokenUrl,
-};
+use http::{HeaderValue, Method, Request};
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::reply::{self, MintError, Minted};
 use crate::net::body::{Body, Prefix};
 use crate::net::origin::Origin;
-use crate::net::transport::{FirstOnConnection, Transport, TransportError};
+use crate::net::transport::{FirstOnConnection, OverHttp1, Transport, TransportError};
 
 /// What is exchanged.
 pub struct Grant {
@@ -40,10 +31,6 @@ pub struct Grant {
     pub refresh_token: SecretString,
 }
 
-/// Stands for the accounts server's URL inside `oauth2`, whose own parser refuses URLs that [`Origin`] admits.
-/// [`AccountsHttp`] puts the real one in its place.
-const PLACEHOLDER: &str = "https://accounts.invalid/oauth/v2/token";
-
 /// The token answer may hold at most this, as it comes and decoded; real ones have some 300 bytes.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
@@ -54,26 +41,64 @@ impl Grant {
         transport: &Arc<dyn Transport>,
         limit: Duration,
     ) -> Result<Minted, MintError> {
-        let url = TokenUrl::new(PLACEHOLDER.to_owned()).expect("the placeholder is a URL");
-        let client: ZohoClient = Client::new(ClientId::new(self.client_id.clone()))
-            .set_client_secret(ClientSecret::new(self.client_secret.expose_secret().to_owned()))
-            .set_auth_type(AuthType::RequestBody)
-            .set_token_uri(url);
-        let refresh_token = RefreshToken::new(self.refresh_token.expose_secret().to_owned());
-        let http = AccountsHttp {
-            transport: transport.clone(),
-            url: self.accounts.uri(PathAndQuery::from_static("/oauth/v2/token")),
-            failure: Mutex::default(),
-        };
+        tokio::time::timeout(limit, self.ask(transport)).await.unwrap_or_else(|_| Err(self.fate_unknown()))
+    }
 
-        let exchange = client.exchange_refresh_token(&refresh_token).request_async(&http);
-        let answer = tokio::time::timeout(limit, exchange).await.map_err(|_| self.fate_unknown())?;
-        match answer {
-            Ok(token) => Ok(minted(&token)),
-            Err(RequestTokenError::Request(ExchangeError::Transport(error))) => Err(self.explain(error)),
-            // Neither this error nor its body is ever printed: a body that lacks only one field holds a token.
-            Err(_) => Err(http.failure().unwrap_or_else(|| self.fate_unknown())),
+    async fn ask(&self, transport: &Arc<dyn Transport>) -> Result<Minted, MintError> {
+        // Clones share one buffer, which is wiped with the last of them.
+        let form = Bytes::from_owner(self.form());
+        let answer = match transport.send(self.request(form.clone())).await {
+            // Nothing was minted, so that the second request is the first for all that counts.
+            Err(TransportError::NotProcessed(_)) => {
+                let mut again = self.request(form);
+                again.extensions_mut().insert(FirstOnConnection);
+                transport.send(again).await
+            }
+            answer => answer,
+        };
+        let (head, body) = answer.map_err(|error| self.explain(error))?.into_parts();
+        match body.read_up_to(ANSWER_LIMIT).await {
+            Ok(Prefix::Whole(body)) => reply::read(head.status, &head.headers, &body, ANSWER_LIMIT),
+            Ok(Prefix::Partial(_)) => Err(reply::too_long(head.status)),
+            // The answer broke off.
+            Err(_) => Err(self.fate_unknown()),
         }
+    }
+
+    fn request(&self, form: Bytes) -> Request<Body> {
+        let mut request = Request::new(Body::full(form));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.accounts.uri(PathAndQuery::from_static("/oauth/v2/token"));
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        request.extensions_mut().insert(OverHttp1);
+        request
+    }
+
+    /// The form of RFC 6749 section 6, with the client's credentials in it.
+    fn form(&self) -> Zeroizing<Vec<u8>> {
+        let fields = [
+            ("grant_type", "refresh_token"),
+            ("client_id", self.client_id.as_str()),
+            ("client_secret", self.client_secret.expose_secret()),
+            ("refresh_token", self.refresh_token.expose_secret()),
+        ];
+        // Room for every byte to be escaped: a buffer that grows would leave a copy of the secrets behind.
+        let most = fields.iter().map(|(name, value)| name.len() + 3 * value.len() + 2).sum();
+        let mut form = Zeroizing::new(Vec::with_capacity(most));
+        for (name, value) in fields {
+            if !form.is_empty() {
+                form.push(b'&');
+            }
+            form.extend_from_slice(name.as_bytes());
+            form.push(b'=');
+            for piece in form_urlencoded::byte_serialize(value.as_bytes()) {
+                form.extend_from_slice(piece.as_bytes());
+            }
+        }
+        form
     }
 
     fn fate_unknown(&self) -> MintError {
@@ -94,118 +119,13 @@ impl Grant {
     }
 }
 
-type ZohoClient = Client<
-    BasicErrorResponse,
-    ZohoToken,
-    BasicTokenIntrospectionResponse,
-    StandardRevocableToken,
-    BasicRevocationErrorResponse,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointSet,
->;
-
-type ZohoToken = StandardTokenResponse<ZohoFields, BasicTokenType>;
-
-/// What Zoho's answers have beside what RFC 6749 wants.
-#[derive(Debug, Deserialize, Serialize)]
-struct ZohoFields {
-    api_domain: Option<String>,
-}
-
-impl ExtraTokenFields for ZohoFields {}
-
-fn minted(token: &ZohoToken) -> Minted {
-    Minted {
-        value: SecretString::from(token.access_token().secret().as_str()),
-        lifetime: token.expires_in().unwrap_or(reply::DEFAULT_LIFETIME),
-        api_domain: token.extra_fields().api_domain.clone(),
-    }
-}
-
-/// How the exchange failed below OAuth.
-#[derive(Debug, thiserror::Error)]
-enum ExchangeError {
-    #[error("the exchange did not get through")]
-    Transport(#[source] TransportError),
-    #[error("the answer broke off")]
-    Body(#[source] crate::net::body::BoxError),
-}
-
-/// `oauth2` over our own transport. It reads the reply leniently, and hands `oauth2` the same in the strict form of
-/// RFC 6749; what a failure means, it remembers, since that form has no words for it.
-struct AccountsHttp {
-    transport: Arc<dyn Transport>,
-    url: Uri,
-    failure: Mutex<Option<MintError>>,
-}
-
-impl AccountsHttp {
-    fn failure(&self) -> Option<MintError> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, ExchangeError> {
-        let (mut head, form) = request.into_parts();
-        head.uri = self.url.clone();
-        head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let form = Bytes::from(form);
-        let mut again = Request::from_parts(head.clone(), Body::full(form.clone()));
-        again.extensions_mut().insert(FirstOnConnection);
-        let answer = match self.transport.send(Request::from_parts(head, Body::full(form))).await {
-            // Nothing was minted, so that the second request is the first for all that counts.
-            Err(TransportError::NotProcessed(_)) => self.transport.send(again).await,
-            answer => answer,
-        };
-        let answer = answer.map_err(ExchangeError::Transport)?;
-        let (head, body) = answer.into_parts();
-        let read = match body.read_up_to(ANSWER_LIMIT).await.map_err(ExchangeError::Body)? {
-            Prefix::Whole(body) => reply::read(head.status, &head.headers, &body, ANSWER_LIMIT),
-            Prefix::Partial(_) => Err(reply::too_long(head.status)),
-        };
-        Ok(match read {
-            Ok(minted) => strict(
-                StatusCode::OK,
-                &json!({
-                    "access_token": minted.value.expose_secret(),
-                    "token_type": "bearer",
-                    "expires_in": minted.lifetime.as_secs(),
-                    "api_domain": minted.api_domain,
-                }),
-            ),
-            Err(failure) => {
-                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
-                strict(StatusCode::BAD_REQUEST, &json!({ "error": "invalid_request" }))
-            }
-        })
-    }
-}
-
-/// An answer as RFC 6749 wants it (sections 5.1 and 5.2).
-fn strict(status: StatusCode, body: &serde_json::Value) -> HttpResponse {
-    let mut response = Response::new(body.to_string().into_bytes());
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-impl<'c> AsyncHttpClient<'c> for AccountsHttp {
-    type Error = ExchangeError;
-    type Future = std::pin::Pin<Box<dyn Future<Output = Result<HttpResponse, ExchangeError>> + Send + 'c>>;
-
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(self.send(request))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::net::transport::BoxFuture;
     use flate2::Compression;
     use flate2::read::GzEncoder;
+    use http::Response;
     use std::io::Read;
 
     /// An accounts server that always gives the same answer.
@@ -233,6 +153,32 @@ mod tests {
         };
         let transport: Arc<dyn Transport> = Arc::new(Accounts(status, body));
         grant.exchange(&transport, Duration::from_secs(10)).await
+    }
+
+    #[test]
+    fn the_form_escapes_what_it_must_and_never_grows() {
+        for (client_secret, escaped) in [
+            ("made-up.secret_*", "made-up.secret_*".to_owned()),
+            ("made up&=+%\u{e4}", "made+up%26%3D%2B%25%C3%A4".to_owned()),
+            (&*"&".repeat(100), "%26".repeat(100)),
+        ] {
+            let grant = Grant {
+                accounts: "https://accounts.zoho.eu".parse().unwrap(),
+                client_id: "1000.MADEUP".into(),
+                client_secret: client_secret.into(),
+                refresh_token: "1000.made-up".into(),
+            };
+            let form = grant.form();
+            let expected = format!(
+                "grant_type=refresh_token&client_id=1000.MADEUP&client_secret={escaped}&refresh_token=1000.made-up"
+            );
+            assert_eq!(std::str::from_utf8(&form).unwrap(), expected);
+            assert!(
+                form.capacity() >= form.len() && form.capacity() <= 3 * form.len(),
+                "{}",
+                form.capacity()
+            );
+        }
     }
 
     fn all(mut source: impl Read) -> Vec<u8> {

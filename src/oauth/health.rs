@@ -33,6 +33,11 @@ pub enum Health {
         /// The API host that the accounts server named.
         got: String,
     },
+    /// A token was minted that ends too soon to be used.
+    ShortLived {
+        /// How long it lives.
+        seconds: u64,
+    },
     /// A token that was just minted is refused by the API.
     TokenRejected,
     /// A secret cannot be read.
@@ -43,7 +48,7 @@ pub enum Health {
 }
 
 /// The names of all states, for metrics.
-pub const STATES: [&str; 11] = [
+pub const STATES: [&str; 12] = [
     "starting",
     "healthy",
     "throttled",
@@ -53,9 +58,13 @@ pub const STATES: [&str; 11] = [
     "grant_dead",
     "client_dead",
     "wrong_data_center",
+    "short_lived",
     "token_rejected",
     "secret_missing",
 ];
+
+/// A token that lives shorter than this would be renewed without end.
+pub(super) const SHORTEST_LIFE: Duration = Duration::from_secs(30);
 
 impl Health {
     /// The name.
@@ -70,6 +79,7 @@ impl Health {
             Self::GrantDead => "grant_dead",
             Self::ClientDead => "client_dead",
             Self::WrongDataCenter { .. } => "wrong_data_center",
+            Self::ShortLived { .. } => "short_lived",
             Self::TokenRejected => "token_rejected",
             Self::SecretMissing { .. } => "secret_missing",
         }
@@ -121,6 +131,10 @@ impl Health {
             Self::WrongDataCenter { expected, got } => format!(
                 "the credentials belong to {got}, the tenant is configured for {expected}: correct data_center or environment"
             ),
+            Self::ShortLived { seconds } => format!(
+                "the accounts server gives out access tokens that end after {seconds} s, and Zoho's live an hour: find out what answers at its URL, or who has shortened them; {} s is the least that is of use",
+                SHORTEST_LIFE.as_secs()
+            ),
             Self::TokenRejected => {
                 "check that data_center and environment of the tenant are those the refresh token was made in"
                     .to_owned()
@@ -156,7 +170,9 @@ impl Health {
                 doubling(Duration::from_mins(3), Duration::from_mins(10))
             }
             Self::EndpointDown if failures <= 1 => Duration::from_millis(250),
-            Self::EndpointDown | Self::Nonsense => doubling(Duration::from_secs(1), Duration::from_mins(1)),
+            Self::EndpointDown | Self::Nonsense | Self::ShortLived { .. } => {
+                doubling(Duration::from_secs(1), Duration::from_mins(1))
+            }
             _ => doubling(Duration::from_mins(1), Duration::from_mins(5)),
         }
     }

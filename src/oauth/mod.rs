@@ -10,6 +10,7 @@ mod acceptance;
 mod budget;
 mod grant;
 mod health;
+mod identity;
 mod kept;
 mod pace;
 mod probe;
@@ -32,11 +33,11 @@ use std::time::Duration;
 
 pub use grant::Grant;
 pub use health::{Health, STATES};
+pub use identity::Identity;
 pub use rejections::RouteKey;
 pub use reply::{MintError, Minted};
 pub use secret::{LastingSecret, SecretError, SecretSource};
 pub use token::Token;
-pub use vault::Identity;
 
 use secrecy::SecretString;
 use tokio::sync::{Notify, watch};

@@ -56,7 +56,7 @@ pub(super) fn record(tokens: &Tokens, state: &mut State, setback: Setback, began
     let by_count = health.pause(state.failures);
     state.next_attempt = Some(match (pause, &health) {
         (Some(pause), _) => now + pause,
-        (None, Health::EndpointDown | Health::Nonsense) => {
+        (None, Health::EndpointDown | Health::Nonsense | Health::ShortLived { .. }) => {
             let pause = by_count.min(left.unwrap_or_default().max(HURRY));
             (began + pause.mul_f64(spread)).max(now + BREATH.mul_f64(spread))
         }
@@ -99,7 +99,7 @@ impl Drop for UnderWay {
 
 #[cfg(test)]
 mod tests {
-    use super::super::vault::Identity;
+    use super::super::identity::Identity;
     use super::*;
     use crate::clock::Clock;
 

@@ -1,7 +1,7 @@
 //! Where a secret comes from, and reading it anew.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest;
 use prometheus_client::metrics::counter::Counter;
@@ -16,8 +16,8 @@ pub enum SecretSource {
     File(PathBuf),
     /// An environment variable.
     Environment(String),
-    /// The configuration itself.
-    Literal(SecretString),
+    /// The configuration itself. Clones share the one copy there is of it.
+    Literal(Arc<SecretString>),
 }
 
 /// Why a secret cannot be had. Never holds the secret.
@@ -38,8 +38,8 @@ pub enum SecretError {
     /// There is nothing in it.
     #[error("the secret from {0} is empty")]
     Empty(String),
-    /// It has a line end or another control character inside, as when two lines were pasted.
-    #[error("the secret from {0} has a control character inside; it must be one line")]
+    /// It has a line end or another character inside that shows nothing, as when two lines were pasted.
+    #[error("the secret from {0} has a control character or an invisible one inside; it must be one line")]
     Malformed(String),
 }
 
@@ -47,6 +47,11 @@ pub enum SecretError {
 const MOST_BYTES: usize = 64 * 1024;
 
 impl SecretSource {
+    /// A secret that is written out.
+    pub fn literal(secret: &str) -> Self {
+        Self::Literal(Arc::new(secret.into()))
+    }
+
     /// Reads the secret.
     pub async fn read(&self) -> Result<SecretString, SecretError> {
         match self {
@@ -81,7 +86,7 @@ impl SecretSource {
         if trimmed.is_empty() {
             return Err(SecretError::Empty(self.name()));
         }
-        if trimmed.chars().any(char::is_control) {
+        if trimmed.chars().any(|c| c.is_control() || is_invisible(c)) {
             return Err(SecretError::Malformed(self.name()));
         }
         Ok(SecretString::from(trimmed))
@@ -100,6 +105,11 @@ impl SecretSource {
     pub fn can_change(&self) -> bool {
         matches!(self, Self::File(_))
     }
+}
+
+/// Characters that come with a text that was copied from a page, and that no font shows.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// A secret that is read anew each time it is asked for. One that cannot be read stays in force as it was read last:
@@ -142,7 +152,8 @@ impl LastingSecret {
                 if known.trouble.take().is_some() {
                     tracing::info!(secret = self.source.name(), "the secret can be read again");
                 }
-                known.last = Some(secret.clone());
+                // What cannot change is where it was.
+                known.last = self.source.can_change().then(|| secret.clone());
                 Ok(secret)
             }
             Err(error) => {
@@ -193,7 +204,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("secret");
         std::fs::write(&path, "made-up-secret\r\n").unwrap();
-        assert_eq!(SecretSource::File(path).read_now().unwrap().expose_secret(), "made-up-secret");
+        assert_eq!(SecretSource::File(path.clone()).read_now().unwrap().expose_secret(), "made-up-secret");
+        std::fs::write(&path, "\u{feff}made-up-secret\n").unwrap();
+        assert_eq!(SecretSource::File(path.clone()).read_now().unwrap().expose_secret(), "made-up-secret");
+        for odd in ["made-\u{200b}up", "made-up\u{feff}", "\u{feff}\u{feff}made-up", "made\u{2028}up"] {
+            std::fs::write(&path, odd).unwrap();
+            let error = SecretSource::File(path.clone()).read_now().unwrap_err();
+            assert!(matches!(error, SecretError::Malformed(_)), "{odd:?}: {error}");
+        }
     }
 
     #[test]

@@ -7,10 +7,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::Tokens;
 use super::budget::{Mints, Now};
-use super::kept::Kept;
+use super::health::Health;
+use super::identity::Identity;
+use super::kept::{Kept, KeptToken};
 use super::pace::renew_at;
 use super::token::Token;
-use super::vault::{Identity, MintLock, Vault, VaultError};
+use super::vault::{Found, MintLock, Vault, VaultError};
 
 /// What is known of the refresh token in use. It outlives a panic of the task.
 pub(super) struct Memory {
@@ -21,6 +23,8 @@ pub(super) struct Memory {
     pub(super) of: Option<Identity>,
     /// The mints in the state file when it was last read or written.
     in_file: Vec<u64>,
+    /// Whether a file of an earlier version was reported.
+    has_reported_outdated: bool,
 }
 
 /// The state file during one attempt at a token.
@@ -37,7 +41,7 @@ pub(super) struct Open {
 
 impl Memory {
     pub(super) fn new(tokens: Arc<Tokens>) -> Self {
-        Self { tokens, kept: Kept::default(), of: None, in_file: Vec::new() }
+        Self { tokens, kept: Kept::default(), of: None, in_file: Vec::new(), has_reported_outdated: false }
     }
 
     /// Turns to another refresh token: what was kept for the old one is not its token. The mints of both still count.
@@ -63,7 +67,10 @@ impl Memory {
         });
         if !hangs {
             match vault.load().await {
-                Ok(kept) => self.learn(kept),
+                Ok(found) => {
+                    self.report_outdated(&found, &vault);
+                    self.learn(found.kept);
+                }
                 Err(error) => {
                     hangs = error.has_not_returned();
                     self.report(&error);
@@ -79,9 +86,9 @@ impl Memory {
     /// Reads again what is kept. Nothing is to be minted, so the lock is not needed: the file is replaced whole.
     pub(super) async fn look_again(&mut self, identity: Identity, vault: &Vault) {
         if self.of == Some(identity)
-            && let Ok(kept) = vault.load().await
+            && let Ok(found) = vault.load().await
         {
-            self.learn(kept);
+            self.learn(found.kept);
         }
     }
 
@@ -95,16 +102,47 @@ impl Memory {
         );
     }
 
+    fn report_outdated(&mut self, found: &Found, vault: &Vault) {
+        if !found.is_outdated || std::mem::replace(&mut self.has_reported_outdated, true) {
+            return;
+        }
+        tracing::warn!(
+            tenant = self.tokens.tenant(),
+            file = %vault.file().display(),
+            mints = found.kept.mints.len(),
+            "the state file was written by an earlier version: its token is not used, which may cost a mint, and the mints in it count"
+        );
+    }
+
     /// Takes over what another process kept. What this one has noted since wins over an older file.
-    fn learn(&mut self, kept: Kept) {
+    fn learn(&mut self, mut kept: Kept) {
         let now = self.now();
         if let Some(identity) = self.of {
             self.with_mints(identity, |mints| mints.merge(&kept.mints, now));
         }
         if kept.generation > self.kept.generation {
+            kept.token = kept.token.take().filter(|token| self.is_for_our_api(token));
             (self.kept.generation, self.kept.token) = (kept.generation, kept.token);
         }
         self.in_file = kept.mints;
+    }
+
+    /// A stored token must be for the tenant's API host as a new one must: the configuration may have changed since.
+    fn is_for_our_api(&self, token: &KeptToken) -> bool {
+        let credential = &self.tokens.credential;
+        let expected = credential.api.of(credential.environment);
+        let Some(named) = &token.api_domain else { return true };
+        let mismatch = Health::of_api_domain(named, expected);
+        if let Some(Health::WrongDataCenter { expected, got }) = &mismatch {
+            let tenant = self.tokens.tenant();
+            tracing::warn!(
+                tenant,
+                expected,
+                got,
+                "the stored access token is for another API host and is not used"
+            );
+        }
+        mismatch.is_none()
     }
 
     /// The kept token, if it is newer than any this process has used and still has a good part of its life.

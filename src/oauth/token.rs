@@ -4,13 +4,15 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
 
 use super::acceptance::Acceptance;
+use super::identity::Identity;
 use super::rejections::RouteKey;
 use super::ruling::Accepted;
-use super::vault::Identity;
 use crate::clock::BootTime;
 
 /// An access token of one credential. Prints without its value.
@@ -46,10 +48,7 @@ impl Token {
         minted: BootTime,
         lifetime: Duration,
     ) -> Result<Self, UnsendableToken> {
-        // `Zoho-oauthtoken` is the scheme that every page of Zoho's API documentation shows.
-        let mut header = HeaderValue::from_str(&format!("Zoho-oauthtoken {}", value.expose_secret()))
-            .map_err(|_| UnsendableToken)?;
-        header.set_sensitive(true);
+        let header = header(value.expose_secret())?;
         let expires = minted + lifetime;
         let identity = identity.short();
         let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -111,6 +110,22 @@ impl Token {
     pub(super) fn value(&self) -> &SecretString {
         &self.value
     }
+}
+
+/// `Zoho-oauthtoken` is the scheme that every page of Zoho's API documentation shows. Clones share one buffer, which is
+/// wiped with the last of them.
+fn header(token: &str) -> Result<HeaderValue, UnsendableToken> {
+    const SCHEME: &str = "Zoho-oauthtoken ";
+    if !token.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Err(UnsendableToken);
+    }
+    let mut text = Zeroizing::new(Vec::with_capacity(SCHEME.len() + token.len()));
+    text.extend_from_slice(SCHEME.as_bytes());
+    text.extend_from_slice(token.as_bytes());
+    let header = HeaderValue::from_maybe_shared(Bytes::from_owner(text));
+    let mut header = header.map_err(|_| UnsendableToken)?;
+    header.set_sensitive(true);
+    Ok(header)
 }
 
 impl fmt::Debug for Token {

@@ -1,19 +1,22 @@
 //! Where a credential's living token and its mint times outlive the process.
 //!
 //! One file per credential, readable by its owner only, written to the side and renamed into place,
-//! encrypted and authenticated with a key derived from the client secret. Several sidecars may share the
-//! directory: a lock file is held while a token is minted, so that the second finds the first one's token.
+//! encrypted with a key derived from the client secret, and bound to the whole credential: the file of another one that
+//! has the same client secret cannot take its place. Several sidecars may share the directory: a lock file is held while
+//! a token is minted, so that the second finds the first one's token.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
-use super::kept::{Kept, Plain};
-use super::sealing::SealingKey;
+use super::identity::Identity;
+use super::kept::Kept;
+use super::sealing::Seal;
 use crate::files::{self, Contents, FileError};
 
 /// Why the state cannot be read or written.
@@ -42,7 +45,19 @@ impl VaultError {
 pub(super) struct Vault {
     file: PathBuf,
     lock: PathBuf,
-    key: SealingKey,
+    seals: Arc<Seals>,
+}
+
+struct Seals {
+    current: Seal,
+    version_1: Seal,
+}
+
+/// What a state file was found to hold.
+pub(super) struct Found {
+    pub(super) kept: Kept,
+    /// True if an earlier version of the sidecar wrote it. Then only its mint times are there.
+    pub(super) is_outdated: bool,
 }
 
 /// Held while a token is minted; given back on drop, and by the kernel when the process dies.
@@ -72,8 +87,16 @@ impl Vault {
         Self {
             file: directory.join(format!("{name}.state")),
             lock: directory.join(format!("{name}.lock")),
-            key: SealingKey::derive(client_secret),
+            seals: Arc::new(Seals {
+                current: Seal::of(identity, client_secret),
+                version_1: Seal::of_version_1(client_secret),
+            }),
         }
+    }
+
+    /// Where it lies.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
     }
 
     /// Waits until no other sidecar mints with this credential, but not for long: whatever holds the lock, a token is
@@ -98,11 +121,11 @@ impl Vault {
     }
 
     /// Reads what is kept; nothing if there is no file yet.
-    pub(super) async fn load(&self) -> Result<Kept, VaultError> {
+    pub(super) async fn load(&self) -> Result<Found, VaultError> {
         let this = self.clone();
         let sealed = files::run(&self.file, move || this.read_now()).await;
         match sealed.map_err(|source| failed("read", &self.file, source))? {
-            None => Ok(Kept::default()),
+            None => Ok(Found { kept: Kept::default(), is_outdated: false }),
             Some(sealed) => {
                 self.unsealed(&sealed).ok_or_else(|| VaultError::Unreadable { path: self.file.clone() })
             }
@@ -125,9 +148,12 @@ impl Vault {
         }
     }
 
-    fn unsealed(&self, sealed: &Contents) -> Option<Kept> {
-        let plain = self.key.open(sealed.bytes().to_vec())?;
-        serde_json::from_slice::<Plain>(&plain).ok()?.into_kept()
+    fn unsealed(&self, sealed: &Contents) -> Option<Found> {
+        if let Some(plain) = self.seals.current.open(sealed.bytes()) {
+            return Some(Found { kept: Kept::read(&plain)?, is_outdated: false });
+        }
+        let plain = self.seals.version_1.open(sealed.bytes())?;
+        Some(Found { kept: Kept::read_of_version_1(&plain)?, is_outdated: true })
     }
 
     fn try_lock_now(&self) -> Result<Option<MintLock>, FileError> {
@@ -143,9 +169,8 @@ impl Vault {
     fn store_now(&self, kept: Kept, known: &[u64]) -> Result<Kept, FileError> {
         self.make_directory()?;
         let in_file = self.read_now().ok().flatten().and_then(|sealed| self.unsealed(&sealed));
-        let kept = kept.joined_with(in_file.unwrap_or_default(), known);
-        let plain = serde_json::to_vec(&Plain::of(&kept)).expect("numbers and text are JSON");
-        let sealed = self.key.seal(plain);
+        let kept = kept.joined_with(in_file.map(|found| found.kept).unwrap_or_default(), known);
+        let sealed = self.seals.current.seal(kept.written());
         let beside = self.file.with_extension(format!("state.{:016x}", random()));
         // A new file of our own: never one that somebody else put there, nor what a link points to.
         let written = private(OpenOptions::new().create_new(true))
@@ -181,58 +206,31 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options.write(true).mode(0o600)
 }
 
-/// A credential's identity: tells one refresh token of one client from another without revealing either.
-/// A part of every cache key, since what an answer shows depends on the token's user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Identity(u64, u64);
-
-impl Identity {
-    /// The identity of a client with a refresh token, in an environment behind an accounts server: a token
-    /// is worth nothing, and must not be sent, anywhere else.
-    pub fn of(client_id: &str, refresh_token: &SecretString, accounts: &str, environment: &str) -> Self {
-        let mut text = b"zoho-sidecar credential identity\0".to_vec();
-        for part in [accounts, environment, client_id] {
-            text.extend_from_slice(part.as_bytes());
-            text.push(0);
-        }
-        text.extend_from_slice(refresh_token.expose_secret().as_bytes());
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text);
-        let half = |from: usize| {
-            u64::from_be_bytes(digest.as_ref()[from..from + 8].try_into().expect("eight bytes are eight"))
-        };
-        Self(half(0), half(8))
-    }
-
-    /// Eight bytes, enough to tell the credentials of one sidecar apart.
-    pub fn short(self) -> u64 {
-        self.0
-    }
-
-    fn file_name(self) -> String {
-        format!("{:016x}{:016x}", self.0, self.1)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::kept::KeptToken;
     use super::*;
     use aws_lc_rs::aead::NONCE_LEN;
+    use secrecy::ExposeSecret;
     use std::os::unix::fs::PermissionsExt;
 
     fn vault(directory: &Path, secret: &str) -> Vault {
-        let identity = Identity::of(
-            "1000.MADEUP",
-            &SecretString::from("1000.made-up"),
-            "https://accounts.zoho.eu",
-            "production",
-        );
+        vault_of(directory, ["1000.MADEUP", "1000.made-up", "https://accounts.zoho.eu", "production"], secret)
+    }
+
+    fn vault_of(directory: &Path, credential: [&str; 4], secret: &str) -> Vault {
+        let [client_id, refresh_token, accounts, environment] = credential;
+        let identity = Identity::of(client_id, &SecretString::from(refresh_token), accounts, environment);
         Vault::new(directory, &identity, &SecretString::from(secret))
     }
 
     fn kept() -> Kept {
-        let token =
-            KeptToken { value: SecretString::from("1000.made-up-token"), minted_ms: 10, expires_ms: 20 };
+        let token = KeptToken {
+            value: SecretString::from("1000.made-up-token"),
+            minted_ms: 10,
+            expires_ms: 20,
+            api_domain: Some("https://www.zohoapis.eu".to_owned()),
+        };
         Kept { generation: 7, token: Some(token), mints: vec![10] }
     }
 
@@ -240,11 +238,13 @@ mod tests {
     async fn what_is_stored_is_loaded_again() {
         let directory = tempfile::tempdir().unwrap();
         let vault = vault(&directory.path().join("deep/er"), "made-up-secret");
-        assert_eq!(vault.load().await.unwrap().generation, 0);
+        assert_eq!(vault.load().await.unwrap().kept.generation, 0);
         vault.store(kept(), Vec::new()).await.unwrap();
-        let loaded = vault.load().await.unwrap();
-        assert_eq!((loaded.generation, loaded.mints), (7, vec![10]));
-        assert_eq!(loaded.token.unwrap().value.expose_secret(), "1000.made-up-token");
+        let Found { kept: loaded, is_outdated } = vault.load().await.unwrap();
+        assert_eq!((loaded.generation, loaded.mints, is_outdated), (7, vec![10], false));
+        let token = loaded.token.unwrap();
+        assert_eq!(token.value.expose_secret(), "1000.made-up-token");
+        assert_eq!(token.api_domain.as_deref(), Some("https://www.zohoapis.eu"));
     }
 
     #[tokio::test]
@@ -292,7 +292,7 @@ mod tests {
         let older = Kept { mints: vec![30], token: None, ..kept() };
         let written = ours.store(older, vec![10]).await.unwrap();
 
-        let loaded = ours.load().await.unwrap();
+        let loaded = ours.load().await.unwrap().kept;
         assert_eq!((loaded.generation, &loaded.mints), (8, &vec![30, 20]), "10 is over, 20 was not known");
         assert!(loaded.token.is_some());
         assert_eq!((written.generation, written.mints), (8, loaded.mints));
@@ -302,11 +302,54 @@ mod tests {
     async fn a_file_of_another_version_is_not_adopted() {
         let directory = tempfile::tempdir().unwrap();
         let vault = vault(directory.path(), "made-up-secret");
-        let mut plain = Plain::of(&kept());
-        plain.version += 1;
-        let sealed = vault.key.seal(serde_json::to_vec(&plain).unwrap());
-        std::fs::write(&vault.file, sealed).unwrap();
+        let mut plain = kept().written();
+        assert!(plain.starts_with(b"{\"version\":2,"));
+        plain[11] = b'3';
+        std::fs::write(&vault.file, vault.seals.current.seal(plain)).unwrap();
         assert!(matches!(vault.load().await, Err(VaultError::Unreadable { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_file_opens_only_for_the_credential_that_wrote_it() {
+        let ours = ["1000.MADEUP", "1000.made-up", "https://accounts.zoho.eu", "production"];
+        for (n, other) in
+            ["1000.OTHER", "1000.made-up-too", "https://accounts.zoho.com", "sandbox"].iter().enumerate()
+        {
+            let mut theirs = ours;
+            theirs[n] = other;
+            let directory = tempfile::tempdir().unwrap();
+            let [ours, theirs] = [ours, theirs].map(|of| vault_of(directory.path(), of, "made-up-secret"));
+            ours.store(kept(), Vec::new()).await.unwrap();
+            assert_ne!(ours.file, theirs.file, "{other}");
+            std::fs::rename(&ours.file, &theirs.file).unwrap();
+            assert!(matches!(theirs.load().await, Err(VaultError::Unreadable { .. })), "{other}");
+            assert!(!ours.file.exists() && ours.load().await.unwrap().kept.token.is_none());
+            // And is replaced by the first that is stored in its place.
+            theirs.store(kept(), Vec::new()).await.unwrap();
+            assert!(theirs.load().await.unwrap().kept.token.is_some(), "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_file_of_version_1_the_mints_count_and_the_token_does_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let vault = vault(directory.path(), "made-up-secret");
+        let old = br#"{"version":1,"generation":9,"token":{"value":"1000.made-up","minted_ms":10,"expires_ms":20},"mints":[10,20]}"#;
+        std::fs::write(&vault.file, vault.seals.version_1.seal(old.to_vec().into())).unwrap();
+
+        let found = vault.load().await.unwrap();
+        assert!(found.is_outdated && found.kept.token.is_none());
+        assert_eq!((found.kept.generation, &found.kept.mints), (0, &vec![10, 20]));
+
+        let ours = Kept { mints: vec![30], ..kept() };
+        vault.store(ours, Vec::new()).await.unwrap();
+        let found = vault.load().await.unwrap();
+        assert_eq!((found.is_outdated, found.kept.mints), (false, vec![30, 10, 20]));
+
+        for junk in [&b"{}"[..], br#"{"version":1,"mints":7}"#, br#"{"version":2,"mints":[]}"#] {
+            std::fs::write(&vault.file, vault.seals.version_1.seal(junk.to_vec().into())).unwrap();
+            assert!(matches!(vault.load().await, Err(VaultError::Unreadable { .. })));
+        }
     }
 
     #[tokio::test]
@@ -340,7 +383,7 @@ mod tests {
         let error = ours.load().await.map(drop).unwrap_err();
         assert!(matches!(error, VaultError::Io { source: FileError::TooLong(_), .. }), "{error:?}");
         ours.store(kept(), Vec::new()).await.unwrap();
-        assert_eq!(ours.load().await.unwrap().generation, kept().generation);
+        assert_eq!(ours.load().await.unwrap().kept.generation, kept().generation);
         assert!(!elsewhere.exists(), "no link was followed");
     }
 }

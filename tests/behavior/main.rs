@@ -36,6 +36,7 @@ mod resending;
 mod resting;
 mod secrets;
 mod single_flight;
+mod state_files;
 mod suspension;
 mod tenants;
 mod timeouts;

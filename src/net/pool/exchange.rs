@@ -9,10 +9,10 @@ use http::{Request, Response, StatusCode};
 
 use super::failed::Failed;
 use super::head::HeadLimits;
-use super::host::Held;
+use super::host::{Held, Wanted};
 use super::{NoConnection, Pool, stream};
 use crate::net::body::Body;
-use crate::net::transport::{BoxFuture, FirstOnConnection, TransportError};
+use crate::net::transport::{BoxFuture, FirstOnConnection, OverHttp1, TransportError};
 
 /// Sends a request and waits for the head of its answer. Where a line rests, the request goes out at once, and only
 /// the wait for the answer is left as a future: a request is long, and is not moved into one in vain.
@@ -22,7 +22,7 @@ pub(in crate::net) fn exchange(
 ) -> BoxFuture<Result<Response<Body>, TransportError>> {
     let pool = pool.clone();
     let is_first = request.extensions().get::<FirstOnConnection>().is_some();
-    let resting = if is_first { None } else { pool.resting(request.uri()) };
+    let resting = if is_first { None } else { pool.resting(request.uri(), wanted(&request)) };
     match resting {
         Some((host, line)) => {
             let head_limits = pool.head_limits;
@@ -46,7 +46,7 @@ async fn on_any(pool: Arc<Pool>, mut request: Request<Body>) -> Result<Response<
     let is_first = request.extensions().get::<FirstOnConnection>().is_some();
     let mut may_try_again = true;
     loop {
-        let (host, held) = pool.take(request.uri(), is_first).await?;
+        let (host, held) = pool.take(request.uri(), wanted(&request), is_first).await?;
         let (answer, is_kept, share) = match held {
             Held::Line { line, is_kept } => {
                 let answer = line.send(request, pool.clone(), host).await;
@@ -77,6 +77,13 @@ async fn on_any(pool: Arc<Pool>, mut request: Request<Body>) -> Result<Response<
             }
         };
         may_try_again &= is_kept;
+    }
+}
+
+fn wanted(request: &Request<Body>) -> Wanted {
+    match request.extensions().get::<OverHttp1>() {
+        Some(OverHttp1) => Wanted::Http1,
+        None => Wanted::Any,
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) enum Protocol {
 pub(super) enum Wanted {
     /// What the server likes best.
     Any,
-    /// HTTP/1.1, since the server has asked for it in the place of HTTP/2.
+    /// HTTP/1.1, since the request or the server asks for it in the place of HTTP/2.
     Http1,
 }
 
@@ -60,6 +60,8 @@ pub(super) struct Host {
     pub(super) protocol: Protocol,
     /// Which protocols its next connections may speak.
     pub(super) wanted: Wanted,
+    /// What its requests want, if that makes a difference.
+    is_for: Option<Wanted>,
     /// Those of HTTP/1 that carry nothing, with the time since when; the last came last.
     pub(super) resting: Vec<(Line, Instant)>,
     /// Those of HTTP/2.
@@ -103,13 +105,15 @@ impl Shared {
 }
 
 impl Host {
-    pub(super) fn new(site: Site) -> Self {
+    pub(super) fn new(site: Site, wanted: Wanted) -> Self {
         // The protocol is agreed on in the handshake of TLS; where there is none, it is the old one.
-        let protocol = if site.is_https() { Protocol::Unknown } else { Protocol::Http1 };
+        let is_agreed_on = site.is_https() && wanted == Wanted::Any;
+        let protocol = if is_agreed_on { Protocol::Unknown } else { Protocol::Http1 };
         Self {
+            is_for: if site.is_https() { Some(wanted) } else { None },
             site,
             protocol,
-            wanted: Wanted::Any,
+            wanted,
             resting: Vec::new(),
             shared: Vec::new(),
             waiting: VecDeque::new(),
@@ -117,6 +121,11 @@ impl Host {
             making: 0,
             leaving: 0,
         }
+    }
+
+    /// Whether it is for requests that want this.
+    pub(super) fn suits(&self, wanted: Wanted) -> bool {
+        self.is_for.is_none_or(|own| own == wanted)
     }
 
     /// The line that rested last and has not ended meanwhile.

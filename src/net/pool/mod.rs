@@ -54,7 +54,7 @@ use super::transport::TransportError;
 use crate::clock::Clock;
 use crate::supervisor::{Heartbeat, Supervisor, Task};
 pub(super) use head::HeadLimits;
-use host::{Answer, Held};
+use host::{Answer, Held, Wanted};
 use line::Line;
 use making::{Connect, Making, connecting};
 use places::Places;
@@ -162,21 +162,26 @@ impl Pool {
     }
 
     /// A line to the origin of `uri` that rests, if nobody waits for one.
-    fn resting(&self, uri: &Uri) -> Option<(usize, Line)> {
+    fn resting(&self, uri: &Uri, wanted: Wanted) -> Option<(usize, Line)> {
         let moment = self.clock.moment();
         let mut places = self.lock();
         places.end_suspended(moment);
-        let host = places.find(uri)?;
+        let host = places.find(uri, wanted)?;
         Some((host, places.resting(host)?))
     }
 
     /// A connection to the origin of `uri`, to be used at once; with `is_first` none that has carried a request, where
     /// requests share connections.
-    async fn take(self: &Arc<Self>, uri: &Uri, is_first: bool) -> Result<(usize, Held), NoConnection> {
+    async fn take(
+        self: &Arc<Self>,
+        uri: &Uri,
+        wanted: Wanted,
+        is_first: bool,
+    ) -> Result<(usize, Held), NoConnection> {
         let moment = self.clock.moment();
         let (host, answer) = self.with(|places| {
             places.end_suspended(moment);
-            let host = places.find(uri).ok_or_else(|| NoConnection::Failed(Arc::new(NoHost)))?;
+            let host = places.find(uri, wanted).ok_or_else(|| NoConnection::Failed(Arc::new(NoHost)))?;
             Ok((host, places.take(host, is_first)))
         })?;
         let (turn, answer) = match answer {

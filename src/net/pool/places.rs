@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Uri;
 use tokio::sync::oneshot;
 
-use super::host::{Answer, Held, Host, Protocol, Shared, Waiter};
+use super::host::{Answer, Held, Host, Protocol, Shared, Waiter, Wanted};
 use super::line::Line;
 use super::site::Site;
 use super::stay::Stay;
@@ -54,12 +54,13 @@ impl Places {
         }
     }
 
-    /// The number of a URI's origin, if it has one.
-    pub(super) fn find(&mut self, uri: &Uri) -> Option<usize> {
-        if let Some(known) = self.hosts.iter().position(|host| host.site.is_of(uri)) {
+    /// The number of a URI's origin, if it has one. Requests that want HTTP/1.1 do not share it with others where those
+    /// may get HTTP/2.
+    pub(super) fn find(&mut self, uri: &Uri, wanted: Wanted) -> Option<usize> {
+        if let Some(known) = self.hosts.iter().position(|host| host.suits(wanted) && host.site.is_of(uri)) {
             return Some(known);
         }
-        self.hosts.push(Host::new(Site::of(uri)?));
+        self.hosts.push(Host::new(Site::of(uri)?, wanted));
         Some(self.hosts.len() - 1)
     }
 

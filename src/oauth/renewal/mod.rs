@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::grant::Grant;
-use super::health::Health;
+use super::health::{Health, SHORTEST_LIFE};
+use super::identity::Identity;
 use super::kept::KeptToken;
 use super::pace::{Setback, UnderWay, chance, record, renew_at};
 use super::probe::{self, Found};
@@ -15,7 +16,7 @@ use super::reply::Minted;
 use super::secret::Secrets;
 use super::stored::{Memory, Open};
 use super::token::Token;
-use super::vault::{Identity, Vault};
+use super::vault::Vault;
 use super::{State, Tokens};
 use crate::causes::with_causes;
 use crate::clock::BootTime;
@@ -33,9 +34,6 @@ pub(super) struct Renewal {
     /// Whether the first attempt has begun.
     has_begun: bool,
 }
-
-/// A token that lives shorter than this would be renewed without end.
-const SHORTEST_LIFE: Duration = Duration::from_secs(30);
 
 /// A server that was away this long is asked for a token though something else answers the probes: where a proxy stands
 /// in the way of the probes alone, no probe ever finds the server.
@@ -136,7 +134,8 @@ impl Renewal {
         let now = tokens.clock.boot_time();
         if let Err(setback) = &outcome {
             tokens.metrics.count_mint(setback.health.as_str());
-            let is_away = matches!(setback.health, Health::EndpointDown | Health::Nonsense);
+            let is_away =
+                matches!(setback.health, Health::EndpointDown | Health::Nonsense | Health::ShortLived { .. });
             self.away_since = is_away.then_some(now);
         }
         tokens.state.send_modify(|state| {
@@ -294,12 +293,14 @@ impl Renewal {
         let tokens = self.tokens.clone();
         tokens.metrics.count_mint("minted");
         let expected = tokens.credential.api.of(tokens.credential.environment);
-        if let Some(health) = minted.api_domain.and_then(|named| Health::of_api_domain(&named, expected)) {
+        let mismatch = minted.api_domain.as_deref().and_then(|named| Health::of_api_domain(named, expected));
+        if let Some(health) = mismatch {
             return Err(Setback { health, pause: None });
         }
         if minted.lifetime < SHORTEST_LIFE {
             tracing::warn!(tenant = tokens.tenant(), "an access token was minted that ends within seconds");
-            return Err(Setback { health: Health::Nonsense, pause: None });
+            let health = Health::ShortLived { seconds: minted.lifetime.as_secs() };
+            return Err(Setback { health, pause: None });
         }
         let minted_at = tokens.clock.boot_time() - suspended;
         let generation = self.memory.kept.generation.max(tokens.state.borrow().newest_generation) + 1;
@@ -313,6 +314,7 @@ impl Renewal {
             value: token.value().clone(),
             minted_ms,
             expires_ms: minted_ms.saturating_add(lifetime_ms),
+            api_domain: minted.api_domain,
         });
         Ok(Arc::new(token))
     }

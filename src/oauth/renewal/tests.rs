@@ -42,8 +42,8 @@ fn tokens(accounts: Accounts) -> Arc<Tokens> {
         api: ApiOrigins::all(&origin),
         environment: Environment::Production,
         client_id: "1000.MADEUP".to_owned(),
-        client_secret: SecretSource::Literal("made-up".into()),
-        refresh_token: SecretSource::Literal("1000.made-up".into()),
+        client_secret: SecretSource::literal("made-up"),
+        refresh_token: SecretSource::literal("1000.made-up"),
     };
     let settings = Settings {
         exchange_timeout: Duration::from_secs(10),
