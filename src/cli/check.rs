@@ -8,6 +8,7 @@ use http::Method;
 
 use super::PROBLEM;
 use super::console::Console;
+use super::core_dumps::CoreDumps;
 use crate::callers::{Caller, Mode};
 use crate::causes::with_causes;
 use crate::config::problem::{Problem, Severity};
@@ -17,6 +18,7 @@ use crate::rulebook::Rulebook;
 use crate::server::listener::check as could_listen;
 
 pub(super) fn check(files: &[PathBuf], console: &mut Console) -> ExitCode {
+    let _core_dumps = CoreDumps::forbid();
     let Loaded { config, problems } = config::load(files);
     console.complain(&report(&problems));
     match config {

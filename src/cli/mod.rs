@@ -2,6 +2,7 @@
 
 mod check;
 mod console;
+mod core_dumps;
 mod demo;
 mod emulator;
 mod purge;

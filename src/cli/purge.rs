@@ -7,6 +7,7 @@ use http::{Method, Request, Uri};
 use serde_json::{Map, Value};
 
 use super::console::Console;
+use super::core_dumps::CoreDumps;
 use super::{PROBLEM, PurgeOptions, runtime};
 use crate::causes::with_causes;
 use crate::net::body::{Body, Prefix};
@@ -18,10 +19,13 @@ use crate::oauth::SecretSource;
 
 /// More than the sidecar ever says.
 const ANSWER_LIMIT: usize = 64 * 1024;
+/// An admin listener says within this time that it is one.
+const GREETING: Duration = Duration::from_secs(5);
 /// A purge takes its time: some 15 µs for each entry there is.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 pub(super) fn purge(options: &PurgeOptions, console: &mut Console) -> ExitCode {
+    let _core_dumps = CoreDumps::forbid();
     let asked = runtime().map_err(|error| error.to_string()).and_then(|runtime| {
         let asked = runtime.block_on(ask(options));
         // A look-up of a name that has not returned is left behind.
@@ -58,6 +62,7 @@ async fn ask(options: &PurgeOptions) -> Result<u64, String> {
         buffers: Buffers::new(ANSWER_LIMIT),
     };
     let client = HttpClient::new(&settings).map_err(|error| with_causes(&error))?;
+    greet(&client, options).await?;
     let asking = async {
         let answer = client.send(request).await;
         let answer = answer.map_err(|error| format!("{}: {}", options.admin, with_causes(&error)))?;
@@ -80,6 +85,27 @@ async fn ask(options: &PurgeOptions) -> Result<u64, String> {
         .map_err(|_| format!("{}: no answer within {TIMEOUT:?}", options.admin))?
 }
 
+/// Asks for something that every admin listener answers at once and to everybody, so that the long wait for a purge is
+/// for a sidecar and not for whatever else accepts connections there.
+async fn greet(client: &HttpClient, options: &PurgeOptions) -> Result<(), String> {
+    let request = Request::get(url(options, "/livez")).body(Body::empty());
+    let request = request.map_err(|error| format!("{}: {error}", options.admin))?;
+    let greeting = async {
+        let answer = client.send(request).await;
+        let answer = answer.map_err(|error| format!("{}: {}", options.admin, with_causes(&error)))?;
+        // To its end, so that the connection is free for the purge.
+        let _ = answer.into_body().read_up_to(ANSWER_LIMIT).await;
+        Ok(())
+    };
+    tokio::time::timeout(GREETING, greeting).await.unwrap_or_else(|_| {
+        Err(format!("{}: no answer within {GREETING:?}; is it a sidecar's admin address?", options.admin))
+    })
+}
+
+fn url(options: &PurgeOptions, path: &str) -> String {
+    format!("{}{path}", options.admin.trim_end_matches('/'))
+}
+
 /// Whether this is the URL of an admin listener. Other text is not printed, since it may contain a password.
 fn is_admin_url(url: &str) -> bool {
     let Ok(uri) = url.parse::<Uri>() else { return false };
@@ -92,7 +118,7 @@ fn request(options: &PurgeOptions) -> Result<Request<Body>, String> {
     if !is_admin_url(&options.admin) {
         return Err("--admin must be the URL of the admin listener, such as http://127.0.0.1:9090".to_owned());
     }
-    let url = format!("{}/purge", options.admin.trim_end_matches('/'));
+    let url = url(options, "/purge");
     let mut request =
         Request::builder().method(Method::POST).uri(&url).header("content-type", "application/json");
     if let Some(file) = &options.token_file {

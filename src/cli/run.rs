@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::core_dumps::CoreDumps;
 use super::service::Service;
 use super::sidecar::{ServeError, Sidecar};
 use super::signals::Signals;
@@ -25,6 +26,7 @@ use crate::telemetry::{Format, log};
 pub(super) const BUFFER: Bounds = Bounds { lines: 8192, bytes: 1 << 20 };
 
 pub(super) fn run(files: Vec<PathBuf>) -> Result<ExitCode, ServeError> {
+    let core_dumps = CoreDumps::forbid();
     let mut service = Service::new()?;
     let Some(loaded) = service.prepare(move || config::load(&files)) else { return Ok(ExitCode::SUCCESS) };
     let metrics = Arc::new(Metrics::new());
@@ -32,6 +34,7 @@ pub(super) fn run(files: Vec<PathBuf>) -> Result<ExitCode, ServeError> {
     let supervisor = Supervisor::new(clock.clone(), metrics.tasks.clone());
     let log = log(loaded.config.as_ref(), &metrics, &supervisor)?;
     report(&log, &loaded.problems);
+    core_dumps.settle(loaded.config.as_ref().is_some_and(|config| config.allow_core_dumps));
     let code = match loaded.config {
         Some(config) => serve(service, config, metrics, &supervisor, clock, &log),
         None => PROBLEM,

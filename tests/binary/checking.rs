@@ -1,10 +1,16 @@
 //! `check`: every problem, or what would be served; no mint, no port.
 
+use std::fs::Permissions;
+use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::tempdir;
 
-use crate::sidecar::{ended, with_files};
+use crate::sidecar::{Process, command, ended, with_files};
 use crate::zoho::{ANY_PORT, Zoho};
 
 #[tokio::test]
@@ -111,4 +117,74 @@ async fn check_warns_of_listeners_that_cannot_be_had_here() {
     let fine = format!("server.listen = [\"unix:{place}/socket\"]\n");
     let check = ended(with_files("check", directory.path(), &[&zoho.config(), &fine])).await;
     assert!(!check.errors.contains("cannot listen"), "{check:?}");
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+#[tokio::test]
+async fn check_and_run_warn_of_a_state_directory_and_of_secrets_that_others_may_reach() {
+    let (zoho, directory) = (Zoho::start().await, tempdir().unwrap());
+    let at = |name: &str| directory.path().join(name);
+    std::fs::create_dir(at("state")).unwrap();
+    std::fs::write(at("secret"), "emulated-secret-acme").unwrap();
+    let more = format!(
+        "state.directory = \"{}\"\n[tenants.acme]\nclient_secret = {{ file = \"{}\" }}\n",
+        at("state").display(),
+        at("secret").display()
+    );
+    let arguments = with_files("check", directory.path(), &[&zoho.config(), &more]);
+    let warnings = [
+        "every user of this machine may replace files in it (mode 0777)",
+        "secret holds a secret, and every user of this machine may read it (mode 0644)",
+        "the secret itself stands in the configuration, and of this file its group may read it (mode 0640)",
+    ];
+    for (modes, are_expected) in [([0o700, 0o600, 0o600], false), ([0o777, 0o644, 0o640], true)] {
+        for (name, mode) in ["state", "secret", "1.toml"].into_iter().zip(modes) {
+            set_mode(&at(name), mode);
+        }
+        let check = ended(&arguments).await;
+        assert_eq!(check.code, Some(0), "warnings are no problems: {check:?}");
+        for warning in warnings {
+            assert_eq!(check.errors.contains(warning), are_expected, "{warning}: {}", check.errors);
+        }
+    }
+
+    let mut run = arguments;
+    run[0] = "run".to_owned();
+    let mut process = Process::start(&mut command(&run));
+    for warning in warnings {
+        process.complains(warning).await;
+    }
+    process.signal("TERM");
+    assert_eq!(process.end().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn the_systems_certificates_are_read_once_also_where_there_is_a_ca_file() {
+    let (zoho, directory) = (Zoho::start().await, tempdir().unwrap());
+    let authority = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap().cert.pem();
+    let (ca_file, system) = (directory.path().join("ca.pem"), directory.path().join("system.pem"));
+    std::fs::write(&ca_file, &authority).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&system).status().unwrap().success());
+    // Whoever opens the FIFO gets the certificates once.
+    let (path, opened) = (system.clone(), Arc::new(AtomicUsize::new(0)));
+    let counted = opened.clone();
+    std::thread::spawn(move || {
+        while let Ok(mut reader) = std::fs::OpenOptions::new().write(true).open(&path) {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let _ = reader.write_all(authority.as_bytes());
+            drop(reader);
+            // The reader sees the end before the next writer is there.
+            std::thread::sleep(std::time::Duration::from_millis(300));
+        }
+    });
+
+    let more = format!("upstream.ca_file = \"{}\"\n", ca_file.display());
+    let mut check = command(with_files("check", directory.path(), &[&zoho.config(), &more]));
+    let check = Process::start(check.env("SSL_CERT_FILE", &system)).end().await;
+
+    assert_eq!(check.code, Some(0), "{check:?}");
+    assert_eq!(opened.load(Ordering::SeqCst), 1);
 }

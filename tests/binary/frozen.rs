@@ -68,7 +68,8 @@ impl Watched {
         let (zoho, files) = (Zoho::start().await, tempfile::tempdir().unwrap());
         let path = files.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
-        let config = "[server]\nworkers = 2\n";
+        // An ordinary user may trace only what may be dumped.
+        let config = "[server]\nworkers = 2\nallow_core_dumps = true\n";
         let mut command = command(with_files("run", files.path(), &[&zoho.config(), config]));
         command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", WATCHDOG_USEC);
         let sidecar = Sidecar::listening(Process::start(&mut command), files).await;

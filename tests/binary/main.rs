@@ -6,7 +6,8 @@
 //!   it), `patience` (how long a test waits)
 //! - chapters: `starting`, `checking`, `emulating`, `files`, `stopping`, `draining`, `leaving`, `state`,
 //!   `connections`, `callers`, `tls`, `hanging_up`, `hostile`, `http2`, `repeating`, `rfc`, `smuggling`, `streaming`,
-//!   `memory`, `admin`, `logs`, `nginx`, `outputs`, `signals`, `demo`, `watchdog`, `frozen`, `remembering`
+//!   `memory`, `admin`, `logs`, `nginx`, `outputs`, `signals`, `demo`, `watchdog`, `frozen`, `remembering`,
+//!   `core_dumps`, `secrets_in_memory`
 
 #![expect(clippy::unwrap_used, reason = "a test that meets a surprise fails")]
 
@@ -22,6 +23,8 @@ mod admin;
 mod callers;
 mod checking;
 mod connections;
+#[cfg(target_os = "linux")]
+mod core_dumps;
 mod demo;
 mod draining;
 mod emulating;
@@ -39,6 +42,8 @@ mod outputs;
 mod remembering;
 mod repeating;
 mod rfc;
+#[cfg(target_os = "linux")]
+mod secrets_in_memory;
 mod signals;
 mod smuggling;
 mod starting;

@@ -27,7 +27,11 @@ pub(crate) struct Zoho {
 
 impl Zoho {
     pub(crate) async fn start() -> Self {
-        let emulator = Emulator::new(Scenario::default(), Clock::system());
+        Self::of(Scenario::default()).await
+    }
+
+    pub(crate) async fn of(scenario: Scenario) -> Self {
+        let emulator = Emulator::new(scenario, Clock::system());
         let listening = emulator.listen(ANY_PORT.into(), "*").await.unwrap();
         let api = listening.address();
         Self { emulator, listening, api }
