@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::net::body::{Body, Prefix};
 use crate::net::coding::decoded;
 use crate::net::origin::Origin;
-use crate::net::transport::{Transport, TransportError};
+use crate::net::transport::{OverHttp1, Transport, TransportError};
 
 /// Public, and a few hundred bytes long: it lists the accounts servers of all data centres.
 const SERVER_INFO: &str = "/oauth/serverinfo";
@@ -79,6 +79,8 @@ fn request(accounts: &Origin) -> Request<Body> {
     *request.uri_mut() = accounts.uri(PathAndQuery::from_static(SERVER_INFO));
     request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
     request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    // As the exchange does, which takes over the connection.
+    request.extensions_mut().insert(OverHttp1);
     request
 }
 
