@@ -85,12 +85,23 @@ async fn a_transfer_encoding_beside_a_length_or_of_an_odd_form_is_refused() {
     ] {
         world.refuses(&with(lines, body), 400, "SIDECAR_MALFORMED_REQUEST").await;
     }
-    for coding in
-        ["identity", "gzip, chunked", "chunked, chunked", "xchunked", "\"chunked\"", "chunked;q=1", "x"]
-    {
+    // Without `chunked` at its end, once, a body has no end (RFC 9112 section 6.3).
+    for coding in [
+        "identity",
+        "gzip",
+        "chunked, gzip",
+        "chunked, chunked",
+        "gzip, chunked, identity",
+        "xchunked",
+        "\"chunked\"",
+        "chunked;q=1",
+        "chunked,",
+        "",
+    ] {
         let lines = format!("transfer-encoding: {coding}");
-        world.refuses(&with(&lines, body), 501, "SIDECAR_TRANSFER_CODING").await;
+        world.refuses(&with(&lines, body), 400, "SIDECAR_MALFORMED_REQUEST").await;
     }
+    world.refuses(&with("transfer-encoding: gzip, chunked", body), 501, "SIDECAR_TRANSFER_CODING").await;
     for spelling in
         ["transfer-encoding : chunked", " transfer-encoding: chunked", "transfer-encoding\t: chunked"]
     {
@@ -127,13 +138,20 @@ async fn line_ends_and_lines_of_another_form_are_refused() {
         "GET /crm/v8/users#/../Leads HTTP/1.1\r\nhost: localhost\r\n\r\n",
         "GET /crm/v8/users?word=\"a\" HTTP/1.1\r\nhost: localhost\r\n\r\n",
         "GET /crm/v8/<users> HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "GET /crm/v8/users?a={b|c} HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "GET /crm/v8/us\u{fc}rs HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "GET /crm/v8/users HTTP/1\r\nhost: localhost\r\n\r\n",
+        "GET /crm/v8/users HTTP/01.01\r\nhost: localhost\r\n\r\n",
+        "GET /crm/v8/users HTTP/1.1.1\r\nhost: localhost\r\n\r\n",
+        "GET /crm/v8/users HTTP/3\r\nhost: localhost\r\n\r\n",
+        "METHODS-LONGER-THAN-ANYBODY-HAS-ONE /crm/v8/users HTTP/1.1\r\nhost: localhost\r\n\r\n",
         "GET crm/v8/users HTTP/1.1\r\nhost: localhost\r\n\r\n",
         "GET /crm/v8/users\r\nhost: localhost\r\n\r\n",
         "G\0T /crm/v8/users HTTP/1.1\r\nhost: localhost\r\n\r\n",
     ] {
         world.refuses(head, 400, "SIDECAR_MALFORMED_REQUEST").await;
     }
-    for version in ["HTTP/0.9", "HTTP/1.2", "HTTP/2.0", "HTTP/3", "HTTP/1.1.1"] {
+    for version in ["HTTP/0.9", "HTTP/1.2", "HTTP/2.0", "HTTP/3.0"] {
         let head = format!("GET /crm/v8/users {version}\r\nhost: localhost\r\n\r\n");
         world.refuses(&head, 505, "SIDECAR_HTTP_VERSION").await;
     }

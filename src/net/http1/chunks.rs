@@ -1,7 +1,8 @@
 //! The chunked transfer coding (RFC 9112 section 7.1), byte by byte where it is framing, at once where it is data.
 
 use super::Fault;
-use super::head::{field, is_token};
+use super::head::field;
+use super::token::is_token;
 
 /// The longest line of a size with its extension. RFC 9112 section 7.1.1 asks for a bound; what would use
 /// extensions is not known to exist.

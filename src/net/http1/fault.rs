@@ -12,6 +12,9 @@ pub enum Fault {
     /// A request line that is not method, target and version with one space between them.
     #[error("its first line is not a method, a target and a version with one space between each")]
     RequestLine,
+    /// A method that is longer than so many bytes.
+    #[error("its method is longer than {0} bytes")]
+    MethodTooLong(usize),
     /// A target that is no URI, as for a control byte, a quotation mark or a fragment's `#`.
     #[error("its target is no URI, or has a character that must be percent-encoded")]
     Target,
@@ -45,7 +48,11 @@ pub enum Fault {
     /// A `Transfer-Encoding` that is repeated, or sent by HTTP/1.0 (RFC 9112 section 6.1).
     #[error("its Transfer-Encoding is repeated, or of a version that has none")]
     Coding,
-    /// A transfer coding other than `chunked` (RFC 9112 section 6.1 names the status 501 for it).
+    /// A `Transfer-Encoding` that is empty or does not end in `chunked`, once, so that the body has no end (RFC 9112
+    /// section 6.3).
+    #[error("its Transfer-Encoding does not end in chunked")]
+    NotChunked,
+    /// A transfer coding under `chunked` (RFC 9112 section 6.1 names the status 501 for it).
     #[error("it has a transfer coding other than chunked")]
     UnknownCoding,
     /// The head is longer than so many bytes.

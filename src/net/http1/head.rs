@@ -1,9 +1,10 @@
 //! The head of a request: its first line and its headers, and how its body will be framed.
 
-use http::Uri;
-use memchr::{memchr, memrchr};
+use memchr::memchr;
 
 use super::Fault;
+use super::request_line::{Version, request_line};
+use super::token::{TOKEN, is_token};
 
 /// How much of a head is read.
 #[derive(Debug, Clone, Copy)]
@@ -13,9 +14,6 @@ pub struct Limits {
     /// Headers.
     pub headers: usize,
 }
-
-/// A longer target cannot be held by the type that the proxy keeps it in.
-const MOST_TARGET_BYTES: usize = 65_534;
 
 /// Empty lines that may precede a request, as some old clients send one after a body (RFC 9112 section 2.2).
 const MOST_EMPTY_LINES: usize = 2;
@@ -33,12 +31,6 @@ pub struct Head {
     version: Option<Version>,
     length: Option<u64>,
     is_chunked: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Version {
-    Http10,
-    Http11,
 }
 
 /// How the body that follows is framed.
@@ -141,7 +133,9 @@ impl Head {
             return Err(Fault::Coding);
         }
         if !value.eq_ignore_ascii_case(b"chunked") {
-            return Err(Fault::UnknownCoding);
+            // Only a body whose last coding is `chunked` has an end (RFC 9112 section 6.3).
+            let is_framed = is_chunked_over_others(value);
+            return Err(if is_framed { Fault::UnknownCoding } else { Fault::NotChunked });
         }
         self.is_chunked = true;
         if self.length.is_some() { Err(Fault::LengthAndCoding) } else { Ok(()) }
@@ -152,40 +146,16 @@ impl Head {
     }
 }
 
-/// Method, target and version with one space between each (RFC 9112 section 3).
-fn request_line(line: &[u8]) -> Result<Version, Fault> {
-    let (Some(first), Some(last)) = (memchr(b' ', line), memrchr(b' ', line)) else {
-        return Err(Fault::RequestLine);
+/// Whether a value of `Transfer-Encoding` is a list of other codings and then, once, `chunked`.
+fn is_chunked_over_others(value: &[u8]) -> bool {
+    let mut codings = value.rsplit(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    let name = |coding: &'_ [u8]| {
+        coding.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_vec()
     };
-    let (method, version) = (&line[..first], &line[last + 1..]);
-    if !is_token(method) {
-        return Err(Fault::RequestLine);
-    }
-    check_target(line.get(first + 1..last).unwrap_or_default())?;
-    match version {
-        b"HTTP/1.1" => Ok(Version::Http11),
-        b"HTTP/1.0" => Ok(Version::Http10),
-        other if other.starts_with(b"HTTP/") => Err(Fault::Version),
-        _ => Err(Fault::RequestLine),
-    }
-}
-
-/// A target that can be kept as a URI. What cannot would be refused later, without a word to anybody.
-fn check_target(target: &[u8]) -> Result<(), Fault> {
-    if target.len() > MOST_TARGET_BYTES {
-        return Err(Fault::TargetTooLong(MOST_TARGET_BYTES));
-    }
-    if target.starts_with(b"/") && target.iter().all(|byte| USUAL_IN_TARGET[usize::from(*byte)]) {
-        return Ok(());
-    }
-    if target.is_empty() || memchr(b' ', target).is_some() {
-        return Err(Fault::RequestLine);
-    }
-    // A fragment is never sent (RFC 9112 section 3.2); taken for one, the rest of the query would be lost.
-    if memchr(b'#', target).is_some() || Uri::try_from(target).is_err() {
-        return Err(Fault::Target);
-    }
-    Ok(())
+    // A comma in quotes separates nothing; what has quotes is not taken apart.
+    !value.contains(&b'"')
+        && codings.next().is_some_and(|last| last.eq_ignore_ascii_case(b"chunked"))
+        && codings.map(name).all(|name| is_token(&name) && !name.eq_ignore_ascii_case(b"chunked"))
 }
 
 /// Name and value of a header line, the value without the white space around it (RFC 9112 section 5).
@@ -222,30 +192,9 @@ fn is_plain(bytes: &[u8]) -> bool {
     words.iter().all(is_plain) && !rest.iter().any(u8::is_ascii_control)
 }
 
-/// Whether this is a `token` (RFC 9110 section 5.6.2).
-pub(super) fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|byte| TOKEN[usize::from(*byte)])
-}
-
-const TOKEN: [bool; 256] =
-    table(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
-
-/// What paths and queries are made of (RFC 3986 sections 3.3 and 3.4).
-const USUAL_IN_TARGET: [bool; 256] =
-    table(b"/?%:@!$&'()*+,;=-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
-
-const fn table(bytes: &[u8]) -> [bool; 256] {
-    let mut table = [false; 256];
-    let mut at = 0;
-    while at < bytes.len() {
-        table[bytes[at] as usize] = true;
-        at += 1;
-    }
-    table
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::request_line::MOST_TARGET_BYTES;
     use super::*;
 
     fn read(head: &str) -> Result<Option<Framing>, Fault> {
@@ -294,13 +243,21 @@ mod tests {
             ("transfer-encoding: chunked\r\ncontent-length: 3", Fault::LengthAndCoding),
             ("transfer-encoding: chunked\r\ntransfer-encoding: chunked", Fault::Coding),
             ("transfer-encoding: chunked\r\ntransfer-encoding: identity", Fault::Coding),
-            ("transfer-encoding: identity", Fault::UnknownCoding),
             ("transfer-encoding: gzip, chunked", Fault::UnknownCoding),
-            ("transfer-encoding: chunked, chunked", Fault::UnknownCoding),
-            ("transfer-encoding: xchunked", Fault::UnknownCoding),
-            ("transfer-encoding: \"chunked\"", Fault::UnknownCoding),
-            ("transfer-encoding: chunked;q=1", Fault::UnknownCoding),
-            ("transfer-encoding:", Fault::UnknownCoding),
+            ("transfer-encoding: gzip;q=1 ,deflate,\tChunked", Fault::UnknownCoding),
+            ("transfer-encoding: identity", Fault::NotChunked),
+            ("transfer-encoding: gzip", Fault::NotChunked),
+            ("transfer-encoding: chunked, gzip", Fault::NotChunked),
+            ("transfer-encoding: chunked, chunked", Fault::NotChunked),
+            ("transfer-encoding: chunked, gzip, chunked", Fault::NotChunked),
+            ("transfer-encoding: chunked,", Fault::NotChunked),
+            ("transfer-encoding: , chunked", Fault::NotChunked),
+            ("transfer-encoding: gzip chunked", Fault::NotChunked),
+            ("transfer-encoding: gzip;x=\"a, chunked", Fault::NotChunked),
+            ("transfer-encoding: xchunked", Fault::NotChunked),
+            ("transfer-encoding: \"chunked\"", Fault::NotChunked),
+            ("transfer-encoding: chunked;q=1", Fault::NotChunked),
+            ("transfer-encoding:", Fault::NotChunked),
         ] {
             assert_eq!(with(lines), Err(fault), "{lines:?}");
         }
@@ -344,7 +301,25 @@ mod tests {
             ("GET / http/1.1", Fault::RequestLine),
             ("GET / HTTP/1.2", Fault::Version),
             ("GET / HTTP/2.0", Fault::Version),
-            ("GET / HTTP/1.10", Fault::Version),
+            ("GET / HTTP/1.10", Fault::RequestLine),
+            ("GET / HTTP/1", Fault::RequestLine),
+            ("GET / HTTP/01.01", Fault::RequestLine),
+            ("GET / HTTP/1.1.1", Fault::RequestLine),
+            ("GET / HTTP/1,1", Fault::RequestLine),
+            ("GET / HTTP/", Fault::RequestLine),
+            ("GET /ü HTTP/1.1", Fault::Target),
+            ("GET /a?b=ü HTTP/1.1", Fault::Target),
+            ("GET /a?b={ HTTP/1.1", Fault::Target),
+            ("GET /a?b=} HTTP/1.1", Fault::Target),
+            ("GET /a?b=| HTTP/1.1", Fault::Target),
+            ("GET /a?b=^ HTTP/1.1", Fault::Target),
+            ("GET /a?b=` HTTP/1.1", Fault::Target),
+            ("GET /a?b=\\ HTTP/1.1", Fault::Target),
+            ("GET /a?b=> HTTP/1.1", Fault::Target),
+            ("GET /a{b HTTP/1.1", Fault::Target),
+            ("GET /a\\b HTTP/1.1", Fault::Target),
+            ("GET http://a/b|c HTTP/1.1", Fault::Target),
+            ("MMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMM / HTTP/1.1", Fault::MethodTooLong(32)),
             ("GET /a\rb HTTP/1.1", Fault::Target),
             ("GET /a\0b HTTP/1.1", Fault::Target),
             ("GET /a#b HTTP/1.1", Fault::Target),
@@ -354,7 +329,7 @@ mod tests {
         ] {
             assert_eq!(read(&format!("{line}\r\nhost: a\r\n\r\n")), Err(fault), "{line:?}");
         }
-        for line in ["OPTIONS * HTTP/1.1", "M-SEARCH /ü?a={b|c} HTTP/1.0", "\r\nGET / HTTP/1.1"] {
+        for line in ["OPTIONS * HTTP/1.1", "M-SEARCH /a?b[c]=[d] HTTP/1.0", "\r\nGET / HTTP/1.1"] {
             assert_eq!(read(&format!("{line}\r\nhost: a\r\n\r\n")), Ok(Some(Framing::Length(0))), "{line:?}");
         }
         assert_eq!(read("\r\n\r\n\r\nGET / HTTP/1.1\r\n\r\n"), Err(Fault::RequestLine));

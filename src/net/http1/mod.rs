@@ -6,8 +6,10 @@
 //! `Content-Length` that comes with it, and merges equal lengths. Everything is looked at here before hyper
 //! sees it, and passes unchanged or not at all.
 //!
-//! - [`head`]: request line and header lines
+//! - [`head`]: the lines of a head
+//! - [`request_line`]: method, target and version
 //! - [`chunks`]: the chunked transfer coding
+//! - `token`: which bytes belong to what
 //! - [`fault`]: what can be wrong
 //!
 //! Pure: bytes in, verdict out. However the bytes are split into pieces, the verdict is the same.
@@ -15,6 +17,8 @@
 pub mod chunks;
 pub mod fault;
 pub mod head;
+pub mod request_line;
+mod token;
 
 use chunks::Chunks;
 pub use fault::Fault;

@@ -76,12 +76,15 @@ impl Refusal {
             Self::Malformed(Fault::HeadTooLong(_) | Fault::TooManyHeaders(_)) => {
                 "send less, or raise server.max_header_bytes or server.max_headers".to_owned()
             }
+            Self::Malformed(Fault::MethodTooLong(_)) => {
+                "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS".to_owned()
+            }
             Self::Malformed(Fault::TargetTooLong(_)) => "send a shorter query".to_owned(),
             Self::Malformed(Fault::Target) => "percent-encode it (RFC 3986 section 2.1)".to_owned(),
             Self::Malformed(_) => "send HTTP/1.1 as RFC 9112 has it".to_owned(),
             Self::UriTooLong(_) => "send a shorter query, or raise server.max_uri_bytes".to_owned(),
             Self::HeaderTooLong(_) => "send a shorter value, or raise cache.max_key_header_bytes".to_owned(),
-            Self::Method => "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS".to_owned(),
+            Self::Method => "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS, in capitals".to_owned(),
             Self::Expectation => "expect nothing but 100-continue".to_owned(),
             Self::Browser => "ask from a service; it sends neither Origin nor Sec-Fetch-Site".to_owned(),
             Self::ForeignHost => {
