@@ -6,8 +6,8 @@
 use std::time::{Duration, SystemTime};
 
 use http::header::{
-    AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, EXPIRES,
-    HeaderName, LAST_MODIFIED, SET_COOKIE,
+    AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, EXPIRES, HeaderName,
+    LAST_MODIFIED, SET_COOKIE,
 };
 use http::{HeaderMap, StatusCode};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
@@ -15,6 +15,7 @@ use sfv::{BareItem, Dictionary, ListEntry, Parser};
 use super::directives::{self, Directive};
 use super::validator::{http_date, opaque};
 use super::vary;
+use crate::net::headers::SET_COOKIE2;
 
 /// What an answer's own headers allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,6 @@ struct Said {
     no_store: bool,
     no_cache: bool,
     private: bool,
-    public: bool,
     must_understand: bool,
     must_revalidate: bool,
     proxy_revalidate: bool,
@@ -55,32 +55,27 @@ struct Said {
 /// Statuses whose meaning this cache knows (RFC 9111 section 5.2.2.3).
 const UNDERSTOOD: [u16; 14] = [200, 203, 204, 300, 301, 302, 303, 307, 308, 404, 405, 410, 414, 501];
 
-/// The terms on which an answer to `asked` may be stored, or `None` if it may not be (RFC 9111 section 3).
-pub fn terms(
-    asked: &HeaderMap,
-    status: StatusCode,
-    answer: &HeaderMap,
-    delay: Duration,
-    came_at: SystemTime,
-) -> Option<Terms> {
+/// The terms on which an answer may be stored, or `None` if it may not be (RFC 9111 section 3).
+///
+/// Every request goes out with the sidecar's own credential, and the answer is for all who may use that: a caller's
+/// `Authorization` never reaches Zoho, so that section 3.5 says nothing about it.
+pub fn terms(status: StatusCode, answer: &HeaderMap, delay: Duration, came_at: SystemTime) -> Option<Terms> {
     let said = Said::by(answer);
     let is_understood = UNDERSTOOD.contains(&status.as_u16());
     let is_final = !(status.is_informational()
         || status == StatusCode::PARTIAL_CONTENT
         || status == StatusCode::NOT_MODIFIED);
     let is_whole = !answer.contains_key(CONTENT_RANGE);
-    let is_nobodys = !said.private && !answer.contains_key(SET_COOKIE);
+    let sets_cookie = answer.contains_key(SET_COOKIE) || answer.contains_key(SET_COOKIE2);
+    let is_nobodys = !said.private && !sets_cookie;
     // `must-understand` takes the place of `no-store` for those who do (section 5.2.2.3).
     let is_allowed = if said.must_understand { is_understood } else { !said.no_store };
     let is_comparable = vary::named(answer).is_some();
-    // Section 3.5: an answer to somebody with credentials is theirs, unless it says otherwise.
-    let is_theirs = asked.contains_key(AUTHORIZATION)
-        && !(said.public || said.must_revalidate || said.s_maxage.is_some());
     let fresh_for = said.lifetime(answer, came_at);
     let has_validator = answer.contains_key(ETAG) || answer.contains_key(LAST_MODIFIED);
     let is_of_use = fresh_for.is_some_and(|time| !time.is_zero()) || (has_validator && is_understood);
     let may_be_stored = is_final && is_whole && is_nobodys && is_allowed && is_comparable;
-    if !may_be_stored || is_theirs || !is_of_use {
+    if !may_be_stored || !is_of_use {
         return None;
     }
     Some(Terms {
@@ -131,19 +126,17 @@ fn initial_age(answer: &HeaderMap, delay: Duration, came_at: SystemTime) -> Dura
     apparent.max(age_value(answer) + delay)
 }
 
-/// An age that is not one number is taken for a great one: how old the answer is cannot be known.
+/// Of several ages the first counts, and one that is no number of seconds is ignored (RFC 9111 section 5.1).
 fn age_value(answer: &HeaderMap) -> Duration {
-    const UNKNOWN: Duration = Duration::from_secs(1 << 31);
-    let mut all = answer.get_all(AGE).iter();
-    match (all.next(), all.next()) {
-        (None, _) => Duration::ZERO,
-        (Some(value), None) => {
-            let text = value.to_str().unwrap_or_default().trim().to_owned();
-            let directive = Directive { name: "age".to_owned(), value: Some(text) };
-            directive.seconds().unwrap_or(UNKNOWN)
-        }
-        (Some(_), Some(_)) => UNKNOWN,
-    }
+    let first = answer.get(AGE).and_then(|value| value.to_str().ok());
+    let text = first.and_then(|list| list.split(',').next()).unwrap_or_default().trim();
+    let directive = Directive { name: "age".to_owned(), value: Some(text.to_owned()) };
+    directive.seconds().unwrap_or_default()
+}
+
+/// Whether a directive's value is a number of seconds.
+fn is_in_seconds(directive: &str) -> bool {
+    matches!(directive, "max-age" | "s-maxage" | "stale-while-revalidate" | "stale-if-error")
 }
 
 impl Said {
@@ -155,7 +148,8 @@ impl Said {
         })
     }
 
-    /// A targeted field that is a valid dictionary, and not empty, is heard alone (RFC 9213 section 2.2).
+    /// A targeted field that is a valid dictionary, and not empty, is heard alone (RFC 9213 section 2.2). One in which a
+    /// number of seconds is no integer is not valid (section 2.1), and is ignored as a whole.
     fn targeted(answer: &HeaderMap) -> Option<Self> {
         let values: Vec<&[u8]> = answer.get_all(TARGETED).iter().map(http::HeaderValue::as_bytes).collect();
         let dictionary: Dictionary = Parser::new(&values.join(&b','))
@@ -165,15 +159,19 @@ impl Said {
             .filter(|dictionary: &Dictionary| !dictionary.is_empty())?;
         let mut said = Self { is_targeted: true, ..Self::default() };
         for (name, entry) in &dictionary {
-            let value = match entry {
-                ListEntry::Item(item) => match &item.bare_item {
-                    BareItem::Boolean(true) => None,
-                    BareItem::Integer(number) => Some(number.to_string()),
-                    BareItem::Token(token) => Some(token.as_str().to_owned()),
-                    BareItem::String(text) => Some(text.as_str().to_owned()),
-                    _ => continue,
-                },
-                ListEntry::InnerList(_) => continue,
+            let item = match entry {
+                ListEntry::Item(item) => Some(&item.bare_item),
+                ListEntry::InnerList(_) => None,
+            };
+            if is_in_seconds(name.as_str()) && !matches!(item, Some(BareItem::Integer(_))) {
+                return None;
+            }
+            let value = match item {
+                Some(BareItem::Boolean(true)) => None,
+                Some(BareItem::Integer(number)) => Some(number.to_string()),
+                Some(BareItem::Token(token)) => Some(token.as_str().to_owned()),
+                Some(BareItem::String(text)) => Some(text.as_str().to_owned()),
+                _ => continue,
             };
             said.hear(&Directive { name: name.as_str().to_owned(), value });
         }
@@ -191,7 +189,6 @@ impl Said {
             // With field names it speaks of those only; to take it for all is stricter.
             "no-cache" => self.no_cache = true,
             "private" => self.private = true,
-            "public" => self.public = true,
             "must-understand" => self.must_understand = true,
             "must-revalidate" => self.must_revalidate = true,
             "proxy-revalidate" => self.proxy_revalidate = true,
@@ -238,7 +235,7 @@ mod tests {
 
     fn told(answer: &[(&'static str, &str)]) -> Option<Terms> {
         let now = SystemTime::UNIX_EPOCH + NOW;
-        terms(&HeaderMap::new(), StatusCode::OK, &map(answer), Duration::ZERO, now)
+        terms(StatusCode::OK, &map(answer), Duration::ZERO, now)
     }
 
     fn fresh(answer: &[(&'static str, &str)]) -> Option<u64> {
@@ -279,22 +276,24 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_somebody_with_credentials_is_theirs_unless_it_says_otherwise() {
-        let asked = map(&[("authorization", "Bearer made-up")]);
-        let now = SystemTime::UNIX_EPOCH + NOW;
-        for (cache_control, stored) in [
-            ("max-age=60", false),
-            ("max-age=60, public", true),
-            ("max-age=60, must-revalidate", true),
-            ("s-maxage=60", true),
+    fn a_targeted_field_with_a_value_of_another_type_is_ignored_as_a_whole() {
+        let general = ("cache-control", "max-age=30");
+        for invalid in [
+            "max-age=\"10000\"",
+            "max-age",
+            "max-age=?1",
+            "max-age=1.5",
+            "max-age=ten",
+            "max-age=(1 2)",
+            "max-age=:MTA=:",
+            "no-store, s-maxage=\"1\"",
+            "max-age=60, stale-if-error=\"1\"",
+            "stale-while-revalidate=x, max-age=60",
         ] {
-            let answer = map(&[("cache-control", cache_control)]);
-            assert_eq!(
-                terms(&asked, StatusCode::OK, &answer, Duration::ZERO, now).is_some(),
-                stored,
-                "{cache_control}"
-            );
+            assert_eq!(fresh(&[general, ("cdn-cache-control", invalid)]), Some(30), "{invalid}");
         }
+        assert_eq!(fresh(&[general, ("cdn-cache-control", "max-age=10;x=\"1\", unknown=\"1\"")]), Some(10));
+        assert_eq!(fresh(&[("cdn-cache-control", "max-age=\"10000\"")]), None);
     }
 
     #[test]
@@ -307,12 +306,30 @@ mod tests {
         {
             assert_eq!(fresh(&[("expires", odd), ("etag", "\"x\"")]), Some(0), "{odd}");
         }
-        for odd in ["99999999999999999999", "-1", "x", "", "3, 7", "0, 0", "0;a=b"] {
-            let terms = told(&[("cache-control", "max-age=60"), ("age", odd)]).unwrap();
-            assert!(terms.initial_age > terms.fresh_for, "{odd}");
+    }
+
+    #[test]
+    fn an_age_that_is_no_number_of_seconds_is_ignored_and_of_several_the_first_counts() {
+        let age = |values: &[&str]| {
+            let mut answer = vec![("cache-control", "max-age=60")];
+            answer.extend(values.iter().map(|value| ("age", *value)));
+            told(&answer).unwrap().initial_age.as_secs()
+        };
+        for odd in ["abc", "-1", "+1", "", "1.5", "0x1", "7;a=b", "\"7\"", "7 7", "abc, 7", ", 7"] {
+            assert_eq!(age(&[odd]), 0, "{odd}");
         }
-        let twice = told(&[("cache-control", "max-age=60"), ("age", "0"), ("age", "0")]).unwrap();
-        assert!(twice.initial_age > twice.fresh_for);
+        for (values, seconds) in [
+            (&["7"][..], 7),
+            (&[" 7 "], 7),
+            (&["007"], 7),
+            (&["3, 7"], 3),
+            (&["7, abc"], 7),
+            (&["3", "7"], 3),
+            (&["abc", "7"], 0),
+            (&["99999999999999999999"], 1 << 31),
+        ] {
+            assert_eq!(age(values), seconds, "{values:?}");
+        }
     }
 
     #[test]
@@ -367,7 +384,7 @@ mod tests {
                 answer.append(names[name], HeaderValue::from_bytes(&value).unwrap());
             }
             let now = SystemTime::UNIX_EPOCH + NOW;
-            if let Some(terms) = terms(&HeaderMap::new(), StatusCode::OK, &answer, Duration::ZERO, now) {
+            if let Some(terms) = terms(StatusCode::OK, &answer, Duration::ZERO, now) {
                 prop_assert!(terms.fresh_for <= Duration::from_secs(400 * 366 * 86_400 * 30));
             }
             let _ = updated(&answer, &answer);

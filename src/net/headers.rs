@@ -8,6 +8,9 @@ pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// The id under which a request is known to caller, log and Zoho.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The obsolete cookies of RFC 2965.
+pub const SET_COOKIE2: HeaderName = HeaderName::from_static("set-cookie2");
+
 /// Headers that describe one connection and are never passed on (RFC 9110 section 7.6.1, with the
 /// `Proxy-Connection` and `Keep-Alive` of older senders).
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
@@ -27,35 +30,67 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
 }
 
 /// The header names that a `Connection` header declares to be for this hop only.
-pub struct ConnectionNamed(Vec<HeaderName>);
+///
+/// Sorted, so that looking names up among tens of thousands of them takes no time that a peer could make use of.
+pub struct ConnectionNamed(Vec<Box<[u8]>>);
 
 impl ConnectionNamed {
     /// Reads all `Connection` headers. Allocates only if one of them names a header.
     pub fn of(headers: &HeaderMap) -> Self {
-        let named = headers
-            .get_all(CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-            .map(<[u8]>::trim_ascii)
-            .filter(|token| {
-                !token.eq_ignore_ascii_case(b"close") && !token.eq_ignore_ascii_case(b"keep-alive")
+        let mut named: Vec<Box<[u8]>> = connection_options(headers)
+            .filter(|option| {
+                !option.is_empty()
+                    && !option.eq_ignore_ascii_case(b"close")
+                    && !option.eq_ignore_ascii_case(b"keep-alive")
             })
-            .filter_map(|token| HeaderName::from_bytes(token).ok())
+            .map(|option| option.iter().copied().map(plain_letter).collect())
             .collect();
+        named.sort_unstable();
         Self(named)
     }
 
     /// Whether `Connection` names this header, in whatever spelling.
     pub fn contains(&self, name: &HeaderName) -> bool {
-        self.0.iter().any(|named| is_alike(named.as_str(), name.as_str()))
+        let letters = || name.as_str().bytes().map(plain_letter);
+        !self.0.is_empty() && self.0.binary_search_by(|named| named.iter().copied().cmp(letters())).is_ok()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
-/// Whether two texts name the same header to some server: in any case, and with underscores for hyphens, since servers
+fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let values = headers.get_all(CONNECTION).iter();
+    values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+}
+
+/// Whether `Connection` has more options than this, empty ones included.
+pub fn has_more_connection_options(headers: &HeaderMap, most: usize) -> bool {
+    connection_options(headers).nth(most).is_some()
+}
+
+/// Removes the headers that `Connection` names, but for those to `keep`, and says whether there were any (RFC 9110 section
+/// 7.6.1).
+pub fn remove_connection_named(headers: &mut HeaderMap, keep: impl Fn(&HeaderName) -> bool) -> bool {
+    let named = ConnectionNamed::of(headers);
+    if named.is_empty() {
+        return false;
+    }
+    let before = headers.len();
+    retain(headers, |name| keep(name) || !named.contains(name));
+    headers.len() < before
+}
+
+/// A byte of a name as a server behind a CGI-like gateway sees it: in any case, and with all separators alike.
+fn plain_letter(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
+}
+
+/// Whether two texts name the same header to some server: in any case, and with any separators for hyphens, since servers
 /// behind CGI-like gateways cannot tell them apart.
 pub fn is_alike(one: &str, other: &str) -> bool {
-    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    one.len() == other.len() && one.bytes().map(plain).eq(other.bytes().map(plain))
+    one.len() == other.len() && one.bytes().map(plain_letter).eq(other.bytes().map(plain_letter))
 }
 
 /// Copies every header that `keep` admits, keeping order and repetitions.
@@ -115,7 +150,34 @@ mod tests {
         assert!(named.contains(&HeaderName::from_static("x-one")));
         assert!(named.contains(&HeaderName::from_static("x-two")));
         assert!(named.contains(&HeaderName::from_static("x_two")));
+        assert!(named.contains(&HeaderName::from_static("x.two")));
         assert!(!named.contains(&HeaderName::from_static("x-three")));
+    }
+
+    #[test]
+    fn what_connection_names_is_removed_but_for_what_is_kept() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Foo, host"),
+            ("x-foo", "1"),
+            ("x-foo", "2"),
+            ("x_foo", "3"),
+            ("host", "a"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        assert!(remove_connection_named(&mut headers, |name| *name == http::header::HOST));
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["connection", "host"]);
+        assert!(!remove_connection_named(&mut headers, |name| *name == http::header::HOST));
+    }
+
+    #[test]
+    fn options_are_counted_over_all_headers() {
+        let mut headers = HeaderMap::new();
+        headers.append(CONNECTION, HeaderValue::from_static("close,,x"));
+        headers.append(CONNECTION, HeaderValue::from_static("y"));
+        assert!(has_more_connection_options(&headers, 3));
+        assert!(!has_more_connection_options(&headers, 4));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use http_body::Body as _;
 
 use super::Proxy;
@@ -155,11 +155,11 @@ impl Proxy {
         };
         memory.set(bytes.len());
         let came_at = shared.clock.moment();
-        let asked = call.asked.as_ref();
-        let terms = asked.filter(|_| rule.obeys_origin).and_then(|asked| {
+        let terms = rule.obeys_origin.then(|| {
             let told = if validated.is_some() { &headers } else { &head.headers };
-            origin::terms(asked, status, told, came_at.now - asked_at.now, shared.clock.wall())
+            origin::terms(status, told, came_at.now - asked_at.now, shared.clock.wall())
         });
+        let terms = terms.flatten();
         let fate = match verdict {
             Err(why) => {
                 self.report_invalid(call, &slot, &why);
@@ -167,8 +167,11 @@ impl Proxy {
             }
             Ok(()) if scopes == Scopes::Missing => Err(Kept::ScopesMissing),
             Ok(()) if !rule.may_store(status, terms.as_ref()) => Err(Kept::NotStorable),
-            Ok(()) => self.selection(asked, &slot, rule, &headers).ok_or(Kept::NotStorable),
+            Ok(()) => self.selection(call.asked.as_ref(), &slot, rule, &headers),
         };
+        // The answer says of itself that it is not for others, and not only this request's headers are too long for a key.
+        let is_for_nobody_else =
+            selecting_names(rule, &headers).is_none() || !rule.may_store(status, terms.as_ref());
         let (is_unfit, variant) = (fate.is_err(), fate.as_ref().ok().cloned().flatten());
         // If the machine was suspended meanwhile, the response may have been sent before that.
         let at = came_at.boot_time - asked_at.suspended_until(came_at);
@@ -189,7 +192,7 @@ impl Proxy {
             Ok(_) => self.keep(call, &slot, rule, &entry, identity),
             Err(why) => {
                 let is_for_who_asked = rule.may_store(status, terms.as_ref()) || rule.obeys_origin;
-                if why == Kept::NotStorable && is_for_who_asked && !is_trouble(status) {
+                if why == Kept::NotStorable && is_for_who_asked && is_for_nobody_else && !is_trouble(status) {
                     // No request may share another's fetch of this key, so none should wait for one.
                     shared.cache.remember_uncacheable(slot.key.as_bytes(), shared.clock.boot_time());
                 }
@@ -201,29 +204,22 @@ impl Proxy {
         Landed::Whole { entry, kept, timing: Some(timing), of_call }
     }
 
-    /// Which request headers select an answer that has these headers, beside those in every key: `Some(None)` if none
-    /// do, and `None` if no other request can be known to be alike.
-    #[expect(clippy::option_option, reason = "selected by nothing, by something, and not to be known differ")]
+    /// The key under which an answer that has these headers is found: the plain one, or one with the values of the request
+    /// headers that select it.
     fn selection(
         &self,
         asked: Option<&HeaderMap>,
         slot: &CacheSlot,
         rule: &Rule,
         answer: &HeaderMap,
-    ) -> Option<Option<Variant>> {
-        let mut names = vary::named(answer)?;
-        if !rule.obeys_origin {
-            // A field that is never sent cannot have selected the response.
-            names.retain(|name| {
-                !(key::is_in_every_key(name) || rule.vary_by.contains(name) || stays_here(name))
-            });
-        }
+    ) -> Result<Option<Variant>, Kept> {
+        let names = selecting_names(rule, answer).ok_or(Kept::NotStorable)?;
         if names.is_empty() {
-            return Some(None);
+            return Ok(None);
         }
         let limit = self.shared.cache.max_key_header_bytes();
-        let key = vary::longer_key(slot.plain(), &names, asked?, limit)?;
-        Some(Some(Variant::of(names, key)))
+        let key = asked.and_then(|asked| vary::longer_key(slot.plain(), &names, asked, limit));
+        Ok(Some(Variant::of(names, key.ok_or(Kept::NotStorable)?)))
     }
 
     /// Logs why a 200 is not stored.
@@ -333,7 +329,10 @@ impl Proxy {
         match kept {
             Kept::Stored | Kept::Invalid => false,
             _ if rule.obeys_origin => true,
-            _ => rule.stores(entry.status()) && vary::named(entry.head()).is_none(),
+            _ => {
+                rule.stores(entry.status())
+                    && selecting_names(rule, entry.head()).is_none_or(|names| !names.is_empty())
+            }
         }
     }
 
@@ -354,6 +353,17 @@ impl Proxy {
         let limit = self.shared.cache.max_key_header_bytes();
         vary::longer_key(slot.plain(), variant.names(), headers, limit)
     }
+}
+
+/// Which request headers select an answer that has these headers, beside those in every key; `None` if no other request can
+/// be known to be alike.
+fn selecting_names(rule: &Rule, answer: &HeaderMap) -> Option<Vec<HeaderName>> {
+    let mut names = vary::named(answer)?;
+    if !rule.obeys_origin {
+        // A field that is never sent cannot have selected the response.
+        names.retain(|name| !(key::is_in_every_key(name) || rule.vary_by.contains(name) || stays_here(name)));
+    }
+    Some(names)
 }
 
 /// Reads a body up to a limit, and checks what was read by the types that the rule stores.

@@ -174,11 +174,39 @@ async fn must_revalidate_is_never_served_stale() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_answer_to_somebody_with_credentials_is_theirs() {
+async fn a_callers_own_credentials_keep_nothing_from_being_stored_or_served() {
+    for name in ["authorization", "cookie", "proxy-authorization"] {
+        let world = world().await;
+        next(&world, 200, "first", &[("cache-control", "max-age=60")]);
+        world.get_with(PATH, &[(name, "Bearer callers-own")]).await.assert_status(200);
+        assert_eq!(second(&world).await, "first", "{name}");
+        let answer = world.get_with(PATH, &[(name, "Bearer anothers-own")]).await;
+        answer.assert_cache("zoho-sidecar; hit; ttl=60");
+        assert_eq!(world.calls(), 1, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_age_that_is_no_number_of_seconds_is_ignored() {
+    for (age, left) in [("abc", 60), ("-1", 60), ("1.5", 60), ("20", 40), ("20, abc", 40), ("20, 50", 40)] {
+        let world = world().await;
+        first(&world, &[("cache-control", "max-age=60"), ("age", age)]).await.assert_status(200);
+        let hit = world.get(PATH).await;
+        assert_eq!(hit.cache_status(), format!("zoho-sidecar; hit; ttl={left}"), "{age}");
+        assert_eq!(hit.header("age"), (60 - left).to_string(), "{age}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_targeted_field_with_a_value_of_another_type_is_ignored() {
     let world = world().await;
-    next(&world, 200, "first", &[("cache-control", "max-age=60")]);
-    world.get_with(PATH, &[("authorization", "Bearer callers-own")]).await.assert_status(200);
-    assert_eq!(second(&world).await, "second");
+    let headers = [("cdn-cache-control", "max-age=\"10000\""), ("cache-control", "max-age=60")];
+    first(&world, &headers).await.assert_status(200);
+    world.get(PATH).await.assert_cache("zoho-sidecar; hit; ttl=60");
+    let other = format!("{PATH}?page=2");
+    next(&world, 200, "first", &headers[..1]);
+    let answer = world.get(&other).await;
+    assert!(!answer.cache_status().contains("stored"), "{}", answer.cache_status());
 }
 
 #[tokio::test(start_paused = true)]

@@ -167,3 +167,32 @@ async fn a_value_longer_than_a_key_may_hold_passes_unstored() {
     world.get_with(PATH, &only).await.assert_status(504);
     get(&world, &[]).await.assert_cache(HIT);
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_value_longer_than_a_key_may_hold_keeps_no_other_from_being_stored() {
+    let world = World::with(ROUTE).await;
+    world.zoho().script().always(Target::Api, varying("one", "accept-language"));
+    let long = "x".repeat(1025);
+    let first = get(&world, &[("accept-language", &long)]).await;
+    assert!(!first.cache_status().contains("stored"), "{}", first.cache_status());
+    get(&world, &[("accept-language", "de")]).await.assert_cache(MISS);
+    get(&world, &[("accept-language", "de")]).await.assert_cache(HIT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_a_value_longer_than_a_key_may_hold_is_not_shared() {
+    let world = World::with(ROUTE).await;
+    for body in ["long", "short"] {
+        let answer = varying(body, "accept-language").and(Fault::Delay(Duration::from_secs(1)));
+        world.zoho().script().next(Target::Api, answer);
+    }
+    let long = "x".repeat(1025);
+    let ask = |value: &str| {
+        world.begin(with_headers(request(Method::GET, PATH, ""), &[("accept-language", value)]))
+    };
+    let first = ask(&long);
+    world.settles().await;
+    let second = ask("de");
+    assert_eq!(first.await.unwrap().json()["is"], "long");
+    assert_eq!(second.await.unwrap().json()["is"], "short");
+}

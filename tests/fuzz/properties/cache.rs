@@ -18,8 +18,8 @@ pub fn hold(bytes: &[u8]) {
     let answer = head(lines.by_ref().take_while(|line| !line.is_empty()));
     let asked = head(lines);
 
-    what_forbids_forbids_whatever_else_is_said(&asked, status, &answer);
-    a_shorter_lifetime_is_never_a_longer_one(&asked, status, &answer);
+    what_forbids_forbids_whatever_else_is_said(status, &answer);
+    a_shorter_lifetime_is_never_a_longer_one(status, &answer);
     a_304_about_itself_changes_nothing(&answer);
     the_order_of_vary_means_nothing(&answer);
     wishes_only_narrow(&asked);
@@ -45,8 +45,8 @@ fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_795_000_000)
 }
 
-fn told(asked: &HeaderMap, status: StatusCode, answer: &HeaderMap) -> Option<Terms> {
-    terms(asked, status, answer, Duration::ZERO, now())
+fn told(status: StatusCode, answer: &HeaderMap) -> Option<Terms> {
+    terms(status, answer, Duration::ZERO, now())
 }
 
 /// The same headers, and one more.
@@ -56,18 +56,18 @@ fn and(headers: &HeaderMap, name: HeaderName, value: &'static str) -> HeaderMap 
     headers
 }
 
-fn what_forbids_forbids_whatever_else_is_said(asked: &HeaderMap, status: StatusCode, answer: &HeaderMap) {
-    assert_eq!(told(asked, status, &and(answer, SET_COOKIE, "a=b")), None);
+fn what_forbids_forbids_whatever_else_is_said(status: StatusCode, answer: &HeaderMap) {
+    assert_eq!(told(status, &and(answer, SET_COOKIE, "a=b")), None);
     if answer.contains_key(TARGETED) {
         return;
     }
-    assert_eq!(told(asked, status, &and(answer, CACHE_CONTROL, "private")), None);
+    assert_eq!(told(status, &and(answer, CACHE_CONTROL, "private")), None);
     let understood = says(answer, "must-understand");
-    assert!(understood || told(asked, status, &and(answer, CACHE_CONTROL, "no-store")).is_none());
-    if let Some(terms) = told(asked, status, &and(answer, CACHE_CONTROL, "no-cache")) {
+    assert!(understood || told(status, &and(answer, CACHE_CONTROL, "no-store")).is_none());
+    if let Some(terms) = told(status, &and(answer, CACHE_CONTROL, "no-cache")) {
         assert!(terms.fresh_for.is_zero() && !terms.may_be_stale, "{terms:?}");
     }
-    if let Some(terms) = told(asked, status, &and(answer, CACHE_CONTROL, "must-revalidate")) {
+    if let Some(terms) = told(status, &and(answer, CACHE_CONTROL, "must-revalidate")) {
         assert!(!terms.may_be_stale, "{terms:?}");
     }
 }
@@ -77,8 +77,8 @@ fn says(headers: &HeaderMap, word: &str) -> bool {
     values.into_iter().any(|value| String::from_utf8_lossy(value.as_bytes()).to_lowercase().contains(word))
 }
 
-fn a_shorter_lifetime_is_never_a_longer_one(asked: &HeaderMap, status: StatusCode, answer: &HeaderMap) {
-    let before = told(asked, status, answer);
+fn a_shorter_lifetime_is_never_a_longer_one(status: StatusCode, answer: &HeaderMap) {
+    let before = told(status, answer);
     if let Some(terms) = &before {
         assert!(terms.initial_age >= Duration::ZERO && vary::named(answer).is_some(), "{terms:?}");
         assert!(!answer.contains_key(SET_COOKIE));
@@ -86,12 +86,12 @@ fn a_shorter_lifetime_is_never_a_longer_one(asked: &HeaderMap, status: StatusCod
     if answer.contains_key(TARGETED) {
         return;
     }
-    let shorter = told(asked, status, &and(answer, CACHE_CONTROL, "s-maxage=7"));
+    let shorter = told(status, &and(answer, CACHE_CONTROL, "s-maxage=7"));
     assert!(shorter.is_none_or(|terms| terms.fresh_for <= Duration::from_secs(7) && !terms.may_be_stale));
-    let least = told(asked, status, &and(answer, CACHE_CONTROL, "max-age=0"));
+    let least = told(status, &and(answer, CACHE_CONTROL, "max-age=0"));
     assert!(says(answer, "s-maxage") || least.is_none_or(|terms| terms.fresh_for.is_zero()));
     // Who forbids nothing is not heard better than who forbids.
-    let older = told(asked, status, &and(answer, AGE, "60"));
+    let older = told(status, &and(answer, AGE, "60"));
     if let (Some(before), Some(older)) = (before, older) {
         assert!(older.initial_age >= before.initial_age, "{before:?} {older:?}");
     }
