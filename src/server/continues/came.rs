@@ -1,16 +1,22 @@
-//! What a caller sends: whose head says that it waits to be told to continue, and the frame that tells it.
+//! What a caller sends: whose head says that it waits to be told to continue, and the frame that tells it; and whose path has
+//! a `#`.
 
 use std::collections::VecDeque;
+use std::io;
+use std::sync::LazyLock;
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 
-use super::frames::{ACK, CONTINUATION, END_HEADERS, END_STREAM, Frames, HEADERS, SETTINGS};
+use super::frames::{ACK, CONTINUATION, END_HEADERS, END_STREAM, Frame, Frames, HEADERS, SETTINGS, fragment};
+use super::hpack::mended_path;
 
 const PREFACE: usize = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
 
 /// The expectation as it stands in a head: its text, and the same in Huffman's code (RFC 7541 appendix B).
 pub(super) const EXPECTATIONS: [&[u8]; 2] =
     [b"100-continue", &[0x08, 0x00, 0xb1, 0x0f, 0x52, 0x4d, 0x55, 0xa5]];
+
+static FINDERS: LazyLock<[Finder<'static>; 2]> = LazyLock::new(|| EXPECTATIONS.map(|text| Finder::new(text)));
 
 /// `:status: 100` as a literal that is not indexed, by the name of entry 8 of the static table.
 pub(super) const STATUS_100: [u8; 5] = [0x08, 3, b'1', b'0', b'0'];
@@ -36,8 +42,9 @@ pub(super) struct Came {
     expects: bool,
     /// The last stream that was opened.
     last: u32,
-    /// The stream whose head is coming, whether a body follows it, and what has come of the head.
+    /// The stream whose head is coming, and whether a body follows it.
     opening: Option<(u32, bool)>,
+    /// What has come of a head that does not come at once.
     head: Vec<u8>,
     /// How often settings have come, and the beginning of one that is not whole.
     settings: u32,
@@ -58,41 +65,86 @@ pub(super) enum Table {
 }
 
 impl Came {
-    /// Reads on; streams that are to be told to continue go to `queue`.
-    pub(super) fn read(&mut self, mut bytes: &[u8], queue: &mut VecDeque<u32>) {
+    /// Reads on; streams that are to be told to continue go to `queue`. Paths with a `#` are mended so that they are refused.
+    pub(super) fn read(&mut self, came: &mut [u8], queue: &mut VecDeque<u32>) -> io::Result<()> {
+        let mut at = 0;
         if !self.has_preface {
-            let rest = bytes.len().min(PREFACE - self.preface);
-            self.preface += rest;
+            at = came.len().min(PREFACE - self.preface);
+            self.preface += at;
             self.has_preface = self.preface == PREFACE;
-            bytes = &bytes[rest..];
         }
-        while !bytes.is_empty() {
+        while at < came.len() {
             let was_head = self.frames.is_in_head();
-            let (frame, payload) = self.frames.next(&mut bytes);
-            let Some(frame) = frame else { return };
-            if frame.kind == SETTINGS && frame.flags & ACK == 0 {
-                self.settings += u32::from(was_head);
-                self.note_settings(payload);
+            let mut rest = &came[at..];
+            let (frame, payload) = self.frames.next(&mut rest);
+            let end = came.len() - rest.len();
+            let payload = end - payload.len()..end;
+            at = end;
+            let Some(frame) = frame else { return Ok(()) };
+            match frame.kind {
+                SETTINGS if frame.flags & ACK == 0 => {
+                    self.settings += u32::from(was_head);
+                    self.note_settings(&came[payload]);
+                }
+                HEADERS | CONTINUATION => {
+                    if was_head && frame.kind == HEADERS && frame.stream > self.last {
+                        self.opening = Some((frame.stream, frame.flags & END_STREAM == 0));
+                        self.last = frame.stream;
+                    }
+                    self.read_head(frame, was_head, &mut came[payload], queue)?;
+                }
+                _ => {}
             }
-            if was_head && frame.kind == HEADERS && frame.stream > self.last {
-                self.opening = Some((frame.stream, frame.flags & END_STREAM == 0));
-                self.last = frame.stream;
+        }
+        Ok(())
+    }
+
+    /// Reads a part of a head. Most heads come at once, and need not be copied.
+    fn read_head(
+        &mut self,
+        frame: Frame,
+        was_head: bool,
+        payload: &mut [u8],
+        queue: &mut VecDeque<u32>,
+    ) -> io::Result<()> {
+        let is_whole_frame = self.frames.is_in_head();
+        let ends = is_whole_frame && frame.flags & END_HEADERS != 0;
+        if frame.kind == HEADERS && was_head && ends {
+            let at = fragment(frame.flags, payload);
+            let head = &mut payload[at];
+            self.note_expectation(head);
+            if let Some((at, mended)) = mended_path(head) {
+                head[at].copy_from_slice(&mended);
             }
-            let Some((stream, has_body)) = self.opening else { continue };
-            if !matches!(frame.kind, HEADERS | CONTINUATION) {
-                continue;
-            }
-            if !self.expects && self.head.len() + payload.len() <= LONGEST_HEAD {
+        } else {
+            if self.head.len() + payload.len() <= LONGEST_HEAD {
                 self.head.extend_from_slice(payload);
             }
-            if frame.flags & END_HEADERS != 0 && self.frames.is_in_head() {
-                self.expects |= EXPECTATIONS.iter().any(|text| memmem::find(&self.head, text).is_some());
-                (self.opening, self.head) = (None, Vec::new());
-                if self.expects && has_body && queue.len() < LONGEST_QUEUE {
-                    queue.push_back(stream);
+            if frame.kind == HEADERS && is_whole_frame {
+                self.head = self.head[fragment(frame.flags, &self.head)].to_vec();
+            }
+            if ends {
+                let head = std::mem::take(&mut self.head);
+                self.note_expectation(&head);
+                if mended_path(&head).is_some() {
+                    // Its beginning has gone on already.
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a path has a fragment"));
                 }
             }
         }
+        if ends
+            && let Some((stream, has_body)) = self.opening.take()
+            && self.expects
+            && has_body
+            && queue.len() < LONGEST_QUEUE
+        {
+            queue.push_back(stream);
+        }
+        Ok(())
+    }
+
+    fn note_expectation(&mut self, head: &[u8]) {
+        self.expects = self.expects || FINDERS.iter().any(|text| text.find(head).is_some());
     }
 
     fn note_settings(&mut self, payload: &[u8]) {

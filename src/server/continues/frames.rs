@@ -1,11 +1,15 @@
 //! The frames of HTTP/2 (RFC 9113 section 4.1).
 
+use std::ops::Range;
+
 pub(super) const HEADERS: u8 = 1;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const CONTINUATION: u8 = 9;
 pub(super) const ACK: u8 = 1;
 pub(super) const END_STREAM: u8 = 1;
 pub(super) const END_HEADERS: u8 = 4;
+pub(super) const PADDED: u8 = 8;
+pub(super) const PRIORITY: u8 = 32;
 
 pub(super) const FRAME_HEAD: usize = 9;
 
@@ -14,6 +18,16 @@ pub(super) struct Frame {
     pub(super) kind: u8,
     pub(super) flags: u8,
     pub(super) stream: u32,
+}
+
+/// Where the part of a head stands in the payload of a HEADERS frame, between priority and padding (RFC 9113 section 6.2).
+pub(super) fn fragment(flags: u8, payload: &[u8]) -> Range<usize> {
+    let is_padded = flags & PADDED != 0;
+    let padding = if is_padded { payload.first().map_or(0, |length| usize::from(*length)) } else { 0 };
+    let start = usize::from(is_padded) + if flags & PRIORITY != 0 { 5 } else { 0 };
+    let end = payload.len().saturating_sub(padding);
+    // What has more padding than bytes is no frame, and hyper says so.
+    start.min(end)..end
 }
 
 /// Takes a stream of bytes apart into frames.

@@ -8,11 +8,14 @@
 //! or in Huffman's code; later heads may refer to it, so that from then on whoever is about to send a body is told to
 //! continue. A caller that did not ask ignores it (RFC 9110 section 15.2).
 //!
+//! What comes is read here anyway, so that paths with a `#`, which hyper would cut off, are found here too.
+//!
 //! A caller whose table for compressed heads is smaller than usual must be sent an update of its size by the first head after
 //! the acknowledgement of its settings (RFC 7541 section 4.2). So there the frame waits for that, and begins with the update.
 
 mod came;
 mod frames;
+mod hpack;
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -122,7 +125,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Continues<T> {
         let this = &mut *self;
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
-        this.came.read(&buffer.filled()[before..], &mut this.queue);
+        this.came.read(&mut buffer.filled_mut()[before..], &mut this.queue)?;
         // Nobody writes on a connection that has nothing else to say. What cannot be written now is with the next frame.
         if let Poll::Ready(Err(error)) = this.poll_tell(cx) {
             return Poll::Ready(Err(error));

@@ -1,7 +1,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::came::{EXPECTATIONS, HEADER_TABLE_SIZE, STATUS_100};
-use super::frames::END_STREAM;
+use super::frames::{END_STREAM, PADDED, PRIORITY};
 use super::*;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -17,8 +17,8 @@ const PREFACE_TEXT: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What is sent when this comes, in pieces of so many bytes.
 fn queued(came: &[u8], piece: usize) -> Vec<u8> {
     let (mut reading, mut queue) = (Came::default(), VecDeque::new());
-    for piece in [PREFACE_TEXT, came].concat().chunks(piece) {
-        reading.read(piece, &mut queue);
+    for piece in [PREFACE_TEXT, came].concat().chunks_mut(piece) {
+        reading.read(piece, &mut queue).unwrap();
     }
     queue.into_iter().flat_map(|stream| came::frame(stream, reading.table)).collect()
 }
@@ -36,6 +36,33 @@ fn only_the_head_of_a_request_with_a_body_to_come_is_told_to_continue() {
         assert!(queued(&frame(HEADERS, END_HEADERS | END_STREAM, 1, expecting), piece).is_empty());
         assert!(queued(&frame(HEADERS, END_HEADERS, 1, b"made up"), piece).is_empty());
         assert!(queued(&frame(0, 0, 1, expecting), piece).is_empty(), "a body says nothing");
+    }
+}
+
+#[test]
+fn a_path_with_a_number_sign_is_mended_where_it_comes_at_once_and_an_error_where_not() {
+    let head = |path: &[u8]| [&[0x82, 0x04, 4][..], path].concat();
+    let whole = |path| frame(HEADERS, END_HEADERS | END_STREAM, 1, &head(path));
+    let padded = |path| {
+        let payload = [&[3][..], &[0; 5], &head(path), &[0; 3]].concat();
+        frame(HEADERS, END_HEADERS | PADDED | PRIORITY, 1, &payload)
+    };
+    let read = |bytes: &[u8], piece: usize| {
+        let (mut reading, mut all) = (Came::default(), [PREFACE_TEXT, bytes].concat());
+        let mut pieces = all.chunks_mut(piece);
+        pieces.try_for_each(|piece| reading.read(piece, &mut VecDeque::new()))?;
+        Ok::<_, io::Error>(all.split_off(PREFACE_TEXT.len()))
+    };
+    for (bytes, mended) in [(whole(b"/a#b"), whole(b"/a|b")), (padded(b"/a#b"), padded(b"/a|b"))] {
+        assert_eq!(read(&bytes, 1000).unwrap(), mended);
+        assert!(read(&bytes, PREFACE_TEXT.len() + 12).is_err());
+    }
+    let whole_head = head(b"/a#b");
+    let (first, rest) = whole_head.split_at(4);
+    let continued = [frame(HEADERS, 0, 1, first), frame(CONTINUATION, END_HEADERS, 1, rest)].concat();
+    assert!(read(&continued, 1000).is_err());
+    for piece in [1, 12, 1000] {
+        assert_eq!(read(&whole(b"/a?b"), piece).unwrap(), whole(b"/a?b"));
     }
 }
 
