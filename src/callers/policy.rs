@@ -6,10 +6,13 @@ use std::str::FromStr;
 
 use http::{HeaderMap, Method};
 
+use crate::net::overrides::Override;
 use crate::routes::template::{PathTemplate, Template, TemplateError};
-use crate::zoho::composite::{self, Part, is_method_override};
+use crate::upstream::outbound::overrides;
+use crate::zoho::composite::{self, Part};
 use crate::zoho::effect::only_reads;
-use crate::zoho::path::{decoded, has_dot_segment, has_encoded_control, lenient_reading};
+use crate::zoho::lenient::is_doubtful;
+use crate::zoho::path::{has_dot_segment, has_encoded_control, lenient_reading};
 
 /// What a caller may ask for: whatever none of these takes away. HEAD counts as GET.
 #[derive(Debug, Clone, Default)]
@@ -80,14 +83,16 @@ impl Policy {
         if !self.judges_calls() {
             return Ok(());
         }
-        if headers.keys().any(|name| is_method_override(name.as_str())) {
-            return Err(Excess::Method);
+        match headers.keys().find_map(overrides) {
+            Some(Override::Method) => return Err(Excess::Method),
+            Some(Override::Target) => return Err(Excess::Path),
+            None => {}
         }
         if is_doubtful(path) {
             return Err(Excess::Path);
         }
-        if composite::is_composite(method, path) {
-            let is_documented = composite::is_documented_path(path);
+        if composite::is_composite(path) {
+            let is_documented = *method == Method::POST && composite::is_documented_path(path);
             return if is_documented { Ok(()) } else { Err(Excess::Composite) };
         }
         self.permits_call(method, path)
@@ -112,7 +117,7 @@ impl Policy {
                 || is_doubtful(&part.path)
                 || is_ambiguous(&part.path)
                 || other.as_deref().is_some_and(is_ambiguous)
-                || composite::is_composite(&part.method, &part.path)
+                || composite::is_composite(&part.path)
             {
                 return Err(Excess::Composite);
             }
@@ -136,17 +141,6 @@ impl Policy {
         let is_within = |path| rules.iter().any(|rule| rule.matches(method_as_listed, path));
         if readings().all(is_within) { Ok(()) } else { Err(Excess::Path) }
     }
-}
-
-/// Whether a path, once decoded, still has an octet in code, or has parameters in a segment (RFC 3986 section 3.3):
-/// to a server that decodes again, or takes them off, it is another path. No path of Zoho's needs either.
-fn is_doubtful(path: &str) -> bool {
-    if !path.contains(['%', ';']) {
-        return false;
-    }
-    let once = decoded(path);
-    let is_code = |window: &[u8]| window[0] == b'%' && window[1..].iter().all(u8::is_ascii_hexdigit);
-    once.contains(';') || once.as_bytes().windows(3).any(is_code)
 }
 
 impl PathRule {
@@ -249,6 +243,7 @@ mod tests {
         assert_eq!(asked(&reader, &Method::POST, "/crm/v8/coql"), Ok(()));
         assert_eq!(asked(&reader, &Method::POST, "/crm/v8/Leads"), Err(Excess::ReadOnly));
         assert_eq!(asked(&reader, &Method::POST, "/crm/v8/Leads/actions%2Fcount"), Err(Excess::ReadOnly));
+        assert_eq!(asked(&reader, &Method::POST, "/crm/v8/Leads%2F1/actions/count"), Err(Excess::ReadOnly));
         assert_eq!(
             asked(&reader, &Method::GET, "/crm/v8//functions/f/actions/execute"),
             Err(Excess::ReadOnly)
@@ -256,11 +251,14 @@ mod tests {
         for path in ["/crm/v8/functions;x/f/actions/execute", "/crm/v8/%2566unctions/f/actions/execute"] {
             assert_eq!(asked(&reader, &Method::GET, path), Err(Excess::Path), "{path}");
         }
-        let renamed = HeaderMap::from_iter([(
-            http::HeaderName::from_static("x_http_method_override"),
-            http::HeaderValue::from_static("DELETE"),
-        )]);
-        assert_eq!(reader.permits(0, &Method::GET, "/crm/v8/Leads", &renamed), Err(Excess::Method));
+        assert_eq!(asked(&reader, &Method::POST, "/crm/v8/functions/actions/count"), Err(Excess::ReadOnly));
+        for (name, excess) in [("x_http_method_override", Excess::Method), ("x.original.url", Excess::Path)] {
+            let renamed = HeaderMap::from_iter([(
+                http::HeaderName::from_static(name),
+                http::HeaderValue::from_static("DELETE"),
+            )]);
+            assert_eq!(reader.permits(0, &Method::GET, "/crm/v8/Leads", &renamed), Err(excess), "{name}");
+        }
     }
 
     #[test]
@@ -268,6 +266,9 @@ mod tests {
         const OUTER: &str = "/crm/v8/__composite_requests";
         let policy = Policy { read_only: true, ..paths(&["/crm/{version}/Leads/**"]) };
         assert_eq!(asked(&policy, &Method::POST, OUTER), Ok(()), "its calls are judged, and only they");
+        for method in [Method::GET, Method::PUT, Method::from_bytes(b"QUERY").unwrap()] {
+            assert_eq!(asked(&policy, &method, OUTER), Err(Excess::Composite), "{method}");
+        }
         let parts = |items: &str| {
             let body = format!(r#"{{"__composite_requests":[{items}]}}"#);
             policy.permits_parts(composite::parts(OUTER, body.as_bytes()).as_deref())
@@ -279,6 +280,8 @@ mod tests {
             (r#"{"uri":"/crm/v8/Leads/../Deals"}"#, Excess::Composite),
             (r#"{"uri":"/crm/v8/Leads/..%2fDeals"}"#, Excess::Composite),
             (r#"{"uri":"/crm/v8/Leads/@{1:$.id}"}"#, Excess::Composite),
+            (r#"{"uri":"/crm/v8/Leads/%40%7b1:$.id%7D"}"#, Excess::Composite),
+            (r#"{"uri":"/crm/v8/Leads/1","headers":{"X_Original_URL":"/crm/v8/Deals"}}"#, Excess::Composite),
             (r#"{"uri":"/crm/v8/Leads/1;a=b"}"#, Excess::Composite),
             (r#"{"uri":"Leads/1"}"#, Excess::Composite),
             (r#"{"uri":"/crm/v8/__composite_requests","method":"POST"}"#, Excess::Composite),

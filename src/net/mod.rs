@@ -12,6 +12,7 @@
 //! - [`headers`]: which headers belong to one hop only
 //! - [`http1`]: the framing of HTTP/1 requests, read strictly
 //! - [`origin`]: scheme, host and port of a server
+//! - [`overrides`]: headers that name another method or target
 //! - [`peer`]: who is at the other end of a connection
 //! - [`patient`]: peers that do not read what is written to them
 //! - [`paced`]: bodies held to time limits
@@ -41,6 +42,7 @@ pub mod limited_reads;
 pub mod metered;
 pub mod multipart;
 pub mod origin;
+pub mod overrides;
 pub mod paced;
 pub mod patient;
 pub mod peer;

@@ -281,14 +281,14 @@ pub(super) fn label(
     }
 }
 
-/// Removes those of Zoho's headers that callers never get: cookies, the token's expiry, and what belongs to one hop
-/// only. The length goes along only where there is no body to tell it (RFC 9110 section 8.6).
+/// Removes those of Zoho's headers that callers never get: cookies, the token's expiry, `Alt-Svc`, and what belongs to one
+/// hop only. The length goes along only where there is no body to tell it (RFC 9110 section 8.6).
 pub(super) fn retain_for_callers(zohos: &mut HeaderMap, has_no_body: bool) {
     let named = ConnectionNamed::of(zohos);
     retain(zohos, |name| {
         !is_hop_by_hop(name)
             && *name != SET_COOKIE
-            && name.as_str() != "x-accesstoken-reset"
+            && !matches!(name.as_str(), "x-accesstoken-reset" | "set-cookie2" | "alt-svc")
             && (has_no_body || *name != CONTENT_LENGTH)
             && !named.contains(name)
     });
@@ -378,6 +378,8 @@ mod tests {
         let mut zohos = HeaderMap::new();
         for (name, value) in [
             ("set-cookie", "crmcsr=made-up"),
+            ("set-cookie2", "crmcsr=made-up; Version=1"),
+            ("alt-svc", "h3=\":443\"; ma=86400"),
             ("x-accesstoken-reset", "2026-11-23T10:00:00+05:30"),
             ("connection", "x-private, keep-alive"),
             ("x-private", "1"),

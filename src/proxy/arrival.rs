@@ -6,7 +6,7 @@ use http::Request;
 use http::header::HeaderValue;
 
 use super::kinds::Kinds;
-use super::request_id;
+use super::{inspect, request_id};
 use crate::callers::policy::Excess;
 use crate::clock::BootTime;
 
@@ -21,8 +21,12 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
-    pub(super) fn of<B>(request: &Request<B>, at: BootTime) -> Self {
-        let kinds = Kinds::of(request.headers());
+    /// Removes from the request what its `Connection` says is not for Zoho, so that nothing of that decides anything.
+    pub(super) fn of<B>(request: &mut Request<B>, at: BootTime) -> Self {
+        let mut kinds = Kinds::of(request.headers());
+        if kinds.have(Kinds::INSPECTED) && inspect::remove_connection_named(request.headers_mut()) {
+            kinds = Kinds::of(request.headers());
+        }
         let request_id = request_id::of(request.headers(), kinds);
         Self { at, request_id, kinds, would_refuse: OnceLock::new() }
     }

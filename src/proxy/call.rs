@@ -22,13 +22,16 @@ use crate::cache::key::{self, Key};
 use crate::cache::validator::http_date;
 use crate::callers::{CallerNumber, Identity};
 use crate::clock::BootTime;
+use crate::net::http1::Fault;
+use crate::net::http1::request_line::is_sendable;
 use crate::net::peer::Peer;
 use crate::oauth::RouteKey;
 use crate::routes::{Forgets, RouteNumber};
 use crate::rulebook::Rulebook;
 use crate::tenants::{self, NoTenant};
 use crate::upstream::outbound::{Audience, Outbound, Received};
-use crate::zoho::path::{Area, Destination, destination, is_of_accounts, segments};
+use crate::zoho::lenient::{could_be_of_accounts, is_doubtful, query_names_method};
+use crate::zoho::path::{Area, Destination, destination, is_of_accounts, is_plain, segments};
 
 /// A request, read but not copied.
 pub(super) struct Reading<'a> {
@@ -42,6 +45,8 @@ pub(super) struct Reading<'a> {
     pub(super) path: &'a str,
     /// What the cache has to do with it.
     pub(super) plan: Plan,
+    /// Whether a header or parameter names another method or target, so that it could be any write.
+    pub(super) is_overridden: bool,
 }
 
 /// What the cache has to do with a request.
@@ -82,9 +87,16 @@ pub(super) fn read<'a, B: HttpBody>(
         inspect::check_host_is_ours(request, &settings.hosts)?;
     }
     let bare = tenants::split_base(target).1;
-    if is_of_accounts(without_query(bare)) {
-        inspect::check_meaning(&rules.routes, request.method(), without_query(bare))?;
-        return Ok(Read::Accounts(bare));
+    let path = without_query(bare);
+    let is_plainly_crm = path.starts_with("/crm/") && is_plain(path);
+    if !is_plainly_crm {
+        if is_of_accounts(path) {
+            inspect::check_meaning(&rules.routes, request.method(), path)?;
+            return Ok(Read::Accounts(bare));
+        }
+        if could_be_of_accounts(path) {
+            return Err(Refusal::Ambiguous("its path could be read as one of Zoho's accounts server"));
+        }
     }
     let choice = choose(rules, caller, request.headers(), target)?;
     if caller == Identity::Unknown {
@@ -94,13 +106,16 @@ pub(super) fn read<'a, B: HttpBody>(
     if path.starts_with("/tenants/") {
         return Err(Refusal::Ambiguous("its path names a tenant twice"));
     }
-    inspect::check_meaning(&rules.routes, request.method(), path)?;
-    let plan = plan(rules, request, path, kinds);
-    if matches!(plan, Plan::Cached(_)) && kinds.have(Kinds::INSPECTED) {
-        inspect::check_nothing_is_taken_back(request.headers())?;
+    if !is_plainly_crm {
+        inspect::check_meaning(&rules.routes, request.method(), path)?;
     }
+    let plan = plan(rules, request, path, kinds);
     let path_and_query = choice.path_and_query;
-    Ok(Read::Call(Reading { caller, tenant: choice.tenant, path_and_query, path, plan }))
+    // Forms are sent by POST, and frameworks read the parameter there only.
+    let is_overridden = kinds.have(Kinds::OVERRIDE)
+        || *request.method() == Method::POST
+            && path_and_query.get(path.len() + 1..).is_some_and(query_names_method);
+    Ok(Read::Call(Reading { caller, tenant: choice.tenant, path_and_query, path, plan, is_overridden }))
 }
 
 fn without_query(path_and_query: &str) -> &str {
@@ -132,6 +147,9 @@ fn plan<B: HttpBody>(rules: &Rulebook, request: &Request<B>, path: &str, kinds: 
     let Some(route) = rules.routes.route_of(request.method(), path) else {
         return Plan::Pass(WhyPassed::NoRule, None);
     };
+    if kinds.have(Kinds::OVERRIDE) {
+        return Plan::Pass(WhyPassed::Method, Some(route));
+    }
     if !request.body().is_end_stream() {
         // Its meaning is not defined (RFC 9110 section 9.3.1), so no key could hold it.
         return Plan::Pass(WhyPassed::Body, Some(route));
@@ -202,6 +220,8 @@ pub(super) struct Call {
     pub(super) request_id: HeaderValue,
     /// The groups that this request makes untrue, if it succeeds.
     pub(super) forgets: Forgets,
+    /// Whether it could be any write, so that it invalidates everything of its tenant.
+    pub(super) is_unknown_write: bool,
     /// The caller's headers, for a fetch whose answer may say which of them it depends on.
     pub(super) asked: Option<HeaderMap>,
     /// How the caller speaks.
@@ -244,6 +264,9 @@ impl Call {
     ) -> Result<Self, Refusal> {
         let method = request.method().clone();
         let target = target(request, reading.path_and_query)?;
+        if !is_sendable(target.as_str().as_bytes()) {
+            return Err(Refusal::Malformed(Fault::Target));
+        }
         let tenant = rules.tenants.tenant(reading.tenant);
         let origin = match destination(&method, reading.path) {
             Destination::Api => tenant.data_center.api.of(tenant.environment),
@@ -251,13 +274,21 @@ impl Call {
         };
         let rule = match reading.plan {
             Plan::Cached(route) => Some(&rules.routes.route(route).rule),
+            Plan::Pass(_, Some(route)) if reading.is_overridden => Some(&rules.routes.route(route).rule),
             Plan::Pass(..) => None,
+        };
+        let is_unknown_write = reading.is_overridden || could_be_any_write(&method, reading.path);
+        let forgets = if is_unknown_write {
+            rules.routes.everything()
+        } else {
+            rules.routes.forgotten_by(&method, reading.path)
         };
         let obeys_origin = rule.is_some_and(|rule| rule.obeys_origin);
         let (asked_by, audience) = match is_shared {
             true if obeys_origin => (Method::GET, Audience::AlikeByVary),
             true if key::accepts_gzip(request.headers()) => (Method::GET, Audience::AllWithGzip),
             true => (Method::GET, Audience::AllPlain),
+            false if reading.is_overridden && rule.is_some() => (method.clone(), Audience::CallerOfRoute),
             false => (method.clone(), Audience::Caller),
         };
         let vary_by = rule.map_or(&[][..], |rule| rule.vary_by.as_slice());
@@ -273,7 +304,8 @@ impl Call {
         Ok(Self {
             caller: reading.caller.number(),
             tenant: reading.tenant,
-            forgets: rules.routes.forgotten_by(&method, reading.path),
+            forgets,
+            is_unknown_write,
             label: reading.label(),
             method,
             target,
@@ -282,6 +314,16 @@ impl Call {
             asked: is_shared.then(|| request.headers().clone()),
             outbound,
         })
+    }
+}
+
+/// Whether a request could be any write: by a method that is none of Zoho's API, or a write to a path that a second reader
+/// takes for another one.
+pub(super) fn could_be_any_write(method: &Method, path: &str) -> bool {
+    match *method {
+        Method::GET | Method::HEAD | Method::OPTIONS => false,
+        Method::POST | Method::PUT | Method::PATCH | Method::DELETE => is_doubtful(path),
+        _ => true,
     }
 }
 

@@ -9,11 +9,13 @@ use http::{HeaderMap, Method, Request, Version};
 
 use super::kinds::Kinds;
 use super::refusal::Refusal;
-use crate::net::headers::{ConnectionNamed, is_hop_by_hop};
+use crate::net::headers::{self, ConnectionNamed, has_more_connection_options};
 use crate::net::http1::Fault;
+use crate::net::http1::request_line::LONGEST_METHOD;
 use crate::net::origin::is_loopback;
 use crate::routes::{Forgets, Routes};
-use crate::zoho::composite::is_documented_path;
+use crate::upstream::outbound::stays_here;
+use crate::zoho::composite::{is_composite, is_documented_path};
 use crate::zoho::path::{
     Destination, destination, has_dot_segment, has_encoded_control, is_of_accounts, is_plain, lenient_reading,
 };
@@ -23,10 +25,7 @@ pub(super) fn check<B>(request: &Request<B>, kinds: Kinds) -> Result<(), Refusal
     if let Some(fault) = request.extensions().get::<Fault>() {
         return Err(Refusal::Malformed(*fault));
     }
-    // `CONNECT` would make a tunnel, `TRACE` would send our credential back.
-    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-        return Err(Refusal::Method);
-    }
+    check_method(request.method())?;
     check_host(request)?;
     if kinds.have(Kinds::INSPECTED) {
         check_upgrade(request.headers())?;
@@ -55,10 +54,10 @@ pub(super) fn check<B>(request: &Request<B>, kinds: Kinds) -> Result<(), Refusal
 /// Checks that encoded or repeated slashes do not hide another meaning of the path from the rules.
 pub(super) fn check_meaning(routes: &Routes, method: &Method, path: &str) -> Result<(), Refusal> {
     let Some(other) = lenient_reading(path) else { return Ok(()) };
-    let meaning = |path: &str| -> (Option<usize>, Forgets, Destination, bool) {
+    let meaning = |path: &str| -> (Option<usize>, Forgets, Destination, (bool, bool, bool)) {
         let destination = destination(method, path);
         let forgets = routes.forgotten_by(method, path);
-        let is_special = is_of_accounts(path) || is_documented_path(path) && *method == Method::POST;
+        let is_special = (is_of_accounts(path), is_documented_path(path), is_composite(path));
         (routes.route_of(method, path), forgets, destination, is_special)
     };
     if meaning(path) == meaning(&other) {
@@ -66,6 +65,34 @@ pub(super) fn check_meaning(routes: &Routes, method: &Method, path: &str) -> Res
     } else {
         Err(Refusal::Ambiguous("with its slashes read plainly its path means something else"))
     }
+}
+
+/// Methods that a proxy with credentials must not pass on, and those that could be taken for another one.
+fn check_method(method: &Method) -> Result<(), Refusal> {
+    match *method {
+        Method::GET
+        | Method::HEAD
+        | Method::POST
+        | Method::PUT
+        | Method::PATCH
+        | Method::DELETE
+        | Method::OPTIONS => Ok(()),
+        // `CONNECT` would make a tunnel, `TRACE` would send our credential back.
+        Method::CONNECT | Method::TRACE => Err(Refusal::Method),
+        ref other => check_extension_method(other.as_str()),
+    }
+}
+
+/// Methods are case-sensitive (RFC 9110 section 9.1), but not to every server: `post` is a write to one and no known
+/// method to another.
+#[cold]
+fn check_extension_method(method: &str) -> Result<(), Refusal> {
+    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
+    if method.len() > LONGEST_METHOD {
+        return Err(Refusal::Malformed(Fault::MethodTooLong(LONGEST_METHOD)));
+    }
+    let is_variant = KNOWN.iter().any(|known| known.eq_ignore_ascii_case(method));
+    if is_variant { Err(Refusal::Method) } else { Ok(()) }
 }
 
 /// One of both says where the body ends (RFC 9112 section 6.1).
@@ -147,13 +174,26 @@ fn check_not_a_browser(headers: &HeaderMap) -> Result<(), Refusal> {
     if is_page { Err(Refusal::Browser) } else { Ok(()) }
 }
 
+/// `Connection` may name so many headers. Each costs work, and no client has more than a few to name.
+const MOST_CONNECTION_OPTIONS: usize = 32;
+
 /// A header that decides the answer cannot be for this hop only.
 fn check_connection_names(headers: &HeaderMap) -> Result<(), Refusal> {
+    if has_more_connection_options(headers, MOST_CONNECTION_OPTIONS) {
+        return Err(Refusal::Ambiguous("its Connection header has more than 32 options"));
+    }
     let named = ConnectionNamed::of(headers);
     if ["x-crm-org", "x-external"].into_iter().any(|name| named.contains(&HeaderName::from_static(name))) {
         return Err(Refusal::Ambiguous("its Connection header takes back a header that decides the answer"));
     }
     Ok(())
+}
+
+/// Removes what `Connection` names, but for what is meant for the sidecar itself and never goes out, and says whether there
+/// was any. Where it names too much, nothing is removed, and the request is refused.
+pub(super) fn remove_connection_named(headers: &mut HeaderMap) -> bool {
+    !has_more_connection_options(headers, MOST_CONNECTION_OPTIONS)
+        && headers::remove_connection_named(headers, stays_here)
 }
 
 /// Refuses a host that somebody else's name server could have made to lead here. A page of a browser that was
@@ -172,18 +212,6 @@ pub(super) fn check_host_is_ours<B>(request: &Request<B>, ours: &[String]) -> Re
     let is_ours =
         !host.contains('.') || is_address(host) || ours.iter().any(|name| host.eq_ignore_ascii_case(name));
     if is_ours { Ok(()) } else { Err(Refusal::ForeignHost) }
-}
-
-/// What is kept for others must have been asked for with all that the key says it was asked for with: a request
-/// whose `Connection` takes one of its own headers back before Zoho sees it is none for the cache.
-pub(super) fn check_nothing_is_taken_back(headers: &HeaderMap) -> Result<(), Refusal> {
-    let named = ConnectionNamed::of(headers);
-    if headers.keys().any(|name| named.contains(name) && !is_hop_by_hop(name)) {
-        return Err(Refusal::Ambiguous(
-            "its Connection header takes back a header that may decide the answer",
-        ));
-    }
-    Ok(())
 }
 
 fn is_same(host: &[u8], target: &Authority) -> bool {
@@ -207,6 +235,26 @@ mod tests {
             request.headers_mut().append(*name, HeaderValue::from_static(value));
         }
         check(&request, Kinds::of(request.headers()))
+    }
+
+    fn method(name: &str) -> Method {
+        Method::from_bytes(name.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn methods_that_are_no_variant_of_a_known_one_pass() {
+        for name in ["QUERY", "query", "M-SEARCH", "GETS"] {
+            assert_eq!(checked(method(name), "/", &[HOSTED]), Ok(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn connection_has_few_options() {
+        let options = |count: usize| -> &'static str { "x,".repeat(count - 1).leak() };
+        assert_eq!(checked(Method::GET, "/", &[HOSTED, ("connection", options(32))]), Ok(()));
+        let one_more = [HOSTED, ("connection", options(32)), ("connection", "y")];
+        assert!(checked(Method::GET, "/", &one_more).is_err());
+        assert!(checked(Method::GET, "/", &[HOSTED, ("connection", options(30_000))]).is_err());
     }
 
     const HOSTED: (&str, &str) = ("host", "sidecar:8080");
@@ -249,6 +297,11 @@ mod tests {
             (Method::POST, "/", &[HOSTED, ("transfer-encoding", "chunked"), ("content-length", "3")]),
             (Method::CONNECT, "www.zohoapis.com:443", &[HOSTED]),
             (Method::TRACE, "/", &[HOSTED]),
+            (method("get"), "/", &[HOSTED]),
+            (method("Post"), "/", &[HOSTED]),
+            (method("dELETE"), "/", &[HOSTED]),
+            (method("trace"), "/", &[HOSTED]),
+            (method(&"M".repeat(33)), "/", &[HOSTED]),
         ] {
             let refused = checked(method.clone(), target, headers);
             assert!(refused.is_err(), "{method} {target} {headers:?}");

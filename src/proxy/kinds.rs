@@ -3,6 +3,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::upstream::outbound::overrides;
+
 /// Kinds of headers, as a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kinds(u8);
@@ -18,6 +20,8 @@ impl Kinds {
     pub(super) const WISH: Self = Self(1 << 2);
     /// An id for the request.
     pub(super) const ID: Self = Self(1 << 3);
+    /// One that names another method or target, and that would go out.
+    pub(super) const OVERRIDE: Self = Self(1 << 4);
 
     /// The kinds that these headers are of.
     pub(super) fn of(headers: &HeaderMap) -> Self {
@@ -39,6 +43,7 @@ impl Kinds {
             "if-match" | "if-modified-since" | "if-none-match" | "if-unmodified-since" => Self::CONDITION,
             "cache-control" | "pragma" => Self::WISH,
             "x-request-id" => Self::ID,
+            _ if overrides(name).is_some() => Self::OVERRIDE,
             _ => Self(0),
         }
     }
@@ -68,6 +73,8 @@ mod tests {
             ("content-length", "0"),
         ];
         assert_eq!(kinds(&everyday), Kinds(0));
+        // They never go out, so that what they say means nothing to Zoho.
+        assert_eq!(kinds(&[("x-forwarded-uri", "/"), ("x-envoy-original-path", "/")]), Kinds(0));
     }
 
     #[test]
@@ -86,6 +93,8 @@ mod tests {
             ("cache-control", Kinds::WISH),
             ("pragma", Kinds::WISH),
             ("x-request-id", Kinds::ID),
+            ("x-http-method-override", Kinds::OVERRIDE),
+            ("x_original.url", Kinds::OVERRIDE),
         ] {
             let found = kinds(&[("host", "a"), (name, "x"), ("accept", "*/*")]);
             assert_eq!(found, kind, "{name}");

@@ -114,11 +114,11 @@ impl Proxy {
     }
 
     /// Handles a request. A panic on the way is answered, counted and logged like any other refusal.
-    pub fn handle<B>(&self, request: Request<B>) -> Handling
+    pub fn handle<B>(&self, mut request: Request<B>) -> Handling
     where
         B: HttpBody + Into<Body>,
     {
-        let arrival = Arrival::of(&request, self.shared.clock.boot_time());
+        let arrival = Arrival::of(&mut request, self.shared.clock.boot_time());
         let mut held = Some(request);
         let begun = caught_now(|| self.begin(&mut held, &arrival));
         begun.unwrap_or_else(|panicked| self.refuse_panic(held, &arrival, &panicked))

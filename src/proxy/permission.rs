@@ -43,6 +43,10 @@ impl Proxy {
         let policy = &self.shared.rules.callers.caller(number).policy;
         policy
             .permits(reading.tenant, request.method(), reading.path, request.headers())
+            .and_then(|()| {
+                let is_held = reading.is_overridden && policy.judges_calls();
+                if is_held { Err(Excess::Method) } else { Ok(()) }
+            })
             .or_else(|excess| self.exceeds(number, excess, Place::Request, arrival))
     }
 

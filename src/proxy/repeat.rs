@@ -239,6 +239,7 @@ impl Meaning {
             path_and_query: &self.path_and_query,
             path: &self.path_and_query[..self.path_bytes],
             plan: Plan::Cached(self.route),
+            is_overridden: false,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use http::header::{CONTENT_LOCATION, LOCATION};
 
-use super::call::Call;
+use super::call::{Call, could_be_any_write};
 use super::fate::Fate;
 use super::fetch::Reply;
 use super::late::{Invalidation, Urls};
@@ -12,7 +12,7 @@ use crate::cache::epochs::UrlSlot;
 use crate::clock::Instant;
 use crate::net::body::{Body, Prefix};
 use crate::routes::Forgets;
-use crate::zoho::composite;
+use crate::zoho::composite::{self, Part};
 use crate::zoho::path::lenient_reading;
 
 /// A composite request holds five calls of at most a hundred records; a longer one is not looked into.
@@ -64,9 +64,11 @@ impl Proxy {
     ) -> Result<Reply, Refusal> {
         // One for the whole call: what is looked into before it is sent on takes of the same time.
         let deadline = self.upstream.deadline();
-        let is_unsafe = !call.method.is_safe();
-        let (forgets, urls, body) = if composite::is_composite(call.outbound.method(), call.target.path()) {
-            self.look_into(call, body, arrival, deadline).await?
+        let is_unsafe = !call.method.is_safe() || call.is_unknown_write;
+        let (forgets, urls, body) = if composite::is_composite(call.target.path()) {
+            Box::pin(self.look_into(call, body, arrival, deadline)).await?
+        } else if call.is_unknown_write {
+            (call.forgets.clone(), Urls::All, body)
         } else {
             let own = if is_unsafe { self.url_slots(call, call.target.as_str()) } else { Vec::new() };
             (call.forgets.clone(), Urls::These(own), body)
@@ -137,8 +139,12 @@ impl Proxy {
             Prefix::Whole(bytes) => (composite::parts(call.target.path(), &bytes), Body::full(bytes)),
             Prefix::Partial(body) => (None, body),
         };
+        let parts = parts.filter(|_| composite::has_one_reading(call.outbound.headers()));
         self.permit_parts(call, parts.as_deref(), arrival)?;
-        let Some(parts) = parts else { return Ok((routes.everything(), Urls::All, body)) };
+        let is_known = |part: &Part| !part.is_overridden && !could_be_any_write(&part.method, &part.path);
+        let Some(parts) = parts.filter(|parts| !call.is_unknown_write && parts.iter().all(is_known)) else {
+            return Ok((routes.everything(), Urls::All, body));
+        };
         let forgets = parts
             .iter()
             .map(|part| routes.forgotten_by(&part.method, &part.path))

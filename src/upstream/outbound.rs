@@ -12,7 +12,7 @@ use super::via;
 use crate::net::body::Body;
 use crate::net::headers::{ConnectionNamed, REQUEST_ID, is_hop_by_hop};
 use crate::net::origin::Origin;
-use crate::zoho::composite::is_method_override;
+use crate::net::overrides::{Override, overridden_by};
 
 /// What goes out, apart from token and body.
 #[derive(Debug, Clone)]
@@ -42,6 +42,8 @@ pub struct Received<'a> {
 pub enum Audience {
     /// The caller: what it asked for goes out as it is.
     Caller,
+    /// The caller, for a path that a rule covers: headers that name another method or target do not go out.
+    CallerOfRoute,
     /// Whoever asks with the same values of the headers that the answer says it depends on. All but conditions
     /// and ranges go out.
     AlikeByVary,
@@ -66,9 +68,10 @@ impl Outbound {
         let goes_out = |name: &HeaderName| {
             let is_anothers = match audience {
                 Audience::Caller => false,
+                Audience::CallerOfRoute => overrides(name).is_some(),
                 Audience::AlikeByVary => is_condition(name) || is_doubtful(name),
                 Audience::AllWithGzip | Audience::AllPlain => {
-                    !is_for_everybody(name) && !vary_by.contains(name)
+                    !is_for_everybody(name) && !vary_by.contains(name) || overrides(name).is_some()
                 }
             };
             !(is_never_forwarded(name) || named.contains(name) || is_anothers)
@@ -80,7 +83,7 @@ impl Outbound {
             }
         }
         match audience {
-            Audience::Caller | Audience::AlikeByVary => {}
+            Audience::Caller | Audience::CallerOfRoute | Audience::AlikeByVary => {}
             Audience::AllWithGzip => set(&mut headers, ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
             Audience::AllPlain => set(&mut headers, ACCEPT_ENCODING, HeaderValue::from_static("identity")),
         }
@@ -156,6 +159,11 @@ impl Outbound {
         Some(query.map_or(path.clone(), |query| format!("{path}?{query}")))
     }
 
+    /// The headers of the caller that go out.
+    pub fn headers(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.headers.iter().map(|(name, value)| (name, value))
+    }
+
     /// Its method.
     pub fn method(&self) -> &Method {
         &self.method
@@ -185,8 +193,8 @@ pub fn stays_here(name: &HeaderName) -> bool {
 
 /// Headers of a caller that never reach Zoho: the caller's credentials, what belongs to one hop only, what
 /// tells of the network behind the sidecar, and what hyper sets itself. A header that differs from one of
-/// these only by underscores for hyphens counts as the same, since servers behind CGI-like gateways cannot
-/// tell them apart.
+/// these only by what stands for the hyphens, as underscores or dots, counts as the same, since servers behind
+/// CGI-like gateways cannot tell them apart.
 fn is_never_forwarded(name: &HeaderName) -> bool {
     if is_hop_by_hop(name)
         || [AUTHORIZATION, COOKIE, HOST, CONTENT_LENGTH, EXPECT, VIA].contains(name)
@@ -194,16 +202,32 @@ fn is_never_forwarded(name: &HeaderName) -> bool {
     {
         return true;
     }
-    has_underscore(name) && {
-        let hyphenated = name.as_str().replace('_', "-");
+    has_odd_separator(name) && {
+        let hyphenated = name.as_str().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
         HeaderName::from_bytes(hyphenated.as_bytes()).is_ok_and(|twin| is_never_forwarded(&twin))
     }
 }
 
-/// Byte by byte: a search that is made for long texts costs more than a short one has.
-fn has_underscore(name: &HeaderName) -> bool {
-    name.as_str().bytes().any(|byte| byte == b'_')
+/// What a header of this name changes about the request in the eyes of some server, if it goes out.
+pub fn overrides(name: &HeaderName) -> Option<Override> {
+    overridden_by(name.as_str()).filter(|_| !is_never_forwarded(name))
 }
+
+/// Byte by byte: a search that is made for long texts costs more than a short one has.
+fn has_odd_separator(name: &HeaderName) -> bool {
+    name.as_str().bytes().any(|byte| ODD_IN_NAME[usize::from(byte)])
+}
+
+/// What is neither a letter or digit nor a hyphen.
+const ODD_IN_NAME: [bool; 256] = {
+    let mut odd = [true; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        odd[byte as usize] = !byte.is_ascii_alphanumeric() && byte != b'-';
+        byte += 1;
+    }
+    odd
+};
 
 /// Puts a header in the place of those that have its name.
 fn set(headers: &mut Vec<(HeaderName, HeaderValue)>, name: HeaderName, value: HeaderValue) {
@@ -227,7 +251,7 @@ fn is_condition(name: &HeaderName) -> bool {
 
 /// Headers that some servers take for others, which the answer's `Vary` then does not name.
 fn is_doubtful(name: &HeaderName) -> bool {
-    has_underscore(name) || is_method_override(name.as_str())
+    has_odd_separator(name) || overridden_by(name.as_str()).is_some()
 }
 
 /// Headers that cannot make the answer another one for the next who asks: those in every cache key, and those
@@ -239,7 +263,9 @@ fn is_for_everybody(name: &HeaderName) -> bool {
 fn is_of_this_network(name: &str) -> bool {
     name == "forwarded"
         || name.starts_with("x-forwarded-")
+        || name.starts_with("x-envoy-")
         || name.starts_with("proxy-")
+        || name == "cookie2"
         || name == "x-zoho-tenant"
         || name == "x-request-id"
 }
@@ -260,7 +286,7 @@ mod tests {
             Received { headers: &callers, version: Version::HTTP_11 },
             &HeaderValue::from_static("id-1"),
             audience,
-            &[HeaderName::from_static("x-named-by-rule")],
+            &[HeaderName::from_static("x-named-by-rule"), HeaderName::from_static("x-original-url")],
         );
         let request = outbound.request(&HeaderValue::from_static("Zoho-oauthtoken made-up"), Body::empty());
         assert_eq!(request.uri(), "https://www.zohoapis.eu/crm/v5/users?a=%2F");
@@ -277,6 +303,9 @@ mod tests {
             ("forwarded", "for=10.0.0.1"),
             ("x-forwarded-for", "10.0.0.1"),
             ("x_forwarded_for", "10.0.0.1"),
+            ("x.forwarded.uri", "/crm/v8/org"),
+            ("x-envoy-original-path", "/inside"),
+            ("cookie2", "$Version=1"),
             ("x-forwarded_host", "inside.example"),
             ("proxy_authorization", "Basic made-up"),
             ("connection", "x-private"),
@@ -355,5 +384,17 @@ mod tests {
         let headers = sent(&asked, Audience::AlikeByVary);
         assert!(!headers.contains_key("x_crm_org") && !headers.contains_key("x-http-method-override"));
         assert!(headers.contains_key("accept-language"));
+    }
+
+    #[test]
+    fn what_names_another_method_or_target_never_shapes_an_answer_that_is_stored() {
+        for name in ["x-http-method-override", "x-original-url", "x_rewrite_url", "x.http.method"] {
+            assert!(sent(&[(name, "x")], Audience::Caller).contains_key(name), "{name}");
+            for audience in
+                [Audience::CallerOfRoute, Audience::AlikeByVary, Audience::AllWithGzip, Audience::AllPlain]
+            {
+                assert!(!sent(&[(name, "x")], audience).contains_key(name), "{name} {audience:?}");
+            }
+        }
     }
 }

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use http::Method;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Method};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::lenient::{leniently_read, query_names_method};
 use super::path::{decoded, has_dot_segment, is_version, lenient_reading};
 use crate::net::headers::is_alike;
+use crate::net::overrides::overridden_by;
 
 /// One of the calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,21 +23,39 @@ pub struct Part {
     /// Its query, if it has one.
     pub query: Option<String>,
     /// Whether that is certain: it says its whole path, borrows nothing of it from another call's answer
-    /// (`@{1:$.…}`), and no header of its own says that its method is another one.
+    /// (`@{1:$.…}`), and no header of its own says that its method or path is another one.
     pub is_plain: bool,
+    /// Whether a header of its own names another method or path, so that it could be any call.
+    pub is_overridden: bool,
 }
 
 /// More calls than this are not looked at one by one; Zoho takes five.
 const MOST_PARTS: usize = 100;
 
+/// Objects with more members than this are not looked through; Zoho's calls have six.
+const MOST_MEMBERS: usize = 64;
+
 /// The last segment of the path of composite requests.
 const NAME: &str = "__composite_requests";
 
-/// Whether a request may be taken for a composite one, wherever in its path the name stands and however it is
-/// spelled: Zoho's own pattern for paths lets more stand before the version than its documentation shows.
-pub fn is_composite(method: &Method, path: &str) -> bool {
-    let names = |segment: &str| decoded(segment).trim().to_ascii_lowercase().starts_with(NAME);
-    *method == Method::POST && (path.contains("__") || path.contains('%')) && path.split('/').any(names)
+/// Whether the path of a request, by whatever method, may be taken for that of a composite one, wherever the name stands
+/// in it and however it is spelled: Zoho's own pattern for paths lets more stand before the version than its documentation
+/// shows.
+pub fn is_composite(path: &str) -> bool {
+    may_hold_name(path.as_bytes())
+        && leniently_read(path).split('/').any(|segment| segment.trim_start().starts_with(NAME))
+}
+
+/// A cheap test that every spelling of the name passes, and few other paths.
+fn may_hold_name(path: &[u8]) -> bool {
+    let rest = path.get(1..).unwrap_or_default();
+    // Without an early end, and with numbers for truth, the compiler looks at sixteen bytes at once.
+    let is_odd = |(before, byte): (&u8, &u8)| {
+        u8::from(*byte == b'%')
+            | u8::from(!byte.is_ascii())
+            | u8::from(*before == b'_') & u8::from(*byte == b'_')
+    };
+    path.iter().zip(rest).map(is_odd).fold(0, |odd, this| odd | this) != 0
 }
 
 /// Whether a path is the one that Zoho documents, `/crm/{version}/__composite_requests`.
@@ -62,35 +83,46 @@ pub fn parts(outer: &str, body: &[u8]) -> Option<Vec<Part>> {
     }
     // What is passed over is not looked at by the parser, so that this is left to do.
     let body = std::str::from_utf8(body).ok()?;
+    if has_twins(body, &[NAME])? {
+        return None;
+    }
     let composite: Composite<'_> = object(body)?;
     if composite.__composite_requests.len() > MOST_PARTS {
         return None;
     }
     let part = |call: &RawValue| {
-        if has_twins(call.get())? {
+        if has_twins(call.get(), &["uri", "method", "headers"])? {
             return None;
         }
         let call: Call = object(call.get())?;
         let method = call.method.as_deref().unwrap_or("GET").to_ascii_uppercase();
-        let renames = |headers: &Map<String, Value>| headers.keys().any(|name| is_method_override(name));
+        let names_another =
+            |headers: &Map<String, Value>| headers.keys().any(|name| overridden_by(name).is_some());
+        let query = call.uri.split_once('?').map(|(_, query)| query.to_owned());
+        let is_overridden = call.headers.as_ref().is_some_and(names_another)
+            || query.as_deref().is_some_and(query_names_method);
+        // A reference may be percent-encoded, as a whole or in part.
         let is_plain = call.uri.starts_with("/crm/")
             && !call.uri.contains("@{")
-            && !call.headers.as_ref().is_some_and(renames);
+            && !leniently_read(&call.uri).contains("@{")
+            && !is_overridden;
         let method = Method::from_bytes(method.as_bytes()).ok()?;
-        let query = call.uri.split_once('?').map(|(_, query)| query.to_owned());
-        Some(Part { method, path: path(outer, &call.uri)?, query, is_plain })
+        Some(Part { method, path: path(outer, &call.uri)?, query, is_plain, is_overridden })
     };
     composite.__composite_requests.into_iter().map(part).collect()
 }
 
-/// Whether a member differs from one that is read here by nothing but its case, so that a reader that does not
-/// mind takes the one or the other.
-fn has_twins(call: &str) -> Option<bool> {
-    let members: BTreeMap<String, &RawValue> = object(call)?;
+/// Whether a member of this object may differ from one that is read here by nothing but case, width or what stands between
+/// its letters, so that a lenient reader takes the one or the other.
+fn has_twins(object_text: &str, known: &[&str]) -> Option<bool> {
+    let letters = |name: &str| leniently_read(name).replace(|c: char| !c.is_alphanumeric(), "");
+    let known: Vec<(&str, String)> = known.iter().map(|name| (*name, letters(name))).collect();
+    let members: BTreeMap<String, &RawValue> = object(object_text)?;
     let is_twin = |name: &str| {
-        ["uri", "method", "headers"].iter().any(|known| name != *known && name.eq_ignore_ascii_case(known))
+        let plain = letters(name);
+        known.iter().any(|(known, known_letters)| name != *known && plain == *known_letters)
     };
-    Some(members.keys().any(|name| is_twin(name)))
+    Some(members.len() > MOST_MEMBERS || members.keys().any(|name| is_twin(name)))
 }
 
 /// Reads an object. A list of the fields' values, which `serde` takes for one too, means nothing to Zoho.
@@ -98,9 +130,33 @@ fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok())?
 }
 
-/// Whether a header makes some servers take a request for one of another method.
-pub fn is_method_override(name: &str) -> bool {
-    ["x-http-method-override", "x-method-override", "x-http-method"].iter().any(|known| is_alike(name, known))
+/// Whether the headers of a composite request leave no doubt that its body is JSON in UTF-8: no coding of its content, at
+/// most one content type, and no other charset.
+pub fn has_one_reading<'a>(headers: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>) -> bool {
+    let mut types = 0;
+    for (name, value) in headers {
+        if is_alike(name.as_str(), CONTENT_ENCODING.as_str()) {
+            return false;
+        }
+        if is_alike(name.as_str(), CONTENT_TYPE.as_str()) {
+            types += 1;
+            if *name != CONTENT_TYPE || types > 1 || !is_in_utf8(value) {
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// Whether a content type names no charset, or UTF-8.
+fn is_in_utf8(content_type: &HeaderValue) -> bool {
+    let text = String::from_utf8_lossy(content_type.as_bytes()).to_ascii_lowercase();
+    // Wherever the word stands: what is between quotes to one reader is a parameter to another.
+    text.match_indices("charset").all(|(at, word)| {
+        let value = text[at + word.len()..].trim_start_matches([' ', '\t', '=', '"', '\'']);
+        let value = value.split([';', ' ', '\t', '"', '\'', ',']).next().unwrap_or_default();
+        matches!(value, "utf-8" | "utf8")
+    })
 }
 
 /// `/crm/v8/users/1?x`, `crm/v8/users/1` and `v8/users/1` are all taken for the same path; an absolute URI
@@ -160,6 +216,7 @@ mod tests {
                     path: "/crm/v8/users/1".into(),
                     query: uri.ends_with("?a=b").then(|| "a=b".to_owned()),
                     is_plain: uri.starts_with("/crm/"),
+                    is_overridden: false,
                 }]),
                 "{uri}"
             );
@@ -167,9 +224,16 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_borrows_its_path_or_renames_its_method_is_not_plain() {
+    fn a_call_that_borrows_its_path_or_names_another_method_is_not_plain() {
         for item in [
             r#"{"uri":"/crm/v8/@{1:$.data[0].id}"}"#,
+            r#"{"uri":"/crm/v8/%40%7B1:$.data[0].id%7D"}"#,
+            r#"{"uri":"/crm/v8/@%7B1:$.id}"}"#,
+            r#"{"uri":"/crm/v8/%2540{1:$.id}"}"#,
+            r#"{"uri":"/crm/v8/users?ids=%40%7b1:$.id%7d"}"#,
+            r#"{"uri":"/crm/v8/\u0040{1:$.id}"}"#,
+            r#"{"uri":"/crm/v8/users","headers":{"X-Original-URL":"/crm/v8/Leads"}}"#,
+            r#"{"uri":"/crm/v8/users","headers":{"x.rewrite.url":"/crm/v8/Leads"}}"#,
             r#"{"uri":"/crm/v8/users","headers":{"X_HTTP-Method-override":"DELETE"}}"#,
             r#"{"uri":"https://www.zohoapis.com/crm/v8/users"}"#,
         ] {
@@ -187,10 +251,17 @@ mod tests {
             "/crm/v8/%5F_composite_requests",
             "/crm/v8/__composite_requests/",
             "/CRM/V8/__Composite_Requests",
+            "/crm/v8/%255F_composite_requests",
+            "/crm/v8/__composite_requests;x",
+            "/crm/v8%2F__composite_requests",
+            "/crm/x/v8%5C__composite_requests",
+            "/crm/v8/__composite_reque%C5%BFts",
         ] {
-            assert!(is_composite(&Method::POST, path), "{path}");
+            assert!(is_composite(path), "{path}");
         }
-        assert!(!is_composite(&Method::GET, OUTER));
+        for path in ["/crm/v8/__features", "/crm/v8/my__composite_requests", "/crm/v8/Leads/50%25", ""] {
+            assert!(!is_composite(path), "{path}");
+        }
     }
 
     #[test]
@@ -208,8 +279,49 @@ mod tests {
             r#"{"__composite_requests":[{"uri":"/crm/v8/users%2F1","method":"PUT"}]}"#,
             r#"{"__composite_requests":[{"uri":"/crm/v8//users/1","method":"PUT"}]}"#,
             r#"{"__composite_requests":[{"uri":" /crm/v8/users/1","method":"PUT"}]}"#,
+            r#"{"__composite_requests":[],"__Composite_Requests":[{"uri":"/crm/v8/users/1"}]}"#,
+            r#"{"__composite_requests":[],"__composite_requeſts":[{"uri":"/crm/v8/users/1"}]}"#,
+            r#"{"__composite_requests":[],"__composite-requests":[{"uri":"/crm/v8/users/1"}]}"#,
+            r#"{"__composite_requests":[],"__composite_requests":[{"uri":"/crm/v8/users/1"}]}"#,
+            r#"{"__composite_requests":[{"uri":"/crm/v8/users/1","method":"GET","METHOD":"PUT"}]}"#,
+            r#"{"__composite_requests":[{"uri":"/crm/v8/users/1","u_r_i":"/crm/v8/users/2"}]}"#,
         ] {
             assert_eq!(parts(OUTER, body.as_bytes()), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_body_has_one_reading_if_its_headers_name_no_coding_and_no_other_charset() {
+        let read = |pairs: &[(&'static str, &'static str)]| {
+            let pair = |(name, value): &(&'static str, &'static str)| {
+                (HeaderName::from_static(name), HeaderValue::from_static(value))
+            };
+            let headers: Vec<_> = pairs.iter().map(pair).collect();
+            has_one_reading(headers.iter().map(|(name, value)| (name, value)))
+        };
+        let json = ("content-type", "application/json");
+        for one in [
+            &[][..],
+            &[json, ("accept-encoding", "gzip")],
+            &[("content-type", "application/json; charset=UTF-8")],
+            &[("content-type", "application/json;charset=\"utf-8\"")],
+            &[("content-type", "application/x-www-form-urlencoded")],
+        ] {
+            assert!(read(one), "{one:?}");
+        }
+        for several in [
+            &[json, ("content-encoding", "gzip")][..],
+            &[("content-encoding", "identity")],
+            &[("content_encoding", "gzip")],
+            &[json, json],
+            &[json, ("content_type", "text/plain")],
+            &[("content-type", "application/json; charset=UTF-16")],
+            &[("content-type", "application/json; charset=utf-8; charset=utf-7")],
+            &[("content-type", "application/json; x=\"; charset=utf-7\"")],
+            &[("content-type", "application/json; charset = ibm037")],
+            &[("content-type", "application/json; charset=")],
+        ] {
+            assert!(!read(several), "{several:?}");
         }
     }
 

@@ -2,21 +2,21 @@
 
 use http::Method;
 
+use super::lenient::could_call_function;
 use super::path::{decoded, is_version, segments};
 
 /// Whether a request only reads: GET, HEAD and OPTIONS, and the two questions that Zoho takes by POST because
 /// they have a body, `POST /crm/{version}/coql` and `POST /crm/{version}/{module}/actions/count`.
 ///
-/// A function of an organisation's own, `/crm/{version}/functions/…`, may do anything also by GET. Jobs, as a bulk
-/// read is one, make something and so are no reads.
+/// A function of an organisation's own, `/crm/{version}/functions/…`, may do anything by every method, and so may
+/// whatever a lenient server could take for one. Jobs, as a bulk read is one, make something and so are no reads.
 pub fn only_reads(method: &Method, path: &str) -> bool {
-    match *method {
-        Method::GET | Method::HEAD | Method::OPTIONS => {
-            !path.split('/').any(|segment| decoded(segment).eq_ignore_ascii_case("functions"))
-        }
+    let asks = match *method {
+        Method::GET | Method::HEAD | Method::OPTIONS => true,
         Method::POST => asks_by_post(path),
         _ => false,
-    }
+    };
+    asks && !could_call_function(path)
 }
 
 fn asks_by_post(path: &str) -> bool {
@@ -58,6 +58,12 @@ mod tests {
             (Method::GET, "/crm/v8/functions/sweep/actions/execute"),
             (Method::GET, "/crm/v8/%66unctions/sweep/actions/execute"),
             (Method::HEAD, "/CRM/V8/Functions/sweep/actions/execute"),
+            (Method::POST, "/crm/v8/functions/actions/count"),
+            (Method::POST, "/crm/v8/Functions/actions/count"),
+            (Method::POST, "/crm/v8/functions%20/actions/count"),
+            (Method::GET, "/crm/v8/functions%20/sweep/actions/execute"),
+            (Method::GET, "/crm/v8/functions;x/sweep/actions/execute"),
+            (Method::GET, "/crm/v8/%2566unctions/sweep/actions/execute"),
         ] {
             assert!(!only_reads(&method, path), "{method} {path}");
         }

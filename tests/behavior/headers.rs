@@ -106,16 +106,87 @@ async fn a_coded_answer_keeps_its_coding() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_header_that_connection_takes_back_decides_no_answer_that_is_kept() {
-    let world = World::with("[routes.associated-users-count]\nvary_by = [\"accept-language\"]\n").await;
-    for connection in ["close, accept-language", "Accept_Language"] {
-        let asked = [("accept-language", "de"), ("connection", connection)];
-        let answer = world.get_with(ASSOCIATED_USERS_COUNT, &asked).await;
-        answer.assert_status(400);
-        assert_eq!(answer.code(), "SIDECAR_AMBIGUOUS_REQUEST", "{connection}");
+async fn a_header_that_connection_names_goes_nowhere_and_decides_nothing() {
+    let config = "[routes.associated-users-count]\nvary_by = [\"accept-language\"]\n\
+        [routes.roles]\nmatch = \"GET /crm/{version}/settings/roles\"\nfresh_for = \"origin\"\n";
+    for connection in
+        ["close, X-Foo, accept-language", "X_Foo,Accept_Language", "x.foo, , accept-language, close"]
+    {
+        let world = World::with(config).await;
+        let asked = [("accept-language", "de"), ("x-foo", "1"), ("x_foo", "2"), ("connection", connection)];
+        for path in [ASSOCIATED_USERS_COUNT, "/crm/v8/settings/roles", USERS] {
+            world.get_with(path, &asked).await.assert_status(200);
+        }
+        for entry in world.zoho().ledger().entries() {
+            for name in ["x-foo", "x_foo", "accept-language", "connection"] {
+                assert_eq!(entry.header(name), None, "{connection}: {name}");
+            }
+        }
+        // It is stored as the answer to a request without that header, and only as that.
+        let hit = "zoho-sidecar; hit; ttl=300";
+        world.get_with(ASSOCIATED_USERS_COUNT, &asked).await.assert_cache(hit);
+        world.get_with(ASSOCIATED_USERS_COUNT, &asked[..0]).await.assert_cache(hit);
+        let plain = [("accept-language", "de"), ("connection", "close")];
+        world
+            .get_with(ASSOCIATED_USERS_COUNT, &plain)
+            .await
+            .assert_cache("zoho-sidecar; fwd=uri-miss; stored");
     }
-    let plain = [("accept-language", "de"), ("connection", "close")];
-    world.get_with(ASSOCIATED_USERS_COUNT, &plain).await.assert_cache("zoho-sidecar; fwd=uri-miss; stored");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_connection_names_of_what_is_meant_for_the_sidecar_counts_all_the_same() {
+    let world = World::making().tenants(&["acme", "globex"]).await_first_token().await;
+    let named = [
+        ("connection", "close, X-Zoho-Tenant, Host, X-Request-Id"),
+        ("x-zoho-tenant", "globex"),
+        ("x-request-id", "made-up-id"),
+    ];
+    let answer = world.get_with(USERS, &named).await;
+    answer.assert_status(200);
+    assert_eq!(answer.header("x-request-id"), "made-up-id");
+    let seen = world.zoho().ledger().entries().pop().unwrap();
+    assert_eq!(seen.header("authorization"), Some("Zoho-oauthtoken [token #1 of globex]"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_header_with_more_options_than_any_client_has_is_refused() {
+    let world = World::shipped().await;
+    for options in ["x,".repeat(30_000), ",".repeat(32), "a,".repeat(16) + "close, b," + &"c,".repeat(16)] {
+        for path in [ASSOCIATED_USERS_COUNT, USERS] {
+            let answer = world.get_with(path, &[("connection", &options), ("x-foo", "1")]).await;
+            answer.assert_status(400);
+            assert_eq!(answer.code(), "SIDECAR_AMBIGUOUS_REQUEST");
+        }
+    }
+    assert_eq!(world.calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cookies_and_other_ways_to_zoho_reach_nobody_and_are_not_stored() {
+    let config = "[routes.roles]\nmatch = \"GET /crm/{version}/settings/roles\"\nfresh_for = \"origin\"\n";
+    let world = World::with(config).await;
+    let names = ["alt-svc", "set-cookie2", "set-cookie"];
+    let told = names.map(|name| (name.to_owned(), "h3=\":443\"; made-up=1".to_owned()));
+    world.zoho().script().always(Target::Api, Fault::Headers(told.to_vec()));
+    for path in [USERS, ASSOCIATED_USERS_COUNT, ASSOCIATED_USERS_COUNT, "/crm/v8/settings/roles"] {
+        let answer = world.get(path).await;
+        answer.assert_status(200);
+        for name in names {
+            assert!(!answer.headers.contains_key(name), "{path} {name}");
+        }
+    }
+    // As with `Set-Cookie`, an answer with the older cookies is not for others.
+    world.zoho().script().clear();
+    let mut headers =
+        vec![("set-cookie".to_owned(), String::new()), ("cache-control".to_owned(), "max-age=60".to_owned())];
+    world.zoho().script().next(Target::Api, Fault::Headers(headers.clone()));
+    let path = "/crm/v8/settings/roles?page=2";
+    world.get(path).await.assert_cache("zoho-sidecar; fwd=uri-miss; stored");
+    headers.push(("set-cookie2".to_owned(), "made-up=1".to_owned()));
+    world.zoho().script().next(Target::Api, Fault::Headers(headers));
+    let answer = world.get("/crm/v8/settings/roles?page=3").await;
+    assert!(!answer.cache_status().contains("stored"), "{}", answer.cache_status());
 }
 
 #[tokio::test(start_paused = true)]

@@ -326,6 +326,76 @@ async fn a_drip_that_is_passed_on_ends_with_the_call() {
     assert!(heard.ends_with(&format!("\r\n\r\n{}", "x".repeat(31))), "{heard}");
 }
 
+/// Interim answers, none of which is the answer.
+const INTERIM: [u16; 4] = [100, 102, 103, 199];
+
+#[tokio::test(start_paused = true)]
+async fn interim_answers_of_http1_are_consumed_and_never_end_the_exchange() {
+    let interim =
+        INTERIM.map(|status| format!("HTTP/1.1 {status} Made Up\r\nlink: </made-up>\r\n\r\n")).concat();
+    for rest in [interim.clone(), String::new()] {
+        let script = saying_at_first(format!("{interim}{rest}{FINE}"), true);
+        let world = World::making().api(script).await_first_token().await;
+        for path in [ASSOCIATED_USERS_COUNT, USERS] {
+            let answer = world.get(path).await;
+            assert_eq!((answer.status.as_u16(), answer.text(), answer.header("link")), (200, "{}", ""));
+        }
+    }
+    // An upload, whose body is sent whatever comes first.
+    let script = |_, mut peer: Peer| -> BoxFuture<()> {
+        Box::pin(async move {
+            while peer.head().await.is_some() {
+                peer.say("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n").await;
+                let mut body = [0; 5];
+                peer.0.read_exact(&mut body).await.unwrap();
+                assert_eq!(&body, b"hello");
+                peer.say(FINE).await;
+            }
+        })
+    };
+    let world = World::making().api(script).await_first_token().await;
+    world.send(request(Method::POST, "/crm/v8/Leads", "hello")).await.assert_status(200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_protocol_that_nobody_asked_for_is_no_answer() {
+    let script = saying_at_first(
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: made-up\r\nconnection: upgrade\r\n\r\n",
+        false,
+    );
+    let world = World::making().api(script).await_first_token().await;
+    let answer = world.get(USERS).await;
+    assert_eq!((answer.status.as_u16(), &*answer.code()), (502, "SIDECAR_CONNECTION_BROKEN"));
+    world.get(USERS).await.assert_status(200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn interim_answers_of_http2_are_consumed_and_never_end_the_exchange() {
+    let script = |_, mut peer: Peer| -> BoxFuture<()> {
+        Box::pin(async move {
+            peer.say(frame(SETTINGS, 0, 0, &[])).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            for status in INTERIM {
+                let head = block(&[(":status", &status.to_string()), ("link", "</made-up>")]);
+                peer.say(frame(HEADERS, END_HEADERS, 1, &head)).await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            peer.say(frame(HEADERS, END_HEADERS, 1, &[0x88])).await;
+            peer.say(frame(DATA, END_STREAM, 1, b"whole")).await;
+            peer.stays().await;
+        })
+    };
+    for path in [USERS, ASSOCIATED_USERS_COUNT] {
+        let world = World::making().api_by_http2(script).await_first_token().await;
+        let answer = world.get(path).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.text(), answer.header("link")),
+            (200, "whole", ""),
+            "{path}"
+        );
+    }
+}
+
 /// An answer of HTTP/2 to the first request on a connection: status 200, these bytes of body, and then this.
 fn answering_by_http2(body: &'static str, flags: u8, then: Vec<u8>) -> impl Script {
     let then = Arc::new(then);

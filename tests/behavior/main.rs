@@ -24,6 +24,7 @@ mod invalidation;
 mod known_heads;
 mod late_invalidation;
 mod mint_budget;
+mod one_meaning;
 mod origin;
 mod outages;
 mod panics;

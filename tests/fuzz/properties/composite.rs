@@ -3,7 +3,9 @@
 use http::Method;
 use serde::de::IgnoredAny;
 use serde_json::Value;
+use zoho_sidecar::net::overrides::overridden_by;
 use zoho_sidecar::zoho::composite::{Part, parts};
+use zoho_sidecar::zoho::lenient::{leniently_read, query_names_method};
 use zoho_sidecar::zoho::path::{has_dot_segment, lenient_reading};
 
 const OUTER: &str = "/crm/v8/__composite_requests";
@@ -24,6 +26,9 @@ pub fn hold(bytes: &[u8]) {
         return;
     };
     let value = value.as_ref().expect("its calls were found");
+    if !is_usual(value.as_object().expect("its calls were found"), &["__composite_requests"]) {
+        return; // to some reader it has other calls
+    }
     let twice = parts(OUTER, &serde_json::to_vec_pretty(value).expect("a value can be written"));
     if let Some(read) = read {
         assert_eq!(Some(&read), twice.as_ref(), "spaces and order mean nothing");
@@ -49,10 +54,9 @@ fn plain(item: &serde_json::Map<String, Value>) -> Option<Part> {
     let method = item.get("method")?.as_str()?;
     let uri = item.get("uri")?.as_str()?;
     let is_method = ["GET", "POST", "PUT", "PATCH", "DELETE"].contains(&method);
-    let is_twin = |name: &String| {
-        ["uri", "method", "headers"].iter().any(|known| name != known && name.eq_ignore_ascii_case(known))
-    };
-    if item.keys().any(is_twin) || !uri.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+    if !is_usual(item, &["uri", "method", "headers"])
+        || !uri.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
+    {
         return None; // to some reader it is another call
     }
     let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
@@ -61,22 +65,26 @@ fn plain(item: &serde_json::Map<String, Value>) -> Option<Part> {
         && !has_dot_segment(query)
         && lenient_reading(path).is_none();
     let method = Method::from_bytes(method.as_bytes()).ok()?;
-    let renames = |name: &String| {
-        let name = name.to_ascii_lowercase().replace('_', "-");
-        ["x-http-method-override", "x-method-override", "x-http-method"].contains(&name.as_str())
-    };
-    let is_renamed = match item.get("headers") {
+    let is_overridden = match item.get("headers") {
         None | Some(Value::Null) => false,
-        Some(headers) => headers.as_object()?.keys().any(renames),
+        Some(headers) => headers.as_object()?.keys().any(|name| overridden_by(name).is_some()),
     };
-    let is_certain = !uri.contains("@{") && !is_renamed;
+    let is_overridden = is_overridden || query_names_method(query);
+    let is_certain = !uri.contains("@{") && !leniently_read(uri).contains("@{") && !is_overridden;
     let whole_query = uri.contains('?').then(|| query.to_owned());
     (is_method && is_plain).then(|| Part {
         method,
         path: path.to_owned(),
         query: whole_query,
         is_plain: is_certain,
+        is_overridden,
     })
+}
+
+/// Whether an object has few members, and all of their names are simple words or known ones.
+fn is_usual(object: &serde_json::Map<String, Value>, known: &[&str]) -> bool {
+    let is_word = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase());
+    object.len() <= 64 && object.keys().all(|name| known.contains(&name.as_str()) || is_word(name))
 }
 
 fn every_call_is_found(items: &[&serde_json::Map<String, Value>], read: &[Part]) {
