@@ -1,10 +1,11 @@
 //! Who may ask the admin listener.
 
-use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use http::header::{AUTHORIZATION, HOST};
 use http::{Request, StatusCode};
 use secrecy::ExposeSecret;
 
 use super::Access;
+use crate::net::browser::{is_of_browser, is_of_page};
 use crate::net::origin::is_loopback;
 
 /// A request that is not answered at all.
@@ -12,6 +13,8 @@ use crate::net::origin::is_loopback;
 pub(super) enum Refused {
     #[error("a page of another site may not ask this listener")]
     ForeignOrigin,
+    #[error("a browser may ask this listener only where it says that a person asked (Sec-Fetch-Site: none)")]
+    Browser,
     #[error("this listener is asked by address: use 127.0.0.1 or localhost as Host")]
     ForeignHost,
 }
@@ -19,25 +22,32 @@ pub(super) enum Refused {
 impl Refused {
     pub(super) fn status(self) -> StatusCode {
         match self {
-            Self::ForeignOrigin => StatusCode::FORBIDDEN,
+            Self::ForeignOrigin | Self::Browser => StatusCode::FORBIDDEN,
             Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
         }
     }
 }
 
-/// Keeps browsers' pages out. Where a token is needed anyway, any `Host` will do.
+/// Keeps browsers' pages out. Where a token is needed, any `Host` and any browser will do: no page has the token. Where
+/// none is needed, the host is this machine's, and to it browsers say whether a page or a person asks.
 pub(super) fn check<B>(request: &Request<B>, access: &Access) -> Result<(), Refused> {
-    if request.headers().contains_key(ORIGIN) {
+    let headers = request.headers();
+    if is_of_page(headers) {
         return Err(Refused::ForeignOrigin);
     }
     let is_ours = |host: &str| {
         let bare = host.parse::<http::uri::Authority>().map(|authority| authority.host().to_owned());
         bare.is_ok_and(|host| is_loopback(&host))
     };
-    let mut hosts = request.headers().get_all(HOST).iter();
-    let all_ours = hosts.all(|host| host.to_str().is_ok_and(is_ours));
-    if access.is_local && access.token.is_none() && !all_ours {
+    let mut hosts = headers.get_all(HOST).iter();
+    let all_ours = hosts.all(|host| host.to_str().is_ok_and(is_ours))
+        && request.uri().authority().is_none_or(|target| is_ours(target.as_str()));
+    let needs_no_token = access.is_local && access.token.is_none();
+    if needs_no_token && !all_ours {
         return Err(Refused::ForeignHost);
+    }
+    if needs_no_token && is_of_browser(headers) && !headers.contains_key("sec-fetch-site") {
+        return Err(Refused::Browser);
     }
     Ok(())
 }
@@ -81,8 +91,31 @@ mod tests {
         for host in ["evil.example", "127.0.0.1.evil.example", "10.0.0.1:9090", ""] {
             assert_eq!(check(&request(&[("host", host)]), &local), Err(Refused::ForeignHost), "{host}");
         }
-        let origin = request(&[("host", "127.0.0.1"), ("origin", "http://127.0.0.1:9090")]);
-        assert_eq!(check(&origin, &local), Err(Refused::ForeignOrigin));
+        for sign in [
+            ("origin", "http://127.0.0.1:9090"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-purpose", "prefetch"),
+        ] {
+            let of_page = request(&[("host", "127.0.0.1"), ("sec-fetch-mode", "navigate"), sign]);
+            assert_eq!(check(&of_page, &local), Err(Refused::ForeignOrigin), "{sign:?}");
+        }
+        let mut target = request(&[]);
+        *target.uri_mut() = "http://evil.example/metrics".parse().unwrap();
+        assert_eq!(check(&target, &local), Err(Refused::ForeignHost));
+    }
+
+    #[test]
+    fn a_person_may_ask_by_a_browser_that_says_so() {
+        const BROWSER: (&str, &str) =
+            ("user-agent", "Mozilla/5.0 (X11) AppleWebKit/537.36 (KHTML, like Gecko)");
+        let local = Access { token: None, is_local: true };
+        let person = request(&[("host", "127.0.0.1:9090"), BROWSER, ("sec-fetch-site", "none")]);
+        assert_eq!(check(&person, &local), Ok(()));
+        let silent = request(&[("host", "127.0.0.1:9090"), BROWSER]);
+        assert_eq!(check(&silent, &local), Err(Refused::Browser));
+        let secret = LastingSecret::new(SecretSource::literal("made-up"), Counter::default());
+        let with_token = Access { token: Some(Arc::new(secret)), is_local: false };
+        assert_eq!(check(&silent, &with_token), Ok(()));
     }
 
     #[tokio::test]

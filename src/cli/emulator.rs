@@ -1,15 +1,15 @@
 //! `emulator`: only the emulated Zoho.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use super::PROBLEM;
 use super::described;
 use super::run::BUFFER;
 use super::service::Service;
 use super::sidecar::ServeError;
 use super::signals::Signals;
+use super::{EmulatorOptions, PROBLEM};
 use crate::clock::Clock;
 use crate::emulator::{Emulator, Scenario};
 use crate::files;
@@ -18,11 +18,11 @@ use crate::server::listener::BindError;
 use crate::telemetry::Format;
 use crate::telemetry::log::{Log, Queue};
 
-pub(super) fn emulator(
-    listen: SocketAddr,
-    data_center: &str,
-    scenario: Option<PathBuf>,
-) -> Result<ExitCode, ServeError> {
+pub(super) fn emulator(options: EmulatorOptions) -> Result<ExitCode, ServeError> {
+    let EmulatorOptions { listen, i_know_this_is_open, data_center, scenario } = options;
+    if !listen.ip().is_loopback() && !i_know_this_is_open {
+        return Err(OpenToOthers(listen).into());
+    }
     let mut service = Service::new()?;
     let log = Log::uncounted(Format::Text, BUFFER)?;
     log.log_events("info");
@@ -34,7 +34,7 @@ pub(super) fn emulator(
         }
         Some(Ok(scenario)) => {
             let (scenario, output) = (scenario.unwrap_or_default(), log.requests());
-            match service.run(async |signals| serve(listen, data_center, scenario, signals, output).await) {
+            match service.run(async |signals| serve(listen, &data_center, scenario, signals, output).await) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
                     log.events().put_lines(&described(&error));
@@ -47,6 +47,14 @@ pub(super) fn emulator(
     let _output_failed = log.finish();
     Ok(code)
 }
+
+/// The emulator would be open to others without its user having said so: its control endpoint asks for no credential, and
+/// those of its organisations are no secret.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "whoever reaches {0} could read and change what the emulator does; listen on 127.0.0.1 or [::1], or add --i-know-this-is-open"
+)]
+pub(super) struct OpenToOthers(SocketAddr);
 
 /// A longer file is something else than a scenario.
 const MOST_SCENARIO: usize = 16 << 20;

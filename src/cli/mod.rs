@@ -105,6 +105,9 @@ struct EmulatorOptions {
     /// Where to listen.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9400")]
     listen: SocketAddr,
+    /// Listen on an address other than loopback, where whoever reaches it reads and changes everything.
+    #[arg(long)]
+    i_know_this_is_open: bool,
     /// Only this data centre's organisations, as a real accounts server knows only its own.
     #[arg(long, value_name = "NAME", default_value = "*")]
     data_center: String,
@@ -141,9 +144,7 @@ fn command(command: Command, console: &mut Console) -> ExitCode {
         Command::Purge(options) => return purge::purge(&options, console),
         Command::Run(config) => run::run(config.files),
         Command::Demo { once } => demo::demo(once),
-        Command::Emulator(options) => {
-            emulator::emulator(options.listen, &options.data_center, options.scenario)
-        }
+        Command::Emulator(options) => emulator::emulator(options),
     };
     served.unwrap_or_else(|error| {
         console.complain(&described(&error));

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::emulator::OpenToOthers;
 use crate::admin::{self, Access};
 use crate::app::{App, Transports};
 use crate::clock::Clock;
@@ -40,6 +41,8 @@ pub(super) enum ServeError {
     System(#[from] io::Error),
     #[error(transparent)]
     Failed(#[from] Failure),
+    #[error(transparent)]
+    OpenEmulator(#[from] OpenToOthers),
 }
 
 /// How long the admin listener may take to end.

@@ -187,8 +187,14 @@ const SECTIONS: [&str; 17] = [
 fn read_config(root: &Section<'_>) -> Config {
     let state_directory = rooms::state(root.section("state"));
     let tokens = rooms::tokens(root.section("tokens"), state_directory);
-    let rooms::Server { settings: server, max_uri_bytes, hosts, is_known_to_be_open, allow_core_dumps } =
-        rooms::server(root.section("server"), tokens.secret_poll);
+    let rooms::Server {
+        settings: server,
+        max_uri_bytes,
+        hosts,
+        allow_browsers,
+        is_known_to_be_open,
+        allow_core_dumps,
+    } = rooms::server(root.section("server"), tokens.secret_poll);
     let upstream = rooms::upstream(root.section("upstream"), &server.buffers);
     rules::presets(root);
     let (tenants, credentials) = rules::tenants(root);
@@ -201,6 +207,7 @@ fn read_config(root: &Section<'_>) -> Config {
             replay_max_bytes: upstream.replay_max_bytes,
             max_uri_bytes,
             hosts,
+            allow_browsers,
             unread_timeout: server.write_timeout,
         },
         admin: rooms::admin(root.section("admin"), &server.listen),

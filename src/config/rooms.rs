@@ -30,6 +30,7 @@ pub(super) struct Server {
     pub(super) settings: server::Settings,
     pub(super) max_uri_bytes: usize,
     pub(super) hosts: Vec<String>,
+    pub(super) allow_browsers: bool,
     /// Whether it is meant that others than this machine can reach it.
     pub(super) is_known_to_be_open: bool,
     pub(super) allow_core_dumps: bool,
@@ -64,9 +65,10 @@ pub(super) fn server(section: Section<'_>, secret_poll: Duration) -> Server {
     };
     let max_uri_bytes = section.memory_size("max_uri_bytes", 1, MOST_BYTES);
     let hosts = hosts(&section);
+    let allow_browsers = section.flag("allow_browsers");
     let allow_core_dumps = section.flag("allow_core_dumps");
     section.finish();
-    Server { settings, max_uri_bytes, hosts, is_known_to_be_open, allow_core_dumps }
+    Server { settings, max_uri_bytes, hosts, allow_browsers, is_known_to_be_open, allow_core_dumps }
 }
 
 /// Names by which the sidecar is called, without ports.

@@ -1,5 +1,7 @@
 //! The control endpoint of a listener: what tests do by calling methods, people do by requests.
 
+use http::header::HOST;
+use http::request::Parts;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -8,6 +10,7 @@ use super::organisation::State;
 use super::replies::Reply;
 use super::script::{Fault, Rule};
 use super::world::World;
+use crate::net::browser::{is_beyond_rebinding, is_of_browser};
 use crate::net::form;
 
 /// Its paths, with a sentence each.
@@ -33,6 +36,22 @@ const PATHS: [(&str, &str); 11] = [
     ),
     ("POST /__emulator/reset", "makes everything as it was at the start"),
 ];
+
+/// What a browser is answered, or a request whose host a page may have made to lead here: a page that somebody visits is
+/// not to change what the emulator does, nor to read what it was asked.
+pub(super) fn refusal(head: &Parts) -> Option<Reply> {
+    let refused = |status, error: &str| Some(Reply::json(status, &json!({ "error": error })));
+    if is_of_browser(&head.headers) {
+        return refused(StatusCode::FORBIDDEN, "browsers may not ask the control endpoint");
+    }
+    let target = head.uri.authority().map(http::uri::Authority::as_str);
+    let named = head.headers.get_all(HOST).iter().map(|host| host.to_str().unwrap_or("."));
+    if named.chain(target).all(is_beyond_rebinding) {
+        return None;
+    }
+    let error = "the control endpoint is asked by address, as localhost, or by a name without a dot";
+    refused(StatusCode::MISDIRECTED_REQUEST, error)
+}
 
 /// Does what is asked.
 pub(super) fn answer(world: &World, method: &Method, path: &str, body: &[u8]) -> Reply {

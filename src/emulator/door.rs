@@ -91,6 +91,9 @@ async fn accounts(
 
 /// Answers what the control endpoint is asked.
 async fn control(world: &World, visit: &Visit, body: Body) -> Result<Response<Body>, TransportError> {
+    if let Some(reply) = control::refusal(&visit.head) {
+        return Ok(world.dressed(visit, reply, Dress::Plain));
+    }
     let reply = match body.read_up_to(LIMIT).await.map_err(TransportError::Broken)? {
         Prefix::Whole(body) => control::answer(world, &visit.head.method, visit.head.uri.path(), &body),
         Prefix::Partial(_) => replies::too_large(),

@@ -1,6 +1,7 @@
 //! HTTP mechanics that know nothing of Zoho.
 //!
 //! - [`body`]: our body type, and reading one within a limit
+//! - [`browser`]: how a request shows that a browser sent it
 //! - [`buffers`]: how much memory bodies may take together
 //! - [`coding`]: undoing the content coding of a short body
 //! - [`form`]: parameters in a form, a query, or a multipart body
@@ -29,6 +30,7 @@
 //! - [`whole`]: bodies of HTTP/2 that come whole or not at all
 
 pub mod body;
+pub mod browser;
 pub mod buffers;
 pub mod client;
 pub mod coding;

@@ -134,6 +134,11 @@ pub fn is_loopback(host: &str) -> bool {
     )
 }
 
+/// Whether a host names a machine by address, `localhost` included.
+pub fn is_address(host: &str) -> bool {
+    is_loopback(host) || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.scheme, self.authority)

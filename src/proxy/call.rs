@@ -12,7 +12,7 @@ use http_body::Body as HttpBody;
 
 use super::account::Label;
 use super::answer::WhyPassed;
-use super::inspect;
+use super::inspect::{self, Access};
 use super::kinds::Kinds;
 use super::refusal::Refusal;
 use super::settings::Settings;
@@ -82,8 +82,12 @@ pub(super) fn read<'a, B: HttpBody>(
         return Err(Refusal::UriTooLong(settings.max_uri_bytes));
     }
     inspect::check(request, kinds)?;
-    // Pages of browsers come over plain http, to a port, and have no credential to show.
-    if !peer.is_tls && peer.uid.is_none() && rules.callers.is_anonymous(caller) {
+    let access = access(rules, caller, peer);
+    if !settings.allow_browsers {
+        inspect::check_not_a_browser(request.headers(), kinds, access)?;
+    }
+    // A page whose name leads here by its own name server comes over plain http: it has no certificate for us.
+    if access == Access::Open && !peer.is_tls {
         inspect::check_host_is_ours(request, &settings.hosts)?;
     }
     let bare = tenants::split_base(target).1;
@@ -116,6 +120,12 @@ pub(super) fn read<'a, B: HttpBody>(
         || *request.method() == Method::POST
             && path_and_query.get(path.len() + 1..).is_some_and(query_names_method);
     Ok(Read::Call(Reading { caller, tenant: choice.tenant, path_and_query, path, plan, is_overridden }))
+}
+
+/// How a request comes by which this caller asks.
+pub(super) fn access(rules: &Rulebook, caller: Identity, peer: &Peer) -> Access {
+    let is_open = peer.uid.is_none() && rules.callers.is_anonymous(caller);
+    if is_open { Access::Open } else { Access::Shown }
 }
 
 fn without_query(path_and_query: &str) -> &str {

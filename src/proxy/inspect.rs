@@ -1,18 +1,17 @@
 //! Requests that could mean one thing to the sidecar and another to Zoho are refused before they touch
 //! cache or credential.
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, ORIGIN, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Version};
 
 use super::kinds::Kinds;
 use super::refusal::Refusal;
+use crate::net::browser::{is_beyond_rebinding, is_of_browser, is_of_page, without_port};
 use crate::net::headers::{self, ConnectionNamed, has_more_connection_options};
 use crate::net::http1::Fault;
 use crate::net::http1::request_line::LONGEST_METHOD;
-use crate::net::origin::is_loopback;
+use crate::net::origin::is_address;
 use crate::routes::{Forgets, Routes};
 use crate::upstream::outbound::stays_here;
 use crate::zoho::composite::{is_composite, is_documented_path};
@@ -29,7 +28,6 @@ pub(super) fn check<B>(request: &Request<B>, kinds: Kinds) -> Result<(), Refusal
     check_host(request)?;
     if kinds.have(Kinds::INSPECTED) {
         check_upgrade(request.headers())?;
-        check_not_a_browser(request.headers())?;
         check_connection_names(request.headers())?;
         check_expectation(request.headers())?;
         check_framing(request.headers())?;
@@ -161,17 +159,25 @@ fn check_expectation(headers: &HeaderMap) -> Result<(), Refusal> {
     if headers.get_all(EXPECT).iter().all(is_known) { Ok(()) } else { Err(Refusal::Expectation) }
 }
 
-/// Whether a host names this machine by address, as no host of Zoho's does.
-fn is_address(host: &str) -> bool {
-    is_loopback(host) || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok()
+/// How a request comes, as far as it matters to what a browser could do by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// By a network, without a credential: that it arrives is all that it needs, so a page could have it sent.
+    Open,
+    /// With a credential, or by a unix socket.
+    Shown,
 }
 
-/// Pages of browsers have no business here: one that a person happens to visit could use the credentials of a
-/// sidecar on that person's machine. Browsers say who they are by these headers; services do not send them.
-fn check_not_a_browser(headers: &HeaderMap) -> Result<(), Refusal> {
-    let is_page = headers.contains_key(ORIGIN)
-        || headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() != b"none");
-    if is_page { Err(Refusal::Browser) } else { Ok(()) }
+/// Refuses browsers: a page that a person happens to visit could use the credentials of a sidecar which that person's
+/// machine reaches. Where a credential is shown, only what certainly comes from a page is refused: a browser adds
+/// a certificate by itself.
+pub(super) fn check_not_a_browser(headers: &HeaderMap, kinds: Kinds, access: Access) -> Result<(), Refusal> {
+    let is_refused = kinds.have(Kinds::INSPECTED)
+        && match access {
+            Access::Open => is_of_browser(headers),
+            Access::Shown => is_of_page(headers),
+        };
+    if is_refused { Err(Refusal::Browser) } else { Ok(()) }
 }
 
 /// `Connection` may name so many headers. Each costs work, and no client has more than a few to name.
@@ -205,12 +211,8 @@ pub(super) fn check_host_is_ours<B>(request: &Request<B>, ours: &[String]) -> Re
         (None, Some(host)) => host.to_str().unwrap_or("."),
         (None, None) => return Ok(()),
     };
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => authority,
-    };
-    let is_ours =
-        !host.contains('.') || is_address(host) || ours.iter().any(|name| host.eq_ignore_ascii_case(name));
+    let is_ours = is_beyond_rebinding(authority)
+        || ours.iter().any(|name| without_port(authority).eq_ignore_ascii_case(name));
     if is_ours { Ok(()) } else { Err(Refusal::ForeignHost) }
 }
 
@@ -349,16 +351,29 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_browsers_are_refused() {
-        for header in [
-            ("origin", "https://evil.example"),
-            ("origin", "null"),
-            ("sec-fetch-site", "cross-site"),
-            ("sec-fetch-site", "same-origin"),
-        ] {
-            assert_eq!(checked(Method::POST, "/crm", &[HOSTED, header]), Err(Refusal::Browser), "{header:?}");
+    fn browsers_are_refused_and_with_a_credential_only_their_pages() {
+        let checked = |access, (name, value): (&'static str, &'static str)| {
+            let headers =
+                HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
+            check_not_a_browser(&headers, Kinds::of(&headers), access)
+        };
+        for sign in [("origin", "null"), ("sec-fetch-site", "cross-site"), ("sec-purpose", "prefetch")] {
+            assert_eq!(checked(Access::Open, sign), Err(Refusal::Browser), "{sign:?}");
+            assert_eq!(checked(Access::Shown, sign), Err(Refusal::Browser), "{sign:?}");
         }
-        // What a person types into the address bar.
-        assert_eq!(checked(Method::GET, "/crm", &[HOSTED, ("sec-fetch-site", "none")]), Ok(()));
+        for sign in [
+            ("sec-fetch-site", "none"),
+            ("sec-fetch-dest", "document"),
+            ("sec-fetch-user", "?1"),
+            ("user-agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)"),
+            ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+        ] {
+            assert_eq!(checked(Access::Open, sign), Err(Refusal::Browser), "{sign:?}");
+            assert_eq!(checked(Access::Shown, sign), Ok(()), "{sign:?}");
+        }
+        for no_sign in [("sec-fetch-mode", "cors"), ("referer", "http://a.example/"), ("user-agent", "node")]
+        {
+            assert_eq!(checked(Access::Open, no_sign), Ok(()), "{no_sign:?}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::net::browser::names_engine;
 use crate::upstream::outbound::overrides;
 
 /// Kinds of headers, as a set.
@@ -12,7 +13,7 @@ pub(super) struct Kinds(u8);
 impl Kinds {
     /// None that decides anything.
     pub(super) const NONE: Self = Self(0);
-    /// Those by which a request could mean one thing here and another to Zoho, or come from a page of a browser.
+    /// Those by which a request could mean one thing here and another to Zoho, or come from a browser.
     pub(super) const INSPECTED: Self = Self(1);
     /// A condition on the answer (RFC 9110 section 13.1).
     pub(super) const CONDITION: Self = Self(1 << 1);
@@ -37,9 +38,9 @@ impl Kinds {
         match name.as_str() {
             // What most clients send, and what says nothing.
             "connection" if value.as_bytes().eq_ignore_ascii_case(b"keep-alive") => Self(0),
-            "connection" | "expect" | "origin" | "sec-fetch-site" | "transfer-encoding" | "upgrade" => {
-                Self::INSPECTED
-            }
+            "user-agent" if names_engine(value.as_bytes()) => Self::INSPECTED,
+            "connection" | "expect" | "origin" | "sec-fetch-dest" | "sec-fetch-site" | "sec-fetch-user"
+            | "sec-purpose" | "transfer-encoding" | "upgrade" => Self::INSPECTED,
             "if-match" | "if-modified-since" | "if-none-match" | "if-unmodified-since" => Self::CONDITION,
             "cache-control" | "pragma" => Self::WISH,
             "x-request-id" => Self::ID,
@@ -83,7 +84,10 @@ mod tests {
             ("connection", Kinds::INSPECTED),
             ("expect", Kinds::INSPECTED),
             ("origin", Kinds::INSPECTED),
+            ("sec-fetch-dest", Kinds::INSPECTED),
             ("sec-fetch-site", Kinds::INSPECTED),
+            ("sec-fetch-user", Kinds::INSPECTED),
+            ("sec-purpose", Kinds::INSPECTED),
             ("transfer-encoding", Kinds::INSPECTED),
             ("upgrade", Kinds::INSPECTED),
             ("if-match", Kinds::CONDITION),
@@ -100,6 +104,8 @@ mod tests {
             assert_eq!(found, kind, "{name}");
             assert!(found.have(kind) && !found.have(Kinds(!kind.0)), "{name}");
         }
+        let browser = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+        assert_eq!(kinds(&[("host", "a"), ("user-agent", browser)]), Kinds::INSPECTED);
         assert_eq!(REQUEST_ID, "x-request-id");
         assert_eq!(kinds(&[("pragma", "x"), ("origin", "x")]), Kinds(0b101));
     }

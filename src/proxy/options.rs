@@ -5,6 +5,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 
 use super::account::{self, Facts, Label};
+use super::call::access;
 use super::panics::take;
 use super::refusal::Refusal;
 use super::{Arrival, Handling, Proxy, inspect};
@@ -37,7 +38,13 @@ impl Proxy {
     {
         let request = held.as_ref().expect("a request is held until it is taken");
         let is_known = caller != Identity::Unknown;
-        let checked = inspect::check(request, arrival.kinds);
+        let access = access(&self.shared.rules, caller, &self.peer);
+        let checked = inspect::check(request, arrival.kinds).and_then(|()| {
+            if self.shared.settings.allow_browsers {
+                return Ok(());
+            }
+            inspect::check_not_a_browser(request.headers(), arrival.kinds, access)
+        });
         if let Err(refusal) = checked.and_then(|()| is_known.then_some(()).ok_or(Refusal::CallerUnknown)) {
             let answer = self.refuse_unread(request, caller, arrival, &refusal);
             return self.turn_away(take(held), answer, &refusal);

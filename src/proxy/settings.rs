@@ -12,6 +12,8 @@ pub struct Settings {
     pub max_uri_bytes: usize,
     /// Names by which the sidecar is called, in small letters, beside those that no page of a browser can have.
     pub hosts: Vec<String>,
+    /// Whether requests are served that browsers send.
+    pub allow_browsers: bool,
     /// How long a caller may leave one of several answers on its connection unread.
     pub unread_timeout: Duration,
 }

@@ -10,6 +10,7 @@ mod world;
 
 mod admin;
 mod admission;
+mod browsers;
 mod caching;
 mod callers;
 mod capacity;

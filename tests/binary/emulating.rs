@@ -73,3 +73,18 @@ async fn an_emulators_port_in_use_ends_with_1_and_is_named() {
     assert_eq!(run.code, Some(1));
     assert!(run.errors.contains(&address), "{}", run.errors);
 }
+
+#[tokio::test]
+async fn an_emulator_that_others_reach_has_to_be_meant() {
+    let run = ended(["emulator", "--listen", "0.0.0.0:0"]).await;
+    assert_eq!((run.code, run.lines.len()), (Some(1), 0), "{run:?}");
+    assert!(
+        run.errors.contains("whoever reaches 0.0.0.0:0") && run.errors.contains("--i-know-this-is-open"),
+        "{run:?}"
+    );
+
+    let arguments = ["emulator", "--listen", "0.0.0.0:0", "--i-know-this-is-open"];
+    let mut process = Process::start(&mut command(arguments.map(str::to_owned)));
+    let first = process.line().await.unwrap();
+    assert!(first.starts_with("emulated Zoho listening on http://0.0.0.0:"), "{first}");
+}

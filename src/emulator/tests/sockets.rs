@@ -118,6 +118,39 @@ async fn state_is_changed_and_looked_at_through_the_control_endpoint() {
 }
 
 #[tokio::test]
+async fn no_page_of_a_browser_asks_the_control_endpoint() {
+    let (zoho, listening) = listening("*").await;
+    let address = listening.address().to_string();
+    let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
+    let asked = async |method: &str, headers: &[(&str, &str)]| {
+        let request = Request::builder().method(method).uri(format!("http://{address}/__emulator/outage"));
+        let named = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        client.request(named.body(Body::empty()).unwrap()).await.unwrap().status()
+    };
+    for headers in [
+        &[("origin", "null")][..],
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "none")],
+        &[("sec-purpose", "prefetch")],
+        &[("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")],
+    ] {
+        assert_eq!(asked("POST", headers).await, StatusCode::FORBIDDEN, "{headers:?}");
+    }
+    for host in ["evil.example", "127.0.0.1.evil.example:9400"] {
+        assert_eq!(asked("POST", &[("host", host)]).await, StatusCode::MISDIRECTED_REQUEST, "{host}");
+    }
+    assert!(!zoho.world.script.is_outage());
+    for host in ["localhost", "emulator:9400", "127.0.0.1"] {
+        assert_eq!(
+            asked("POST", &[("host", host), ("sec-fetch-mode", "cors")]).await,
+            StatusCode::OK,
+            "{host}"
+        );
+    }
+    assert!(zoho.world.script.is_outage());
+}
+
+#[tokio::test]
 async fn dropping_a_listener_ends_its_connections() {
     let (_zoho, listening) = listening("us").await;
     let caller = Caller::of(&listening, false);

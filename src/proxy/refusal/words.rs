@@ -19,7 +19,7 @@ impl Refusal {
             ),
             Self::Method => "This method is not passed on to Zoho".to_owned(),
             Self::Expectation => "The request expects something that nobody here can promise".to_owned(),
-            Self::Browser => "Pages of browsers may not use the sidecar's credentials".to_owned(),
+            Self::Browser => "Browsers may not use the sidecar's credentials".to_owned(),
             Self::ForeignHost => "The host of the request is none by which the sidecar is known".to_owned(),
             Self::CallerUnknown => "The sidecar serves known callers only, and this is none of them".to_owned(),
             Self::CallerForbidden(why) => why.message(),
@@ -86,7 +86,9 @@ impl Refusal {
             Self::HeaderTooLong(_) => "send a shorter value, or raise cache.max_key_header_bytes".to_owned(),
             Self::Method => "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS, in capitals".to_owned(),
             Self::Expectation => "expect nothing but 100-continue".to_owned(),
-            Self::Browser => "ask from a service; it sends neither Origin nor Sec-Fetch-Site".to_owned(),
+            Self::Browser => {
+                "ask from a service, whose requests have no Origin, no Sec-Fetch-Site and no User-Agent of a browser; where those are passed on from one, show a credential, or set server.allow_browsers".to_owned()
+            },
             Self::ForeignHost => {
                 "call it by address, as localhost or by a name without a dot, name the host in server.hosts, or show a credential".to_owned()
             }
