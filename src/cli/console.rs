@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use super::PROBLEM;
 use crate::telemetry::log::{Descriptor, is_reader_gone};
+use crate::telemetry::printable::{Layout, printable};
 
 /// The standard streams of a command that does one thing and ends. It waits for a reader who is slow.
 pub(super) struct Console {
@@ -33,12 +34,18 @@ impl Console {
 
     /// Writes what was asked for.
     pub(super) fn print(&mut self, text: &str) {
-        self.output.write(text);
+        self.output.write(&printable(text, Layout::Lines));
     }
 
     /// Writes what is wrong.
     pub(super) fn complain(&mut self, text: &str) {
-        self.errors.write(text);
+        self.errors.write(&printable(text, Layout::Lines));
+    }
+
+    /// Writes text that has colours of ours: what was asked for, or what is wrong.
+    pub(super) fn show_coloured(&mut self, text: &str, is_wrong: bool) {
+        let stream = if is_wrong { &mut self.errors } else { &mut self.output };
+        stream.write(&printable(text, Layout::ColouredLines));
     }
 
     /// The exit code of a command whose work ended with `code`.

@@ -155,12 +155,16 @@ fn command(command: Command, console: &mut Console) -> ExitCode {
 /// Prints what clap has to say: the help, the version, or what is wrong with the arguments.
 fn usage(error: &clap::Error, console: &mut Console) -> ExitCode {
     let text = error.render();
-    let coloured = |is_coloured| if is_coloured { text.ansi().to_string() } else { text.to_string() };
+    let show = |console: &mut Console, is_coloured, is_wrong| match (is_coloured, is_wrong) {
+        (true, is_wrong) => console.show_coloured(&text.ansi().to_string(), is_wrong),
+        (false, true) => console.complain(&text.to_string()),
+        (false, false) => console.print(&text.to_string()),
+    };
     if error.use_stderr() {
-        console.complain(&coloured(errors_have_colours()));
+        show(console, errors_have_colours(), true);
         ExitCode::from(WRONG_USAGE)
     } else {
-        console.print(&coloured(output_has_colours()));
+        show(console, output_has_colours(), false);
         ExitCode::SUCCESS
     }
 }

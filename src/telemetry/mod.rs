@@ -4,6 +4,7 @@
 //! - [`file_kind`]: what files are for, as metrics say it
 //! - `token_metrics`: what is measured of the tokens of one tenant
 //! - [`outcome`]: the words for what the cache had to do with an answer
+//! - `printable`: text from outside, so that a line shows what it says
 //! - [`log`]: events and request lines, queued, and written by threads of their own
 //! - [`request_log`]: the one line per request
 //! - `shards`: counting without workers waiting for each other
@@ -12,6 +13,7 @@ pub mod file_kind;
 pub mod log;
 pub mod metrics;
 pub mod outcome;
+pub(crate) mod printable;
 pub mod request_log;
 mod shards;
 mod token_metrics;

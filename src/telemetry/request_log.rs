@@ -13,6 +13,7 @@ use prometheus_client::metrics::counter::Counter;
 use super::Format;
 use super::log::{self, Bounds, Log, Queue};
 use super::outcome::Outcome;
+use super::printable::{self, is_printable};
 
 /// What a line tells.
 #[derive(Debug)]
@@ -187,31 +188,29 @@ fn timestamp(time: SystemTime, to: &mut Vec<u8>) {
     push(to, [&itoa::Buffer::new().format(micros)[1..], "Z"]);
 }
 
-/// Makes text safe inside a JSON string, and a text line one line.
+/// Makes text safe inside a JSON string, and a line of either format one that shows what it says.
 fn escape(text: &str, to: &mut Vec<u8>) {
-    let mut rest = text.as_bytes();
-    if !needs_escape(rest) {
-        to.extend_from_slice(rest);
+    if !may_need_escape(text.as_bytes()) {
+        to.extend_from_slice(text.as_bytes());
         return;
     }
-    while let Some(at) = rest.iter().position(|byte| needs_escape(&[*byte])) {
-        to.extend_from_slice(&rest[..at]);
-        match rest[at] {
-            byte @ (b'"' | b'\\') => to.extend_from_slice(&[b'\\', byte]),
-            byte => {
-                let _ = write!(to, r"\u{byte:04x}");
+    for character in text.chars() {
+        match character {
+            '"' => to.extend_from_slice(br#"\""#),
+            '\\' => to.extend_from_slice(br"\\"),
+            character if is_printable(character) => {
+                to.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
             }
+            character => printable::escape(character, to),
         }
-        rest = &rest[at + 1..];
     }
-    to.extend_from_slice(rest);
 }
 
-/// Whether any of these bytes needs an escape. Blocks of a fixed length, and sums without a branch, let the compiler
-/// judge all bytes of a block at once.
-fn needs_escape(bytes: &[u8]) -> bool {
+/// Whether any of these bytes needs an escape, or is part of a character that may. Blocks of a fixed length, and sums
+/// without a branch, let the compiler judge all bytes of a block at once.
+fn may_need_escape(bytes: &[u8]) -> bool {
     let of_byte = |byte: u8| {
-        u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte == 0x7f)
+        u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte >= 0x7f)
     };
     let of_block = |block: &[u8]| block.iter().fold(0, |any, byte| any | of_byte(*byte));
     let (blocks, rest) = bytes.as_chunks::<16>();
@@ -270,7 +269,8 @@ mod tests {
         let line: serde_json::Value = serde_json::from_str(&written(Format::Json, path)).unwrap();
         assert_eq!(line["path"], path);
         for at in 0..40 {
-            for odd in ["\"", "\\", "\n", "\u{7f}", "\u{1}", "é"] {
+            for odd in ["\"", "\\", "\n", "\u{7f}", "\u{9b}", "\u{1}", "é", "\u{202e}", "😀", "\u{10ffff}"]
+            {
                 let path = format!("/{}{odd}{}", "a".repeat(at), "b".repeat(39 - at));
                 let line: serde_json::Value = serde_json::from_str(&written(Format::Json, &path)).unwrap();
                 assert_eq!(line["path"], path);
@@ -288,5 +288,23 @@ mod tests {
         assert_eq!(text.lines().count(), 1, "{text}");
         assert!(text.starts_with("2027-01-15T08:00:00.250000Z 200 GET "), "{text}");
         assert!(text.contains(" would_refuse=path "), "{text}");
+    }
+
+    #[test]
+    fn a_line_shows_what_it_says_for_all_of_unicode_in_its_path() {
+        let all: Vec<char> = ('\0'..=char::MAX).collect();
+        for some in all.chunks(4000) {
+            let path: String = some.iter().collect();
+            let (mut text, mut json) = (Vec::new(), Vec::new());
+            escape(&path, &mut text);
+            let text = String::from_utf8(text).unwrap();
+            assert!(text.chars().all(is_printable), "{text}");
+            json.extend_from_slice(b"\"");
+            escape(&path, &mut json);
+            json.extend_from_slice(b"\"");
+            assert_eq!(serde_json::from_slice::<String>(&json).unwrap(), path);
+        }
+        let text = written(Format::Text, "/crm/v8/\u{9b}31m\u{202e}\u{2028}é");
+        assert!(text.contains(r" /crm/v8/\u009b31m\u202e\u2028é "), "{text}");
     }
 }

@@ -187,4 +187,15 @@ async fn the_systems_certificates_are_read_once_also_where_there_is_a_ca_file() 
 
     assert_eq!(check.code, Some(0), "{check:?}");
     assert_eq!(opened.load(Ordering::SeqCst), 1);
+#[tokio::test]
+async fn check_shows_odd_characters_of_a_configuration_escaped() {
+    let directory = tempdir().unwrap();
+    let odd = "[server]\n\"list\u{9b}31m\u{202e}en\" = 1\n[tenants.\"a\u{2028}\u{5d0}\"]\ndata_center = \"\u{200b}eu\"\n";
+
+    let check = ended(with_files("check", directory.path(), &[odd])).await;
+
+    assert_eq!(check.code, Some(1), "{check:?}");
+    assert!(check.errors.contains(r"server.list\u009b31m\u202een"), "{}", check.errors);
+    let is_odd = |c: &char| matches!(*c, '\u{9b}' | '\u{202e}' | '\u{2028}' | '\u{5d0}' | '\u{200b}');
+    assert_eq!(check.errors.chars().find(is_odd), None, "{:?}", check.errors);
 }

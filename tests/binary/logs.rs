@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::caller::{ask, with_headers};
-use crate::sidecar::Sidecar;
+use crate::caller::{Wire, ask, with_headers};
+use crate::sidecar::{Process, Sidecar, command, with_files};
 use crate::zoho::{COUNT, USERS, Zoho};
 
 /// Every field, and whether each line has it.
@@ -129,5 +129,31 @@ async fn standard_error_is_json_from_its_first_line_where_events_are() {
     for line in end.errors.lines() {
         let event: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
         assert!(event["timestamp"].is_string() && event["level"].is_string(), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_line_of_text_shows_no_character_that_acts_on_a_terminal() {
+    let zoho = Zoho::start().await;
+    let config = format!("{}\n[log]\nformat = \"text\"\n", zoho.config());
+    let directory = tempfile::tempdir().unwrap();
+    let mut process = Process::start(&mut command(with_files("run", directory.path(), &[&config])));
+    let mut proxy = None;
+    loop {
+        let line = process.line().await.unwrap();
+        if let Some(address) = line.strip_prefix("proxy listening on http://") {
+            proxy = Some(address.parse().unwrap());
+        }
+        if line.starts_with("admin") {
+            break;
+        }
+    }
+    for odd in ["\u{9b}31m", "\u{202e}", "\u{2028}", "\u{200b}"] {
+        let mut wire = Wire::connect(proxy.unwrap()).await;
+        wire.say(&format!("GET /crm/v8/{odd} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"))
+            .await;
+        let line = process.line().await.unwrap();
+        assert!(line.contains(" GET "), "{line:?}");
+        assert!(line.chars().all(|c| matches!(c, ' '..='~')), "{line:?}");
     }
 }

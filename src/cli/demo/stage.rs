@@ -125,7 +125,7 @@ impl Stage {
 
     /// Prints lines, without waiting for their reader: the emulator and the sidecar run on this thread.
     pub(super) fn print(&self, text: &str) {
-        self.output.put_lines(&format!("{text}\n"));
+        self.output.put_coloured_lines(&format!("{text}\n"));
     }
 
     pub(super) fn paint(&self, code: &str, text: &str) -> String {

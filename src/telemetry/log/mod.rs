@@ -26,6 +26,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
 use super::Format;
+use super::printable::{Layout, printable};
 use crate::supervisor::{Supervisor, Thread};
 use writer::{End, Writer};
 
@@ -101,13 +102,15 @@ impl Log {
     pub(crate) fn log_events(&self, level: &str) {
         let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
         let queue = self.events.clone();
+        let is_coloured = self.format == Format::Text && io::stderr().is_terminal();
+        let layout = if is_coloured { Layout::ColouredLine } else { Layout::Line };
         let lines = fmt()
             .with_env_filter(filter)
-            .with_writer(move || EventLine(queue.clone()))
+            .with_writer(move || EventLine { queue: queue.clone(), layout })
             .log_internal_errors(false) // they would be printed to standard error, by the thread that logs
             .with_target(false);
         let _already_set = match self.format {
-            Format::Text => lines.with_ansi(io::stderr().is_terminal()).try_init(),
+            Format::Text => lines.with_ansi(is_coloured).try_init(),
             Format::Json => {
                 lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
             }
@@ -154,11 +157,21 @@ impl Drop for Log {
 }
 
 /// One event on its way into the queue; `tracing` writes it in one piece.
-struct EventLine(Queue);
+struct EventLine {
+    queue: Queue,
+    layout: Layout,
+}
 
 impl Write for EventLine {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.put(|to| to.extend_from_slice(line));
+        // What an event repeats of others may be anything; what the formatter escapes of it is only what all terminals
+        // take for controls.
+        let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line));
+        let text = printable(&text, self.layout);
+        self.queue.put(|to| {
+            to.extend_from_slice(text.as_bytes());
+            to.push(b'\n');
+        });
         Ok(line.len())
     }
 
@@ -216,4 +229,40 @@ pub(super) fn requests_to(
     let writer = Writer { stream, format, queue: queue.clone(), target, other: None };
     threads.handles.push(writer.start(&Supervisor::unobserved(), end)?);
     Ok((queue, threads))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::printable::is_printable;
+
+    fn taken(queue: &Queue) -> String {
+        let mut text = Vec::new();
+        for part in 0..Queue::PARTS {
+            let mut lines = Vec::new();
+            queue.take(part, &mut lines);
+            text.extend(lines);
+        }
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn an_event_is_one_line_that_shows_what_it_says_in_either_format() {
+        let odd = "a\u{9b}31m\u{202e}b\u{2028}c\nd\u{1b}[2J\u{200b}\u{5d0}";
+        let queue = Queue::new(Bounds { lines: 100, bytes: 64 * 1024 }, Counter::default());
+        let writer = || {
+            let queue = queue.clone();
+            move || EventLine { queue: queue.clone(), layout: Layout::Line }
+        };
+        let event = || tracing::warn!(shown = %odd, debugged = ?odd, "{odd}");
+        tracing::subscriber::with_default(fmt().with_writer(writer()).with_ansi(false).finish(), event);
+        tracing::subscriber::with_default(fmt().with_writer(writer()).json().finish(), event);
+        let text = taken(&queue);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text:?}");
+        assert!(lines.concat().chars().all(is_printable), "{text:?}");
+        assert!(lines[0].contains(r"\u202eb\u2028c\u000ad"), "{text:?}");
+        let json: serde_json::Value = serde_json::from_str(lines[1]).unwrap();
+        assert_eq!(json["fields"]["shown"], odd);
+    }
 }

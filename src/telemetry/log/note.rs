@@ -9,6 +9,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 use super::Stream;
 use crate::telemetry::Format;
+use crate::telemetry::printable::{Layout, printable};
 
 /// A line that does not come through `tracing`, which may be what has just failed.
 pub(super) struct Note<'a> {
@@ -26,7 +27,7 @@ impl Note<'_> {
             Format::Json => self.json(),
             Format::Text => self.text(),
         };
-        to.extend_from_slice(line.as_bytes());
+        to.extend_from_slice(printable(&line, Layout::Line).as_bytes());
         to.push(b'\n');
     }
 
@@ -77,6 +78,24 @@ mod tests {
             let json: Value = serde_json::from_str(&line).unwrap();
             assert!(json[time].as_str().unwrap().ends_with('Z'), "{line}");
             assert_eq!((&json["lost"], &json["text"]), (&Value::from(3), &Value::from("a \"b\"\nc")));
+        }
+    }
+
+    #[test]
+    fn a_note_shows_what_it_says_in_either_format() {
+        let odd = "a\u{9b}\u{202e}\u{2028}\n\u{7f}";
+        let fields = [("text", Value::from(odd))];
+        for format in [Format::Json, Format::Text] {
+            let mut line = Vec::new();
+            Note { stream: Stream::Events, level: "WARN", message: odd, fields: &fields }
+                .write(format, &mut line);
+            let line = String::from_utf8(line).unwrap();
+            let text = line.strip_suffix('\n').unwrap();
+            assert!(text.chars().all(crate::telemetry::printable::is_printable), "{line:?}");
+            if format == Format::Json {
+                let json: Value = serde_json::from_str(text).unwrap();
+                assert_eq!((&json["message"], &json["text"]), (&odd.into(), &odd.into()));
+            }
         }
     }
 

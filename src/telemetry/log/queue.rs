@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 
+use crate::telemetry::printable::{Layout, printable};
 use crate::telemetry::shards::{SHARDS, own_shard};
 
 /// How much may wait in each worker's part of a queue.
@@ -76,7 +77,17 @@ impl Queue {
 
     /// Adds each line of a text.
     pub(crate) fn put_lines(&self, text: &str) {
+        self.put_each(text, Layout::Lines);
+    }
+
+    /// The same for text that has colours of ours.
+    pub(crate) fn put_coloured_lines(&self, text: &str) {
+        self.put_each(text, Layout::ColouredLines);
+    }
+
+    fn put_each(&self, text: &str, layout: Layout) {
         for line in text.lines() {
+            let line = printable(line, layout);
             self.put(|to| {
                 to.extend_from_slice(line.as_bytes());
                 to.push(b'\n');
