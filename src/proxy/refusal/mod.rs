@@ -4,6 +4,8 @@
 //! `Accept: application/problem+json` the same comes as an RFC 9457 document. `Proxy-Status` (RFC 9209) tells
 //! it from an answer of Zoho's.
 
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::time::Duration;
@@ -41,7 +43,7 @@ pub enum Refusal {
     Method,
     /// The caller expects something else than to be told to continue.
     Expectation,
-    /// A page of a browser asks.
+    /// A browser asks, or a page in one.
     Browser,
     /// The host that is asked for is none that is known to be the sidecar.
     ForeignHost,
@@ -218,7 +220,8 @@ impl Refusal {
     }
 
     /// The refusal as an answer, in the form the caller takes. Who asks for a token reads `error` and nothing
-    /// else, so all that people need is in there too.
+    /// else, so all that people need is in there too. The body has no line feed: Zoho's PHP SDK takes what follows
+    /// the last one of the whole response for the JSON.
     pub fn response(
         &self,
         request_id: &HeaderValue,
@@ -245,7 +248,7 @@ impl Refusal {
         if asks_token {
             body["error"] = json!(format!("{code}: {}. Remedy: {}", self.message(), self.remedy()));
         }
-        let mut response = Response::new(Body::full(format!("{body}\n")));
+        let mut response = Response::new(Body::full(body.to_string()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         let content_type =
