@@ -155,7 +155,8 @@ async fn no_path_of_the_accounts_server_reaches_an_api_host() {
         (Method::POST, "/OAuth/v2/token"),
         (Method::POST, "/oauth/v2/token/"),
         (Method::GET, "/oauth/v2/auth"),
-        (Method::GET, "/oauth/user/info"),
+        (Method::POST, "/oauth/user/info"),
+        (Method::GET, "/oauth/user/info/"),
         (Method::GET, "/tenants/acme/oauth/v2/auth"),
         (Method::GET, "/oauth"),
     ] {
@@ -226,4 +227,50 @@ impl http_body::Body for Silence {
     ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
         std::task::Poll::Pending
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_sdk_learns_whose_the_token_is_as_zoho_says_it() {
+    const USER_INFO: &str = "/oauth/user/info";
+    let world = World::making().tenants(&["acme", "globex"]).await_first_token().await;
+    let shown =
+        [("authorization", "Zoho-oauthtoken made-up-token-of-zoho-sidecar"), ("x-request-id", "id-1")];
+    for (tenant, path, header) in [
+        ("acme", "/tenants/acme/oauth/user/info", None),
+        ("globex", USER_INFO, Some(("x-zoho-tenant", "globex"))),
+    ] {
+        let headers: Vec<(&str, &str)> = shown.into_iter().chain(header).collect();
+        let answer = world.get_with(path, &headers).await;
+        answer.assert_status(200);
+        let users = world.get_with(USERS, &[("x-zoho-tenant", tenant)]).await.json();
+        let user = &users["users"][0];
+        let info = answer.json();
+        assert!(info["Email"].as_str().is_some_and(|email| email.contains('@')), "{info}");
+        for (name, of_user) in [("Email", "email"), ("Display_Name", "full_name")] {
+            assert_eq!(info[name], user[of_user], "{name}");
+        }
+        assert_eq!(answer.header("content-type"), "application/json;charset=UTF-8");
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert_eq!(answer.header("x-request-id"), "id-1");
+    }
+    // Without a choice, with a choice that is none, and while Zoho is down, it says so like any other request.
+    assert_eq!(world.get(USER_INFO).await.code(), "SIDECAR_TENANT_MISSING");
+    assert_eq!(world.get("/tenants/nobody/oauth/user/info").await.code(), "SIDECAR_TENANT_UNKNOWN");
+    world.zoho().script().always(Target::Api, Fault::Refuse);
+    assert_eq!(world.get("/tenants/acme/oauth/user/info").await.code(), "SIDECAR_UNREACHABLE");
+    let log = world.log();
+    assert_eq!(log.lines().filter(|line| line.contains("id-1")).count(), 2, "one line for each request");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_the_token_is_is_told_to_those_only_who_may_read_it() {
+    let world = World::with(
+        "[callers.billing]\ntoken = \"sha256:181bf52ad7827239d0f536cd2fadfbbf273134a6018a52ab0cfc84ab8ad1ae36\"\n\
+         paths = [\"GET /crm/{version}/Leads\"]\n",
+    )
+    .await;
+    assert_eq!(world.get("/oauth/user/info").await.code(), "SIDECAR_CALLER_UNKNOWN");
+    let shown = [("authorization", "Bearer made-up-billing-token")];
+    assert_eq!(world.get_with("/oauth/user/info", &shown).await.code(), "SIDECAR_CALLER_FORBIDDEN");
+    assert_eq!(world.calls(), 0);
 }

@@ -4,14 +4,16 @@
 //! nothing elsewhere, since the sidecar puts its own token into their calls; or, where callers are known by tokens,
 //! the caller's own, which it sends in the place of Zoho's. What they send for it is neither kept nor sent on.
 //!
-//! Nothing here depends on Zoho, so it is answered also while Zoho is down; and no path of the accounts server
+//! Nothing here but the user's name depends on Zoho, so it is answered also while Zoho is down; and no path of the accounts server
 //! ever reaches an API host, which has no business with a client's secret.
 //!
 //! - [`base_url`]: the sidecar's own URL, as the caller sees it
 //! - [`token`]: what a request for a token is told
+//! - [`user`]: whom a token is for
 
 mod base_url;
 mod token;
+mod user;
 
 use std::borrow::Cow;
 use std::pin::pin;
@@ -44,6 +46,8 @@ enum Question {
     Token,
     /// That a token be worth nothing from now on.
     Revocation,
+    /// Whose token it is.
+    User,
 }
 
 impl Question {
@@ -52,6 +56,7 @@ impl Question {
         match (method.as_str(), path) {
             ("POST", "/oauth/v2/token") => Some(Self::Token),
             ("POST", "/oauth/v2/token/revoke" | "/oauth/v2/revoke/token") => Some(Self::Revocation),
+            ("GET", "/oauth/user/info") => Some(Self::User),
             _ => None,
         }
     }
@@ -61,6 +66,8 @@ impl Question {
 pub(super) struct Ask {
     question: Option<Question>,
     target: String,
+    /// What remains of it without the base by which a tenant is chosen.
+    bare: String,
     query: String,
     /// `None` if the request does not say at which host it was made.
     base_url: Option<String>,
@@ -86,6 +93,7 @@ impl Ask {
         Self {
             question: Question::of(request.method(), path),
             target: target.to_owned(),
+            bare: bare.to_owned(),
             query: query.to_owned(),
             base_url: base_url::of(&scheme, request, base_path),
             caller,
@@ -100,6 +108,9 @@ impl Proxy {
     where
         B: HttpBody + Into<Body>,
     {
+        if ask.question == Some(Question::User) {
+            return self.tell_user(ask, &request, &arrival);
+        }
         let place = match self.shared.admission.admit() {
             Ok(place) => place,
             Err(crowded) => {
@@ -147,7 +158,7 @@ impl Proxy {
         (ask.facts.tenant, ask.facts.label) = (Some(tenant), Label::Area(Area::Accounts));
         self.permit_tenant(caller, tenant, arrival)?;
         match ask.question {
-            None => Err(Refusal::OfAccounts),
+            None | Some(Question::User) => Err(Refusal::OfAccounts),
             // The placeholder opens nothing, so nothing has to be closed.
             Some(Question::Revocation) => Ok(json!({ "status": "success" })),
             Some(Question::Token) => {
@@ -181,16 +192,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_posts_to_known_paths_are_answered() {
+    fn only_known_paths_are_answered_each_by_its_method() {
         let asked = |method, path| Question::of(&method, path);
         assert_eq!(asked(Method::POST, "/oauth/v2/token"), Some(Question::Token));
         assert_eq!(asked(Method::POST, "/oauth/v2/token/revoke"), Some(Question::Revocation));
         assert_eq!(asked(Method::POST, "/oauth/v2/revoke/token"), Some(Question::Revocation));
+        assert_eq!(asked(Method::GET, "/oauth/user/info"), Some(Question::User));
         for (method, path) in [
             (Method::GET, "/oauth/v2/token"),
             (Method::HEAD, "/oauth/v2/token"),
             (Method::POST, "/oauth/v2/token/"),
             (Method::GET, "/oauth/v2/auth"),
+            (Method::POST, "/oauth/user/info"),
             (Method::POST, "/oauth/v2/tokens"),
         ] {
             assert_eq!(asked(method.clone(), path), None, "{method} {path}");
