@@ -234,6 +234,7 @@ done
 packages \
     "echo '#include <stdio.h>' | cc -E - && make --version && echo '#include <cstdio>' | c++ -x c++ -E -" build-essential \
     "python3 -c 'import ensurepip, venv'" python3-venv \
+    "command -v chromium" chromium \
     "command -v curl" curl \
     "command -v node" nodejs \
     "command -v npm" npm \

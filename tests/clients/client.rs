@@ -39,6 +39,11 @@ impl Sdk {
     }
 }
 
+/// The Python SDK that was before those of [`Sdk`], with a script of its own.
+pub(crate) fn old_python(name: &str) -> Client {
+    python("old.py").with("PYTHONPATH", installed(&format!("python-sdk-{name}")).display())
+}
+
 /// Python with a script.
 pub(crate) fn python(script: &str) -> Client {
     // Nothing is to be left beside the scripts.

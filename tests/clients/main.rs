@@ -4,7 +4,7 @@
 //! `./ci.sh` installs them. What a client is to see is asserted in its script; what Zoho is to see, here.
 //!
 //! - what tests are made of: `sidecar`, `caller` and `patience` (those of the executable's tests), `zoho`, `client`
-//! - chapters: `sdks`, `plain`
+//! - chapters: `sdks`, `plain`, `browser`
 
 #![expect(clippy::unwrap_used, reason = "a test that meets a surprise fails")]
 
@@ -20,6 +20,7 @@ mod sidecar;
 mod client;
 mod zoho;
 
+mod browser;
 mod plain;
 mod sdks;
 

@@ -1,15 +1,19 @@
 //! Zoho's own SDKs, unchanged.
 
-use crate::client::Sdk;
+use crate::client::{Sdk, old_python};
 use crate::sidecar::Sidecar;
 use crate::zoho::Zoho;
 
+/// It knows no count of users, and lies in another package than the later ones.
+const PYTHON_2_1: Sdk = Sdk::Python("sdk-2.1-3.0.0");
 const PYTHON_5: Sdk = Sdk::Python("sdk-5.0-2.0.0");
+const PYTHON_6: Sdk = Sdk::Python("sdk-6.0-8.0.0");
 const PYTHON_7: Sdk = Sdk::Python("sdk-7.0-6.0.0");
 const PYTHON_8_OLD: Sdk = Sdk::Python("sdk-8.0-3.0.0");
 const PYTHON_8: Sdk = Sdk::Python("sdk-8.0-7.0.0");
 const NODE_7: Sdk = Sdk::Node("@zohocrm/nodejs-sdk-7.0");
 const NODE_8: Sdk = Sdk::Node("@zohocrm/nodejs-sdk-8.0");
+const TYPESCRIPT_7: Sdk = Sdk::Node("@zohocrm/typescript-sdk-7.0");
 const TYPESCRIPT_8: Sdk = Sdk::Node("@zohocrm/typescript-sdk-8.0");
 
 const COUNT: &str = "/settings/territories/actions/associated_users_count";
@@ -36,6 +40,34 @@ async fn the_python_sdk_for_v5_runs_unchanged() {
 }
 
 #[tokio::test]
+async fn the_python_sdk_for_v2_1_runs_unchanged() {
+    let zoho = Zoho::start(&["acme"]).await;
+    let sidecar = Sidecar::run(&zoho, "").await;
+    sidecar.ready().await;
+
+    PYTHON_2_1.at(&sidecar, "").does(&["settings", "users", "records", "files", "bulk", "archive"]).await;
+
+    assert_eq!(zoho.mint_attempts(), 1, "the SDK's own request for a token is not Zoho's");
+    assert!(zoho.calls_of("/crm/v2.1/settings/territories") > 0);
+}
+
+#[tokio::test]
+async fn the_python_sdk_for_v6_runs_unchanged() {
+    runs(PYTHON_6, &ALL_BUT_FILES).await;
+}
+
+#[tokio::test]
+async fn an_sdk_that_asks_whose_its_token_is_finds_its_user() {
+    let zoho = Zoho::start(&["acme"]).await;
+    let sidecar = Sidecar::run(&zoho, "").await;
+    sidecar.ready().await;
+
+    old_python("2.0-2.0.14").at(&sidecar, "").with("EMAIL", "ada@acme.example").does(&[]).await;
+
+    assert_eq!(zoho.mint_attempts(), 1);
+}
+
+#[tokio::test]
 async fn the_python_sdk_for_v7_runs_unchanged() {
     runs(PYTHON_7, &ALL_BUT_FILES).await;
 }
@@ -58,6 +90,11 @@ async fn the_node_sdk_for_v7_runs_unchanged() {
 #[tokio::test]
 async fn the_node_sdk_for_v8_runs_unchanged() {
     runs(NODE_8, &EVERYTHING).await;
+}
+
+#[tokio::test]
+async fn the_typescript_sdk_for_v7_runs_unchanged() {
+    runs(TYPESCRIPT_7, &EVERYTHING).await;
 }
 
 #[tokio::test]

@@ -45,6 +45,18 @@ impl Zoho {
         server + &self.tenants.iter().map(tenant).collect::<String>()
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.listening.address()
+    }
+
+    /// Whether its control endpoint was asked, and refused each time.
+    pub(crate) fn refused_control(&self) -> bool {
+        let mut entries = self.emulator.ledger().entries();
+        entries.retain(|entry| entry.role == Role::Control);
+        !entries.is_empty() && entries.iter().all(|entry| entry.status == Some(403))
+    }
+
     /// The calls of its API so far. All of them came through the sidecar, with that one's token.
     #[track_caller]
     pub(crate) fn calls(&self) -> Vec<Entry> {

@@ -4,6 +4,8 @@ SIDECAR is the base URL; calls go to the same place as token requests, unless AP
 have from Zoho. The SDK swallows some of its own exceptions and then returns None: every answer is checked for it.
 """
 
+import importlib
+import importlib.util
 import inspect
 import io
 import os
@@ -12,14 +14,29 @@ import time
 import zipfile
 
 import trap
-from zohocrmsdk.src.com.zoho.api.authenticator import OAuthToken
-from zohocrmsdk.src.com.zoho.crm.api import HeaderMap, Initializer, ParameterMap
-from zohocrmsdk.src.com.zoho.crm.api import bulk_read, bulk_write, fields, files, modules, org, record
-from zohocrmsdk.src.com.zoho.crm.api import territories, users
-from zohocrmsdk.src.com.zoho.crm.api.dc import DataCenter
-from zohocrmsdk.src.com.zoho.crm.api.exception import SDKException
-from zohocrmsdk.src.com.zoho.crm.api.sdk_config import SDKConfig
-from zohocrmsdk.src.com.zoho.crm.api.util import Choice, StreamWrapper
+
+# Version 2.1 lies in a package of another name.
+ROOT = "zohocrmsdk" if importlib.util.find_spec("zohocrmsdk") else "zcrmsdk"
+
+
+def package(*names):
+    """A package of the SDK, by the first of these names that this version has."""
+    for name in names:
+        if importlib.util.find_spec(f"{ROOT}.src.com.zoho.{name}"):
+            return importlib.import_module(f"{ROOT}.src.com.zoho.{name}")
+    raise ModuleNotFoundError(names)
+
+
+OAuthToken = package("api.authenticator").OAuthToken
+api = package("crm.api")
+HeaderMap, Initializer, ParameterMap = api.HeaderMap, api.Initializer, api.ParameterMap
+bulk_read, bulk_write, fields = (package(f"crm.api.{name}") for name in ("bulk_read", "bulk_write", "fields"))
+files, modules, org = package("crm.api.files", "crm.api.file"), package("crm.api.modules"), package("crm.api.org")
+record, territories, users = (package(f"crm.api.{name}") for name in ("record", "territories", "users"))
+DataCenter = package("crm.api.dc").DataCenter
+SDKException = package("crm.api.exception").SDKException
+SDKConfig = package("crm.api.sdk_config").SDKConfig
+Choice, StreamWrapper = package("crm.api.util").Choice, package("crm.api.util").StreamWrapper
 
 SIDECAR = os.environ["SIDECAR"]
 
@@ -38,7 +55,14 @@ def begin():
             credentials[given] = os.environ[given.upper()]
     # With it the SDK asks for the fields of every module before the first record, and keeps them in a file.
     config = SDKConfig(auto_refresh_fields="AUTO_REFRESH" in os.environ)
-    Initializer.initialize(environment, OAuthToken(**credentials), sdk_config=config)
+    token = OAuthToken(**credentials)
+    if "user" in inspect.signature(Initializer.initialize).parameters:
+        user = package("crm.api.user_signature").UserSignature("made-up@example.com")
+        store = package("api.authenticator.store").FileStore(file_path=os.path.join(os.getcwd(), "tokens.txt"))
+        more = {"store": store, "resource_path": os.getcwd()}
+        Initializer.initialize(user, environment, token, sdk_config=config, **more)
+    else:
+        Initializer.initialize(environment, token, sdk_config=config)
 
 
 def ask(what, **given):
@@ -79,7 +103,9 @@ def settings():
     listed = said(ask(modules.ModulesOperations().get_modules), modules.ResponseWrapper)
     assert "Leads" in [module.get_api_name() for module in listed.get_modules()]
     module = ParameterMap()
-    module.add(fields.GetFieldsParam.module, "Leads")
+    # Version 2.1 takes the module when the operations are made, and adds it by itself.
+    if hasattr(fields.GetFieldsParam, "module"):
+        module.add(fields.GetFieldsParam.module, "Leads")
     operations = ask(fields.FieldsOperations, module="Leads")
     listed = said(ask(operations.get_fields, param_instance=module), one_of(fields, "ResponseWrapper", "BodyWrapper"))
     assert "Last_Name" in [field.get_api_name() for field in listed.get_fields()]
@@ -150,16 +176,17 @@ def upload():
     content = bytes(range(256)) * 64
     body = files.BodyWrapper()
     body.set_file([stored("made up.bin", content)])
-    kept = said(ask(files.FilesOperations().upload_files, request=body), files.ActionWrapper)
+    operations = one_of(files, "FilesOperations", "FileOperations")()
+    kept = said(ask(operations.upload_files, request=body), files.ActionWrapper)
     (item,) = kept.get_data()
     assert isinstance(item, files.SuccessResponse), vars(item)
     wanted = ParameterMap()
     wanted.add(files.GetFileParam.id, item.get_details()["id"])
-    assert downloaded(files.FilesOperations().get_file(wanted), files.FileBodyWrapper) == content
+    assert downloaded(operations.get_file(wanted), files.FileBodyWrapper) == content
 
 
 def bulk():
-    module = modules.MinifiedModule()
+    module = one_of(modules, "MinifiedModule", "Module")()
     module.set_api_name("Leads")
     query = bulk_read.Query()
     query.set_module(module)
