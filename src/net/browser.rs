@@ -48,9 +48,11 @@ pub fn is_of_browser(headers: &HeaderMap) -> bool {
 
 /// Whether this value of `User-Agent` names the engine of a browser.
 pub fn names_engine(user_agent: &[u8]) -> bool {
-    // Each token ends in a slash, and the values of most services have one or none.
-    memchr::memchr_iter(b'/', user_agent)
-        .any(|slash| ENGINES.iter().any(|engine| user_agent[..=slash].ends_with(engine)))
+    // Each token ends in a slash, after one of few letters; the values of most services have no such slash.
+    memchr::memchr_iter(b'/', user_agent).any(|slash| {
+        matches!(user_agent[..slash].last(), Some(b't' | b'o' | b'a' | b'L'))
+            && ENGINES.iter().any(|engine| user_agent[..=slash].ends_with(engine))
+    })
 }
 
 /// Whether a host, with or without a port, is one that nobody else's name server could have made to lead here: an
@@ -116,6 +118,9 @@ mod tests {
 
     #[test]
     fn engines_are_found_anywhere_in_a_user_agent() {
+        for engine in ENGINES {
+            assert!(names_engine(&[b"a/b ", engine, b"1 c/d"].concat()), "{}", engine.escape_ascii());
+        }
         for value in [
             FIREFOX,
             "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/156.0.0.0 Safari/537.36",
