@@ -16,8 +16,8 @@ use crate::clock::Clock;
 use crate::config::problem::{Problem, Severity};
 use crate::config::{self, Config};
 use crate::server::Ended;
-use crate::supervisor::{Failure, ServiceManager, Supervisor, caught_now};
-use crate::telemetry::log::{Bounds, Log};
+use crate::supervisor::{Failure, ServiceManager, Supervisor, Task, caught_now};
+use crate::telemetry::log::{Bounds, EventLimit, Log};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request_log::RequestLog;
 use crate::telemetry::{Format, log};
@@ -47,7 +47,8 @@ fn log(config: Option<&Config>, metrics: &Metrics, supervisor: &Supervisor) -> s
     let settings = config.map(|config| &config.log);
     let format = settings.map_or(Format::Text, |settings| settings.format);
     let buffer = settings.map_or(BUFFER, |settings| settings.buffer);
-    let log = Log::start(format, buffer, |stream| metrics.log_lines_dropped(stream), supervisor)?;
+    let dropped = |stream| metrics.log_lines_dropped(stream);
+    let log = Log::start(format, buffer, dropped, metrics.log_events_left_out.clone(), supervisor)?;
     if let Some(settings) = settings {
         log.log_events(&settings.level);
     }
@@ -96,7 +97,10 @@ fn serve(
         Some(Ok((sidecar, watchdog))) => {
             announce(&sidecar, format, log.requests());
             let serving = || {
-                service.run(async |signals| serve_until_told(sidecar, signals, supervisor, &manager).await)
+                service.run(async |signals| {
+                    let _reports = start_reports(supervisor, log.limit());
+                    serve_until_told(sidecar, signals, supervisor, &manager).await
+                })
             };
             let ended = caught_now(serving).unwrap_or_else(|panicked| {
                 let failure = Failure { task: "main".to_owned(), reason: panicked.to_string() };
@@ -119,6 +123,23 @@ fn serve(
             PROBLEM
         }
     }
+}
+
+/// How often the log says how many events it has left out.
+const REPORTS: Duration = Duration::from_secs(10);
+
+/// Has the log say every now and then how many events it has left out, until dropped.
+fn start_reports(supervisor: &Supervisor, limit: &EventLimit) -> Task {
+    let limit = limit.clone();
+    supervisor.task("log-reports", move |_| {
+        let limit = limit.clone();
+        async move {
+            loop {
+                tokio::time::sleep(REPORTS).await;
+                limit.report();
+            }
+        }
+    })
 }
 
 /// How long the end may take beyond the time for draining before a process that has failed is ended by force.

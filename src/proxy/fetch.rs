@@ -293,12 +293,15 @@ impl Proxy {
 
     fn log_failure(&self, call: &Call, error: &CallError) {
         let cause = error as &dyn std::error::Error;
-        tracing::warn!(
-            tenant = self.shared.tokens[call.tenant].tenant(),
-            request_id = call.request_id.to_str().unwrap_or_default(),
-            error = cause,
-            "a call to Zoho failed"
-        );
+        let tenant = self.shared.tokens[call.tenant].tenant();
+        let request_id = call.request_id.to_str().unwrap_or_default();
+        if error.is_of_the_caller() {
+            // An event of its own, since events are limited by their kind: a caller that resets its uploads without end does
+            // not hide that Zoho fails.
+            tracing::warn!(tenant, request_id, error = cause, "a caller did not send its request to the end");
+        } else {
+            tracing::warn!(tenant, request_id, error = cause, "a call to Zoho failed");
+        }
     }
 
     fn reply(

@@ -66,6 +66,10 @@ pub struct Metrics {
     /// Handshakes of callers that failed, or took too long.
     pub tls_handshake_errors: Counter,
     log_lines_dropped: CounterFamily,
+    /// Events that came too often to be logged.
+    pub log_events_left_out: Counter,
+    /// Connections closed to make room for others, since no known caller had asked for anything on them.
+    pub connections_evicted: Counter,
 }
 
 impl Default for Metrics {
@@ -173,6 +177,16 @@ impl Metrics {
                 &mut registry,
                 "log_lines_dropped",
                 "Lines of the log dropped because the output did not take them, by stream",
+            ),
+            log_events_left_out: add(
+                &mut registry,
+                "log_events_left_out",
+                "Events that were not logged since others of their kind came too often",
+            ),
+            connections_evicted: add(
+                &mut registry,
+                "connections_evicted",
+                "Connections without a request of a known caller that were closed to make room for new ones",
             ),
             registry,
         }

@@ -72,6 +72,11 @@ impl CallError {
         !matches!(self, Self::Transport(Connect(_) | ConnectTimeout | NotProcessed(_) | TooManyConnections))
     }
 
+    /// Whether the caller is why it failed.
+    pub fn is_of_the_caller(&self) -> bool {
+        matches!(self, Self::CallerStalled(_) | Self::CallerBroke | Self::CallerMalformed(_))
+    }
+
     /// A word for metrics.
     pub fn reason(&self) -> &'static str {
         match self {

@@ -7,9 +7,11 @@
 //! - `queue`: lines on their way
 //! - `writer`: the thread that writes them, whatever the output does
 //! - `target`: the output, and lines that were written in part
+//! - `limit`: events that come too often
 //! - `note`: lines about the log itself
 //! - `panics`: panics as lines of the log
 
+mod limit;
 mod note;
 mod panics;
 mod queue;
@@ -22,12 +24,14 @@ use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
 
 use super::Format;
 use super::printable::{Layout, printable};
 use crate::supervisor::{Supervisor, Thread};
+pub(crate) use limit::EventLimit;
 use writer::{End, Writer};
 
 pub use panics::log_panics;
@@ -59,16 +63,19 @@ impl Stream {
 pub(crate) struct Log {
     events: Queue,
     requests: Queue,
+    limit: EventLimit,
     format: Format,
     threads: Option<Threads>,
 }
 
 impl Log {
-    /// Starts the threads. `dropped` counts the lines of each stream that were dropped.
+    /// Starts the threads. `dropped` counts the lines of each stream that were dropped, `left_out` the events that came too
+    /// often.
     pub(crate) fn start(
         format: Format,
         bounds: Bounds,
         dropped: impl Fn(Stream) -> Counter,
+        left_out: Counter,
         supervisor: &Supervisor,
     ) -> io::Result<Self> {
         let (output, errors) = (Descriptor::output()?, Descriptor::errors()?);
@@ -90,12 +97,13 @@ impl Log {
             threads.handles.push(writer.start(supervisor, end.clone())?);
         }
         panics::use_queue(&events, format);
-        Ok(Self { events, requests, format, threads: Some(threads) })
+        let limit = EventLimit::new(events.clone(), format, left_out);
+        Ok(Self { events, requests, limit, format, threads: Some(threads) })
     }
 
     /// The same where no metrics are shown.
     pub(crate) fn uncounted(format: Format, bounds: Bounds) -> io::Result<Self> {
-        Self::start(format, bounds, |_| Counter::default(), &Supervisor::unobserved())
+        Self::start(format, bounds, |_| Counter::default(), Counter::default(), &Supervisor::unobserved())
     }
 
     /// Sends the events of `tracing` to the log from here on. Only the first call in a process has an effect.
@@ -104,17 +112,22 @@ impl Log {
         let queue = self.events.clone();
         let is_coloured = self.format == Format::Text && io::stderr().is_terminal();
         let layout = if is_coloured { Layout::ColouredLine } else { Layout::Line };
-        let lines = fmt()
-            .with_env_filter(filter)
+        let lines = fmt::layer()
             .with_writer(move || EventLine { queue: queue.clone(), layout })
             .log_internal_errors(false) // they would be printed to standard error, by the thread that logs
             .with_target(false);
-        let _already_set = match self.format {
-            Format::Text => lines.with_ansi(is_coloured).try_init(),
+        let lines = match self.format {
+            Format::Text => lines.with_ansi(is_coloured).boxed(),
             Format::Json => {
-                lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+                lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
             }
         };
+        let _already_set = registry().with(lines).with(self.limit.clone()).with(filter).try_init();
+    }
+
+    /// Limits how often events of each kind are logged.
+    pub(crate) fn limit(&self) -> &EventLimit {
+        &self.limit
     }
 
     pub(crate) fn format(&self) -> Format {
@@ -142,6 +155,7 @@ impl Log {
 
     /// Writes what is left. Says why standard output did not take all of it, if it reported an error.
     pub(crate) fn finish(mut self) -> io::Result<()> {
+        self.limit.report();
         let unwritten = self.threads.take().map(Threads::finish).unwrap_or_default();
         let of_output = unwritten.into_iter().find(|(stream, _)| *stream == Stream::Requests);
         of_output.map_or(Ok(()), |(_, error)| Err(error))
@@ -151,6 +165,7 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         if let Some(threads) = self.threads.take() {
+            self.limit.report();
             threads.finish();
         }
     }
