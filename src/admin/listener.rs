@@ -18,6 +18,7 @@ use tower::{ServiceBuilder, service_fn};
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
+use super::slots::{Slot, Slots};
 use super::{Access, Admin, json_answer};
 use crate::net::body::{Body, BoxError};
 use crate::net::patient::Patient;
@@ -28,8 +29,6 @@ use crate::supervisor::{Heartbeat, Supervisor, Thread, caught};
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// No page takes a body.
 const BODY_LIMIT: usize = 16 * 1024;
-/// More at once are not operations.
-const MOST_CONNECTIONS: usize = 100;
 /// How long accepting rests when the process has no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -99,33 +98,34 @@ async fn refused(error: &io::Error) {
 }
 
 async fn serve(listener: Listener, admin: Arc<Admin>, access: Access) {
-    let mut connections = JoinSet::new();
+    let (mut connections, slots) = (JoinSet::new(), Slots::default());
     loop {
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
-            Ok(stream) if connections.len() < MOST_CONNECTIONS => {
-                let (supervisor, answering) =
-                    (admin.supervisor.clone(), Box::pin(answer(stream, admin.clone(), access.clone())));
+            Ok(stream) => {
+                let answering = Box::pin(answer(stream, admin.clone(), access.clone(), slots.open()));
+                let supervisor = admin.supervisor.clone();
                 connections.spawn(async move {
                     let ended = caught(answering).await;
                     let _ = ended.inspect_err(|panicked| supervisor.note_panic("admin-connection", panicked));
                 });
+                // A head that is there already is read before further newcomers could evict its connection.
+                tokio::task::yield_now().await;
             }
-            Ok(_one_too_many) => {}
             Err(error) => refused(&error).await,
         }
     }
 }
 
-async fn answer(stream: Stream, admin: Arc<Admin>, access: Access) {
+async fn answer(stream: Stream, admin: Arc<Admin>, access: Access, slot: Slot) {
     // A connection that breaks is the asker's trouble.
     let _ = match stream {
         Stream::Tcp(stream) => match tokio::net::TcpStream::from_std(stream) {
-            Ok(stream) => serve_connection(stream, admin, access).await,
+            Ok(stream) => serve_in(slot, stream, admin, access).await,
             Err(error) => Err(error.into()),
         },
         Stream::Unix(stream) => match tokio::net::UnixStream::from_std(stream) {
-            Ok(stream) => serve_connection(stream, admin, access).await,
+            Ok(stream) => serve_in(slot, stream, admin, access).await,
             Err(error) => Err(error.into()),
         },
     };
@@ -137,6 +137,18 @@ pub async fn serve_connection(
     admin: Arc<Admin>,
     access: Access,
 ) -> Result<(), BoxError> {
+    serve_in(Slots::default().open(), stream, admin, access).await
+}
+
+/// Serves a connection that has this slot, to its end or until it has to make room for another.
+async fn serve_in(
+    slot: Slot,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    admin: Arc<Admin>,
+    access: Access,
+) -> Result<(), BoxError> {
+    let slot = Arc::new(slot);
+    let own = slot.clone();
     let header = |name: &'static str, value: &'static str| {
         SetResponseHeaderLayer::overriding(HeaderName::from_static(name), HeaderValue::from_static(value))
     };
@@ -146,18 +158,25 @@ pub async fn serve_connection(
         .layer(header("content-security-policy", "default-src 'none'; frame-ancestors 'none'"))
         .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
         .service(service_fn(move |request: Request<_>| {
-            let (admin, access) = (admin.clone(), access.clone());
-            async move { Ok::<_, std::convert::Infallible>(answer_whole(admin, access, request).await) }
+            let (admin, access, slot) = (admin.clone(), access.clone(), slot.clone());
+            async move {
+                slot.begin(&request);
+                let answer = answer_whole(admin, access, request).await;
+                slot.end();
+                Ok::<_, std::convert::Infallible>(answer)
+            }
         }));
-    hyper::server::conn::http1::Builder::new()
+    let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(TIMEOUT)
         .serve_connection(
             TokioIo::new(Patient::new(stream, TIMEOUT)),
             TowerToHyperService::new(into_incoming(service)),
-        )
-        .await?;
-    Ok(())
+        );
+    tokio::select! {
+        served = serving => Ok(served?),
+        () = own.evicted() => Ok(()),
+    }
 }
 
 /// Reads the body, which the layers have bounded, and answers. A purge of many entries takes its time, so that only

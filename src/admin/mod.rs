@@ -15,6 +15,7 @@ mod guard;
 mod health;
 mod listener;
 mod purge;
+mod slots;
 mod status;
 
 use std::sync::Arc;

@@ -18,6 +18,7 @@
 //! - [`patient`]: peers that do not read what is written to them
 //! - [`paced`]: bodies held to time limits
 //! - [`pieces`]: the pieces of a body that wait for their reader
+//! - [`standing`]: whether a connection belongs to a known caller
 //! - [`transport`]: the one seam to the network
 //! - [`client`]: that seam over kept connections, hyper and rustls
 //! - [`egress`]: which proxy is used for which destination
@@ -27,6 +28,7 @@
 //! - [`resolver`]: looking up names
 //! - [`tls`]: whom we trust
 //! - [`unread`]: answers that their caller does not read
+//! - [`waiting`]: who waits, and who has waited longest
 //! - [`whole`]: bodies of HTTP/2 that come whole or not at all
 
 pub mod body;
@@ -53,7 +55,9 @@ mod pool;
 pub mod read_ahead;
 pub mod replay;
 pub mod resolver;
+pub mod standing;
 pub mod tls;
 pub mod transport;
 pub mod unread;
+pub mod waiting;
 pub mod whole;

@@ -1,6 +1,9 @@
 //! The admin listener over TCP: its pages, and who is kept out.
 
+use std::time::Duration;
+
 use crate::caller::{self, ask, with_headers};
+use crate::hostile::connections;
 use crate::sidecar::Sidecar;
 use crate::zoho::{COUNT, Zoho};
 
@@ -91,4 +94,56 @@ async fn an_admin_listener_that_others_reach_wants_its_token_for_all_but_health(
     crate::until("readiness", async || shown("/readyz", "").await.status == 200).await;
     assert_eq!(shown("/livez", "").await.status, 200);
     assert_eq!(shown("/readyz", "").await.json(), serde_json::json!({ "ready": true }), "and no reasons");
+}
+
+/// Longer than a probe takes on a busy machine, and shorter than Kubernetes would wait for three in a row.
+const PROBE: Duration = Duration::from_secs(3);
+
+#[tokio::test]
+async fn probes_are_answered_whoever_holds_connections_of_the_admin_listener() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "").await;
+    sidecar.ready().await;
+    let metrics = "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    for (what, said) in [
+        ("nothing", String::new()),
+        ("a byte", "G".to_owned()),
+        ("half a head", "GET /livez HTTP/1.1\r\nhost: localhost\r\n".to_owned()),
+        ("an idle connection", "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned()),
+        ("answers that nobody reads", metrics.repeat(100)),
+        ("half a body", "POST /purge HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n{".to_owned()),
+        (
+            "a probe without its body",
+            "GET /livez HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n".to_owned(),
+        ),
+    ] {
+        let held = connections(sidecar.admin(), 300, &said).await;
+        for probe in ["/livez", "/readyz", "/metrics"] {
+            let asked = tokio::time::timeout(PROBE, caller::get(sidecar.admin(), probe)).await;
+            assert_eq!(asked.map(|answer| answer.status), Ok(200), "{probe} beside {what}");
+        }
+        drop(held);
+    }
+}
+
+#[tokio::test]
+async fn probes_are_answered_while_connections_come_without_end() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "").await;
+    sidecar.ready().await;
+    let address = sidecar.admin();
+    for said in ["G", "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n"] {
+        let flood = tokio::spawn(async move {
+            let mut held = std::collections::VecDeque::new();
+            loop {
+                held.extend(connections(address, 10, said).await);
+                held.drain(..held.len().saturating_sub(500));
+            }
+        });
+        for _ in 0..20 {
+            let asked = tokio::time::timeout(PROBE, caller::get(address, "/livez")).await;
+            assert_eq!(asked.map(|answer| answer.status), Ok(200), "beside {said}");
+        }
+        flood.abort();
+    }
 }

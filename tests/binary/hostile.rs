@@ -28,7 +28,7 @@ fn many_descriptors() {
 }
 
 /// Connections that say this and nothing more.
-async fn connections(address: SocketAddr, number: usize, said: &str) -> Vec<TcpStream> {
+pub(crate) async fn connections(address: SocketAddr, number: usize, said: &str) -> Vec<TcpStream> {
     let mut open = Vec::new();
     for _ in 0..number {
         let mut stream = caller::tcp(address).await;
@@ -65,7 +65,7 @@ async fn a_thousand_slow_connections_cost_little_memory_and_nobody_else_waits() 
 }
 
 #[tokio::test]
-async fn a_flood_of_connections_is_turned_away_and_counted_and_those_that_are_open_are_served() {
+async fn a_flood_of_connections_makes_room_for_itself_and_known_callers_are_served() {
     many_descriptors();
     let zoho = Zoho::start().await;
     let sidecar = Sidecar::run(&zoho, "server.max_connections = 100").await;
@@ -74,11 +74,12 @@ async fn a_flood_of_connections_is_turned_away_and_counted_and_those_that_are_op
 
     let flood = connections(sidecar.proxy(), 500, "GET ").await;
     until("those too many", async || {
-        sidecar.metric("zoho_sidecar_connections_refused_total ").await >= 401.0
+        sidecar.metric("zoho_sidecar_connections_evicted_total ").await >= 401.0
     })
     .await;
     assert!(sidecar.metric("zoho_sidecar_connections ").await < 100.5);
     assert_eq!(served.get(USERS).await.status, 200);
+    assert_eq!(sidecar.get(USERS).await.status, 200, "a new caller gets in");
 
     drop(flood);
     until("room", async || sidecar.metric("zoho_sidecar_connections ").await < 100.0).await;
@@ -98,11 +99,12 @@ async fn where_the_system_admits_few_open_files_some_are_left_for_calls_to_zoho(
     shell.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let sidecar = Sidecar::listening(Process::start(&mut shell), files).await;
     let mut served = Http2::connect(sidecar.proxy()).await;
+    assert_eq!(served.get(USERS).await.status, 200);
 
     // Half of what is not kept back is 32.
     let flood = connections(sidecar.proxy(), 200, "GET ").await;
     until("those too many", async || {
-        sidecar.metric("zoho_sidecar_connections_refused_total ").await >= 169.0
+        sidecar.metric("zoho_sidecar_connections_evicted_total ").await >= 169.0
     })
     .await;
 
@@ -221,4 +223,59 @@ async fn two_hundred_long_answers_that_are_never_read_on_one_connection_fill_no_
         drop(caller);
     })
     .await;
+}
+
+#[tokio::test]
+async fn heads_that_strangers_never_finish_are_bounded_in_bytes() {
+    many_descriptors();
+    let zoho = Zoho::start().await;
+    let http1 = format!("GET / HTTP/1.1\r\nx-long: {}", "x".repeat(60_000));
+    // A HEADERS frame without END_HEADERS, and CONTINUATION frames.
+    let more = |kind: u8, payload: &[u8]| frame(kind, 0, 1, payload);
+    let http2 = [
+        frames::preface(&[]),
+        more(frames::HEADERS, &frames::request_headers("GET", "/")),
+        more(frames::CONTINUATION, &frames::header("x-long", &"x".repeat(16_000))).repeat(3),
+    ]
+    .concat();
+    for said in [http1.into_bytes(), http2] {
+        let sidecar = Sidecar::run(&zoho, "").await;
+        let mut open = Vec::new();
+        for _ in 0..1000 {
+            let mut stream = caller::tcp(sidecar.proxy()).await;
+            // Those that are closed meanwhile do not take it.
+            let _ = stream.write_all(&said).await;
+            open.push(stream);
+        }
+        // 8 MiB are some 130 such heads, and those of HTTP/2 are held twice.
+        until("evictions", async || sidecar.metric("zoho_sidecar_connections ").await < 200.0).await;
+        assert!(sidecar.metric("zoho_sidecar_connections_evicted_total ").await >= 800.0);
+        assert_eq!(sidecar.get(USERS).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn strangers_cannot_take_the_places_of_callers() {
+    many_descriptors();
+    let zoho = Zoho::start().await;
+    // printf %s made-up-billing-token | sha256sum
+    let callers = "server.max_connections = 100\n[callers.billing]\n\
+        token = \"sha256:181bf52ad7827239d0f536cd2fadfbbf273134a6018a52ab0cfc84ab8ad1ae36\"\n";
+    let sidecar = Sidecar::run(&zoho, callers).await;
+    let asked = || {
+        let known = [("host", "localhost"), ("authorization", "Bearer made-up-billing-token")];
+        caller::with_headers("GET", COUNT, &known)
+    };
+    // Those that say nothing, those that are refused and stay, and those that never finish a form.
+    for said in [
+        "",
+        "GET /crm/v8/users HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "POST /oauth/v2/token HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\ngrant",
+    ] {
+        let strangers = connections(sidecar.proxy(), 500, said).await;
+        for _ in 0..10 {
+            assert_eq!(caller::ask(sidecar.proxy(), asked()).await.status, 200, "{said}");
+        }
+        drop(strangers);
+    }
 }

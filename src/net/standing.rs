@@ -1,0 +1,202 @@
+//! Whether a connection belongs to a known caller, and which connection is closed when there is no place for another.
+//!
+//! A connection is unidentified until a known caller makes a request on it. Without this, whoever can connect could take all
+//! places for connections and leave none for the callers they are meant for. When there is no place left, the unidentified
+//! connection that is open for longest is closed for the newcomer; connections of known callers are never closed for others.
+//! The same makes room when unidentified connections hold too many bytes of heads that are not whole.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use prometheus_client::metrics::counter::Counter;
+use tokio::task::AbortHandle;
+
+use super::waiting::{Ticket, Waiting};
+
+/// How many bytes of unfinished heads all unidentified connections may hold: enough for thousands of usual ones.
+const HEAD_BYTES: usize = 8 * 1024 * 1024;
+
+/// All unidentified connections. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Unidentified {
+    open: Waiting<Open>,
+    head_bytes: Arc<AtomicUsize>,
+    evicted: Counter,
+}
+
+/// What ends a connection.
+struct Open {
+    task: AbortHandle,
+    standing: Arc<Inner>,
+}
+
+/// The standing of one connection. Clones are the same; the default is that of a connection that is never closed for others.
+#[derive(Clone, Default)]
+pub struct Standing(Option<Arc<Inner>>);
+
+struct Inner {
+    all: Unidentified,
+    is_settled: AtomicBool,
+    /// How many bytes of an unfinished head it holds, as far as they are counted.
+    head_bytes: AtomicUsize,
+    state: Mutex<State>,
+}
+
+enum State {
+    /// Its task is not known yet.
+    New,
+    Unidentified(#[expect(dead_code, reason = "held for its drop")] Ticket<Open>),
+    /// It is a known caller's, or has ended.
+    Settled,
+}
+
+impl Unidentified {
+    /// None yet. Those that are closed for others are counted.
+    pub fn counting(evicted: Counter) -> Self {
+        Self { evicted, ..Self::default() }
+    }
+
+    /// Begins to close the connection that is open for longest. Its place is free once its task is gone.
+    pub fn evict(&self) -> bool {
+        let Some(Open { task, standing }) = self.open.evict() else { return false };
+        // Its head counts no more, though it may take a moment to go: else one head too many would evict several.
+        standing.is_settled.store(true, Relaxed);
+        standing.hold_head(0);
+        task.abort();
+        self.evicted.inc();
+        true
+    }
+}
+
+impl Standing {
+    /// That of a new connection.
+    pub fn new(all: Unidentified) -> Self {
+        Self(Some(Arc::new(Inner {
+            all,
+            is_settled: AtomicBool::new(false),
+            head_bytes: AtomicUsize::new(0),
+            state: Mutex::new(State::New),
+        })))
+    }
+
+    /// From here on the connection is closed by ending this task, if it has to make room.
+    pub fn watch(&self, task: AbortHandle) {
+        if let Some(inner) = &self.0 {
+            let mut state = inner.lock();
+            if let State::New = *state {
+                let open = Open { task, standing: inner.clone() };
+                *state = State::Unidentified(inner.all.open.join(open));
+            }
+        }
+    }
+
+    /// A known caller makes a request on the connection. Costs next to nothing but the first time.
+    pub fn identify(&self) {
+        if let Some(inner) = &self.0
+            && !inner.is_settled.load(Relaxed)
+        {
+            inner.settle();
+        }
+    }
+
+    /// The connection holds so many bytes of a head that is not whole. While its caller is not known they count.
+    pub fn hold_head(&self, bytes: usize) {
+        if let Some(inner) = &self.0
+            && !inner.is_settled.load(Relaxed)
+            && inner.hold_head(bytes) > HEAD_BYTES
+        {
+            inner.all.evict();
+        }
+    }
+
+    /// The connection has ended.
+    pub fn end(&self) {
+        if let Some(inner) = &self.0 {
+            inner.settle();
+        }
+    }
+}
+
+impl Inner {
+    #[cold]
+    fn settle(&self) {
+        self.is_settled.store(true, Relaxed);
+        self.hold_head(0);
+        let before = std::mem::replace(&mut *self.lock(), State::Settled);
+        drop(before);
+    }
+
+    /// Gives how many bytes all connections hold then.
+    fn hold_head(&self, bytes: usize) -> usize {
+        let all = &self.all.head_bytes;
+        let before = self.head_bytes.swap(bytes, Relaxed);
+        if bytes >= before {
+            all.fetch_add(bytes - before, Relaxed) + (bytes - before)
+        } else {
+            all.fetch_sub(before - bytes, Relaxed) - (before - bytes)
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Connection {
+        standing: Standing,
+        task: tokio::task::JoinHandle<()>,
+    }
+
+    fn open(all: &Unidentified) -> Connection {
+        let standing = Standing::new(all.clone());
+        let task = tokio::spawn(std::future::pending());
+        standing.watch(task.abort_handle());
+        Connection { standing, task }
+    }
+
+    #[tokio::test]
+    async fn the_oldest_unidentified_connection_makes_room() {
+        let all = Unidentified::default();
+        let [known, first, second] = [(); 3].map(|()| open(&all));
+        known.standing.identify();
+        assert!(all.evict());
+        assert!(first.task.await.unwrap_err().is_cancelled());
+        second.standing.end();
+        assert!(!all.evict(), "the other is a known caller's");
+        assert!(!known.task.is_finished());
+    }
+
+    #[tokio::test]
+    async fn unfinished_heads_of_unidentified_connections_are_bounded_in_bytes() {
+        let all = Unidentified::default();
+        let known = open(&all);
+        known.standing.identify();
+        known.standing.hold_head(2 * HEAD_BYTES);
+        let [first, second] = [(); 2].map(|()| open(&all));
+        first.standing.hold_head(HEAD_BYTES / 2);
+        second.standing.hold_head(HEAD_BYTES / 2);
+        assert_eq!(all.open.len(), 2, "they fit, and those of known callers do not count");
+        second.standing.hold_head(HEAD_BYTES / 2 + 1);
+        assert_eq!(all.head_bytes.load(Relaxed), HEAD_BYTES / 2 + 1, "though the first has not ended yet");
+        assert!(first.task.await.unwrap_err().is_cancelled());
+        first.standing.hold_head(HEAD_BYTES);
+        first.standing.end();
+        assert_eq!(all.head_bytes.load(Relaxed), HEAD_BYTES / 2 + 1);
+        second.standing.hold_head(0);
+        second.standing.end();
+        assert_eq!((all.head_bytes.load(Relaxed), all.evicted.get()), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_identified_before_its_task_is_known_stays() {
+        let all = Unidentified::default();
+        let standing = Standing::new(all.clone());
+        standing.identify();
+        standing.watch(tokio::spawn(std::future::pending::<()>()).abort_handle());
+        assert!(!all.evict());
+    }
+}
