@@ -191,6 +191,7 @@ impl App {
         server::Counts {
             open: self.metrics.connections.clone(),
             refused: self.metrics.connections_refused.clone(),
+            evicted: self.metrics.connections_evicted.clone(),
             errors: self.metrics.connection_errors.clone(),
             tls: server::tls::Counts {
                 failed: self.metrics.tls_handshake_errors.clone(),

@@ -2,12 +2,18 @@
 //!
 //! Zoho refuses a call too many with 429 for everybody who uses the organisation. Here it waits instead, in a
 //! queue with a bound, for no longer than a caller would.
+//!
+//! - [`unidentified`]: requests whose caller is not known, or not yet
+
+pub mod unidentified;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use unidentified::{Slot, Unidentified};
 
 /// How calls wait.
 #[derive(Debug, Clone)]
@@ -20,6 +26,8 @@ pub struct Settings {
     pub queue: usize,
     /// For how long.
     pub queue_timeout: Duration,
+    /// What requests get whose caller is not known.
+    pub unidentified: unidentified::Settings,
 }
 
 /// Holds tenants to their limits.
@@ -27,6 +35,7 @@ pub struct Settings {
 pub struct Admission {
     gates: Vec<Gate>,
     places: Arc<Semaphore>,
+    unidentified: Unidentified,
     settings: Settings,
 }
 
@@ -52,6 +61,12 @@ pub enum Crowded {
     /// The wait was too long.
     #[error("no call ended within {0:?}")]
     TooLong(Duration),
+    /// The caller is not known, and had to make room for others that are not.
+    #[error("too many requests of callers that are not known wait for the rest of their bodies")]
+    Unidentified,
+    /// The caller is not known, and its request did not come whole in time.
+    #[error("the request of a caller that is not known did not come whole within {0:?}")]
+    TooSlow(Duration),
 }
 
 impl Admission {
@@ -62,7 +77,14 @@ impl Admission {
             Gate { permits, waiting: AtomicUsize::new(0) }
         };
         let places = Arc::new(Semaphore::new(settings.max_requests));
-        Self { gates: limits.iter().map(gate).collect(), places, settings }
+        let unidentified = Unidentified::new(settings.unidentified);
+        Self { gates: limits.iter().map(gate).collect(), places, unidentified, settings }
+    }
+
+    /// A slot for a request whose caller is not known, and that takes so many bytes until it is answered. There always is
+    /// one: the request that waits longest makes room for it.
+    pub fn admit_unidentified(&self, bytes: usize) -> Slot {
+        self.unidentified.admit(bytes)
     }
 
     /// A place for a request that cannot be answered at once, until it is. Whatever it waits for has a limit of
@@ -114,8 +136,10 @@ mod tests {
     use super::*;
 
     fn admission(limit: Option<usize>, queue: usize) -> Arc<Admission> {
+        let timeout = Duration::from_secs(5);
+        let unidentified = unidentified::Settings { requests: 1, bytes: 1, timeout };
         let settings =
-            Settings { max_requests: 2, max_calls: 2, queue, queue_timeout: Duration::from_secs(5) };
+            Settings { max_requests: 2, max_calls: 2, queue, queue_timeout: timeout, unidentified };
         Arc::new(Admission::new(&[limit], settings))
     }
 

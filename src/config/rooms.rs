@@ -334,6 +334,11 @@ pub(super) fn admission(section: Section<'_>) -> admission::Settings {
         max_calls: section.number("max_calls", 1, 1_000_000),
         queue: section.number("queue", 0, 1_000_000),
         queue_timeout: section.duration("queue_timeout"),
+        unidentified: admission::unidentified::Settings {
+            requests: section.number("unidentified_requests", 1, 1_000_000),
+            bytes: section.memory_size("unidentified_bytes", 64 << 10, MOST_BYTES),
+            timeout: section.limit("unidentified_timeout"),
+        },
     };
     section.finish();
     settings

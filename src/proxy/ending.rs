@@ -107,10 +107,12 @@ impl Proxy {
         }
     }
 
-    /// Sends the refusal of a request of which only the head was looked at.
+    /// Sends the refusal of a request of which only the head was looked at, once the rest of its body is read, if there is
+    /// room to wait for that.
     pub(super) fn turn_away<B>(
         &self,
         request: Request<B>,
+        caller: Identity,
         answer: Response<Body>,
         refusal: &Refusal,
     ) -> Handling
@@ -120,9 +122,11 @@ impl Proxy {
         if !rest::is_worth_reading(request.body(), request.headers(), refusal) {
             return Handling::now(answer);
         }
+        let Ok(room) = self.room(caller, rest::BYTES) else { return Handling::now(answer) };
         let rest = self.upstream.paced_request(request.into_body().into(), self.upstream.short_deadline());
         Handling::Later(Box::pin(async move {
-            rest::discard(rest).await;
+            // However it ends, the answer is the same.
+            let _ = room.hold(rest::discard(rest)).await;
             answer
         }))
     }

@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use super::Proxy;
 use crate::net::body::Body;
 use crate::net::peer::Peer;
+use crate::net::standing::Standing;
 use crate::net::transport::BoxFuture;
 use crate::server::{Greet, Handler, Repeat};
 
@@ -40,8 +41,8 @@ impl Handling {
 impl Greet for Proxy {
     type Handler = Self;
 
-    fn greet(&self, peer: Peer) -> Self {
-        self.clone().for_peer(peer)
+    fn greet(&self, peer: Peer, standing: Standing) -> Self {
+        self.clone().for_peer(peer).with_standing(standing)
     }
 }
 

@@ -23,6 +23,7 @@
 //! - `repeat`: a read that is asked again in the same bytes
 //! - `resend`: whether a call that failed is sent again
 //! - `rest`: what is left of a body when its request is refused
+//! - `room`: what a request holds while it waits
 //! - [`settings`]: how requests are handled
 //! - `shape`: what heads have in common that differ only in an id
 //! - [`shared`]: what all workers share
@@ -56,6 +57,7 @@ mod repeat;
 mod request_id;
 mod resend;
 mod rest;
+mod room;
 mod settings;
 mod shape;
 mod shared;
@@ -74,8 +76,10 @@ use http_body::Body as HttpBody;
 
 use crate::cache::decision::{Fallback, Served, WhyFetch};
 use crate::cache::purge::Depth;
+use crate::callers::Identity;
 use crate::net::body::Body;
 use crate::net::peer::Peer;
+use crate::net::standing::Standing;
 use crate::net::whole::whole;
 use crate::supervisor::caught_now;
 use crate::upstream::Upstream;
@@ -99,18 +103,25 @@ pub struct Proxy {
     shared: Arc<Shared>,
     upstream: Upstream,
     peer: Arc<Peer>,
+    standing: Standing,
 }
 
 impl Proxy {
     /// A proxy that calls Zoho by `upstream`.
     pub fn new(shared: Arc<Shared>, upstream: Upstream) -> Self {
-        Self { shared, upstream, peer: Arc::default() }
+        Self { shared, upstream, peer: Arc::default(), standing: Standing::default() }
     }
 
     /// The same for requests of this peer.
     #[must_use]
     pub fn for_peer(self, peer: Peer) -> Self {
         Self { peer: Arc::new(peer), ..self }
+    }
+
+    /// The same for requests on a connection with this standing.
+    #[must_use]
+    pub fn with_standing(self, standing: Standing) -> Self {
+        Self { standing, ..self }
     }
 
     /// Handles a request. A panic on the way is answered, counted and logged like any other refusal.
@@ -132,23 +143,35 @@ impl Proxy {
         let request = held.as_ref().expect("a request is held until it is taken");
         let (rules, settings, kinds) = (&*self.shared.rules, &self.shared.settings, arrival.kinds);
         let caller = rules.callers.identify(&self.peer, request.headers());
+        if caller != Identity::Unknown {
+            self.standing.identify();
+        }
         if options::is_about_us(request) {
             return self.tell_options(held, caller, arrival);
         }
         let reading = match call::read(rules, caller, settings, &self.peer, request, kinds) {
             Ok(Read::Call(reading)) => reading,
             Ok(Read::Accounts(bare)) => {
+                // Before anything is allocated for it.
+                let room = self.room(caller, Ask::bytes_of(request, caller));
                 let ask = Ask::read(self.peer.is_tls, request, bare, caller, arrival);
-                return self.stand_in(ask, take(held), arrival.clone());
+                return match room {
+                    Ok(room) => self.stand_in(ask, room, take(held), arrival.clone()),
+                    Err(crowded) => Handling::now(self.answer_refusal(
+                        ask.into_facts(),
+                        request.headers(),
+                        &crowded.into(),
+                    )),
+                };
             }
             Err(refusal) => {
                 let answer = self.refuse_unread(request, caller, arrival, &refusal);
-                return self.turn_away(take(held), answer, &refusal);
+                return self.turn_away(take(held), caller, answer, &refusal);
             }
         };
         if let Err(refusal) = self.permit(&reading, request, arrival) {
             let answer = self.refuse_read(request, &reading, arrival, &refusal);
-            return self.turn_away(take(held), answer, &refusal);
+            return self.turn_away(take(held), caller, answer, &refusal);
         }
         let found = match reading.plan {
             Plan::Cached(route) => self.look_up(route, &reading, request, arrival),
@@ -170,7 +193,7 @@ impl Proxy {
             Ok(call) => call,
             Err(refusal) => {
                 let answer = self.refuse_read(request, &reading, arrival, &refusal);
-                return self.turn_away(take(held), answer, &refusal);
+                return self.turn_away(take(held), caller, answer, &refusal);
             }
         };
         let place = match self.shared.admission.admit() {

@@ -47,7 +47,7 @@ impl Proxy {
         });
         if let Err(refusal) = checked.and_then(|()| is_known.then_some(()).ok_or(Refusal::CallerUnknown)) {
             let answer = self.refuse_unread(request, caller, arrival, &refusal);
-            return self.turn_away(take(held), answer, &refusal);
+            return self.turn_away(take(held), caller, answer, &refusal);
         }
         let (shared, status, outcome) = (&*self.shared, StatusCode::NO_CONTENT, Outcome::StandIn);
         shared.counters.of(None, Label::Unknown).count(status, outcome);

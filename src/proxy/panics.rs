@@ -43,7 +43,7 @@ impl Proxy {
         let refusal = Refusal::of_panic(&arrival.request_id, panicked);
         let request = held.expect("nothing that can panic comes after a request was taken");
         let answer = self.refuse_unread(&request, Identity::Everybody, arrival, &refusal);
-        self.turn_away(request, answer, &refusal)
+        self.turn_away(request, Identity::Everybody, answer, &refusal)
     }
 
     /// Begins something beside a request that is answered already: its panic spoils no answer.

@@ -174,6 +174,7 @@ impl Proxy {
         let arrival = Arrival { at: now, request_id, kinds: Kinds::NONE, would_refuse: OnceLock::new() };
         let facts = Self::facts(&Method::GET, &meaning.reading(), &arrival);
         self.account_for(written.status(), status, facts, written.bytes());
+        self.standing.identify();
         Some(())
     }
 

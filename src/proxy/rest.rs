@@ -20,6 +20,9 @@ use crate::net::body::{Body, BoxError};
 /// which may have 25 MB.
 const MOST: u64 = 32 * 1024 * 1024;
 
+/// What a refused request takes while the rest of its body is read: its answer, and what reads the body.
+pub(super) const BYTES: usize = 2 * 1024;
+
 /// Reads a body to its end and throws it away, as far as that is worth it. However it ends, the answer is the
 /// same.
 pub(super) async fn discard(mut body: Body) {

@@ -13,7 +13,9 @@ use super::severable::{Severable, Severed};
 use super::tls::{self, Tls};
 use super::{Greet, Phase};
 use crate::net::body::BoxError;
+use crate::net::http1::Versions;
 use crate::net::peer::Peer;
+use crate::net::standing::Standing;
 use crate::net::transport::BoxFuture;
 
 /// How long a connection that has just come may take for its first request when the sidecar stops.
@@ -26,6 +28,7 @@ pub(super) fn serve_stream<G: Greet>(
     stream: Stream,
     tls: Option<Arc<Tls>>,
     host: &G,
+    standing: Standing,
     limits: Arc<Limits>,
     phases: watch::Receiver<Phase>,
 ) -> io::Result<BoxFuture<Result<(), BoxError>>> {
@@ -38,14 +41,30 @@ pub(super) fn serve_stream<G: Greet>(
         Stream::Unix(stream) => {
             let stream = tokio::net::UnixStream::from_std(stream)?;
             let peer = Peer { uid: Some(stream.peer_cred()?.uid()), ..Peer::default() };
-            return Ok(Box::pin(serve(stream, host.greet(peer), limits, phases, Severed::default())));
+            return Ok(Box::pin(serve(
+                stream,
+                host.greet(peer, standing.clone()),
+                Versions::Any,
+                standing,
+                limits,
+                phases,
+                Severed::default(),
+            )));
         }
     };
     let severed = Severed::default();
     let stream = Severable::new(stream, severed.clone());
     Ok(match tls {
-        None => Box::pin(serve(stream, host.greet(Peer::default()), limits, phases, severed)),
-        Some(tls) => Box::pin(serve_tls(stream, tls, host.clone(), limits, phases, severed)),
+        None => Box::pin(serve(
+            stream,
+            host.greet(Peer::default(), standing.clone()),
+            Versions::Any,
+            standing,
+            limits,
+            phases,
+            severed,
+        )),
+        Some(tls) => Box::pin(serve_tls(stream, tls, host.clone(), standing, limits, phases, severed)),
     })
 }
 
@@ -53,6 +72,7 @@ async fn serve_tls<G: Greet>(
     stream: Severable,
     tls: Arc<Tls>,
     host: G,
+    standing: Standing,
     limits: Arc<Limits>,
     mut phases: watch::Receiver<Phase>,
     severed: Severed,
@@ -67,8 +87,9 @@ async fn serve_tls<G: Greet>(
         tls.counts.failed.inc();
         return Ok(());
     };
-    let peer = tls::peer(stream.get_ref().1);
-    Box::pin(serve(stream, host.greet(peer), limits, phases, severed)).await
+    let (peer, versions) = (tls::peer(stream.get_ref().1), tls::versions(stream.get_ref().1));
+    Box::pin(serve(stream, host.greet(peer, standing.clone()), versions, standing, limits, phases, severed))
+        .await
 }
 
 /// Ends when the sidecar stops and a handshake that is under way has had its grace.

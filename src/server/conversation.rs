@@ -26,13 +26,17 @@ use super::strict::{Opening, Strict};
 use super::{Handler, HeadBytes, Phase};
 use crate::net::body::{Body, BoxError};
 use crate::net::guarded::Guarded;
+use crate::net::http1::Versions;
 use crate::net::limited_reads::LimitedReads;
 use crate::net::patient::Patient;
+use crate::net::standing::Standing;
 
 /// Serves a connection to its end.
 pub(super) async fn serve<H: Handler>(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     handler: H,
+    versions: Versions,
+    standing: Standing,
     limits: Arc<Limits>,
     phases: watch::Receiver<Phase>,
     severed: Severed,
@@ -42,7 +46,7 @@ pub(super) async fn serve<H: Handler>(
     let shell = Arc::new(Shell::around(handler));
     let io = Patient::new(LimitedReads::new(io, &limits.buffers), limits.write_timeout);
     let repeats = Repeats::by(shell.clone());
-    let mut io = Strict::new(io, repeats, limits.head, course.clone());
+    let mut io = Strict::new(io, repeats, versions, standing, limits.head, course.clone());
     let mut service = Service { shell, course };
     loop {
         match next_request(&mut io, &mut orders, &service.course).await? {
@@ -155,9 +159,9 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
 {
-    let is_winding_down = service.course.is_winding_down();
+    let (standing, is_winding_down) = (io.standing().clone(), service.course.is_winding_down());
     let mut connection =
-        Box::pin(limits.http2.serve_connection(TokioIo::new(Continues::around(io)), service));
+        Box::pin(limits.http2.serve_connection(TokioIo::new(Continues::around(io, standing)), service));
     if is_winding_down {
         // The order came before the preface: a caller that asks without pause would be cut in the end.
         connection.as_mut().graceful_shutdown();
@@ -287,7 +291,15 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(64 * 1024);
         let (_phase, phases) = watch::channel(Phase::Serving);
         let hoarder = Hoarder(Mutex::default());
-        let serving = tokio::spawn(serve(near, hoarder, limits(), phases, Severed::default()));
+        let serving = tokio::spawn(serve(
+            near,
+            hoarder,
+            Versions::Any,
+            Standing::default(),
+            limits(),
+            phases,
+            Severed::default(),
+        ));
         let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
         let body = "5\r\nhello\r\n".repeat(50) + "0\r\n\r\n";
         far.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
@@ -303,7 +315,15 @@ mod tests {
         for sent in ["", "GET / HTTP/1.1\r\nho", "PRI * HTTP/2.0\r\n"] {
             let (near, mut far) = tokio::io::duplex(1024);
             let (phase, phases) = watch::channel(Phase::Serving);
-            let serving = tokio::spawn(serve(near, Greeter, limits(), phases, Severed::default()));
+            let serving = tokio::spawn(serve(
+                near,
+                Greeter,
+                Versions::Any,
+                Standing::default(),
+                limits(),
+                phases,
+                Severed::default(),
+            ));
             far.write_all(sent.as_bytes()).await.unwrap();
             tokio::time::sleep(Duration::from_secs(1)).await;
             phase.send_replace(Phase::Draining);
@@ -320,7 +340,15 @@ mod tests {
     async fn a_caller_who_begins_http2_while_the_sidecar_stops_is_answered_and_sent_away() {
         let (near, far) = tokio::io::duplex(64 * 1024);
         let (_phase, phases) = watch::channel(Phase::Draining);
-        let serving = tokio::spawn(serve(near, Greeter, limits(), phases, Severed::default()));
+        let serving = tokio::spawn(serve(
+            near,
+            Greeter,
+            Versions::Any,
+            Standing::default(),
+            limits(),
+            phases,
+            Severed::default(),
+        ));
         // The order to stop comes before the first byte.
         tokio::task::yield_now().await;
 

@@ -47,11 +47,13 @@ use hyper::body::Incoming;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::net::body::{Body, BoxError};
 use crate::net::buffers::Buffers;
+use crate::net::http1::Versions;
 use crate::net::peer::Peer;
+use crate::net::standing::{Standing, Unidentified};
 use crate::supervisor::{Supervisor, Task};
 use address::Address;
 use limits::Limits;
@@ -69,8 +71,8 @@ pub struct Settings {
     pub tls: Option<tls::Settings>,
     /// How many threads serve connections.
     pub workers: usize,
-    /// How many connections may be open, as far as the system has file descriptors for them; more are closed at
-    /// once.
+    /// How many connections may be open, as far as the system has file descriptors for them. One more closes an
+    /// unidentified one, or is closed at once if there is none.
     pub max_connections: usize,
     /// How long a connection may take for a request's head, or stay without one.
     pub header_read_timeout: Duration,
@@ -95,6 +97,8 @@ pub struct Counts {
     pub open: Gauge,
     /// Connections closed at once because there were too many.
     pub refused: Counter,
+    /// Unidentified connections closed to make room for new ones.
+    pub evicted: Counter,
     /// Connections that ended in an error.
     pub errors: Counter,
     /// What is counted of TLS.
@@ -138,8 +142,8 @@ pub trait Greet: Clone + Send + 'static {
     /// What it makes.
     type Handler: Handler;
 
-    /// The handler for who is at the other end of a connection.
-    fn greet(&self, peer: Peer) -> Self::Handler;
+    /// The handler for who is at the other end of a connection with this standing.
+    fn greet(&self, peer: Peer, standing: Standing) -> Self::Handler;
 }
 
 /// How far stopping has got.
@@ -206,11 +210,13 @@ impl Bound {
         settings.max_connections = descriptors::connections(settings.max_connections);
         let tls = tls.map(|tls| Arc::new(tls.counting(counts.tls.clone())));
         let (phase, phases) = watch::channel(Phase::Serving);
-        let workers = Arc::new(Workers::start(&settings, &counts, make, &phases, supervisor)?);
+        let unidentified = Unidentified::counting(counts.evicted.clone());
+        let workers = Workers::start(&settings, &counts, make, &phases, &unidentified, supervisor)?;
+        let workers = Arc::new(workers);
         // One permit per connection: all of them free means that all connections have ended.
         let places = Arc::new(Semaphore::new(settings.max_connections));
 
-        let entrance = Entrance { workers, places, counts };
+        let entrance = Entrance { workers, places, unidentified, counts };
         let mut accepting = Vec::new();
         for listener in listeners {
             let tls = tls.clone().filter(|_| matches!(listener, Listener::Tls(_)));
@@ -252,7 +258,16 @@ pub async fn serve_connection<H: Handler>(
     settings: &Settings,
 ) -> Result<(), BoxError> {
     let (_phase, phases) = watch::channel(Phase::Serving);
-    conversation::serve(io, handler, Arc::new(Limits::of(settings)), phases, Severed::default()).await
+    conversation::serve(
+        io,
+        handler,
+        Versions::Any,
+        Standing::default(),
+        Arc::new(Limits::of(settings)),
+        phases,
+        Severed::default(),
+    )
+    .await
 }
 
 /// How long workers may take to end when all connections are closed. One that is stuck must not hold the process.
@@ -261,11 +276,15 @@ const LAST_WORKERS: Duration = Duration::from_secs(5);
 /// How long accepting rests when the process has no file descriptors left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a connection that makes room may take to close. Only a worker that is stuck needs so long.
+const EVICTION: Duration = Duration::from_secs(1);
+
 /// Where connections come in.
 #[derive(Clone)]
 struct Entrance {
     workers: Arc<Workers>,
     places: Arc<Semaphore>,
+    unidentified: Unidentified,
     counts: Counts,
 }
 
@@ -283,7 +302,9 @@ impl Accepting {
         let Self { entrance, listener, tls, task } = self;
         task.stop().await;
         let listener = Arc::into_inner(listener).expect("the task that shared it has ended");
-        listener.close().await.into_iter().for_each(|stream| entrance.admit(stream, tls.as_ref()));
+        for stream in listener.close().await {
+            entrance.admit(stream, tls.as_ref()).await;
+        }
     }
 }
 
@@ -307,7 +328,7 @@ impl Entrance {
     async fn accept(&self, listener: &Listener, tls: Option<&Arc<Tls>>) {
         loop {
             match listener.accept().await {
-                Ok(stream) => self.admit(stream, tls),
+                Ok(stream) => self.admit(stream, tls).await,
                 Err(error) if is_of_the_caller(&error) => {}
                 Err(error) => {
                     tracing::warn!(
@@ -320,12 +341,25 @@ impl Entrance {
         }
     }
 
-    fn admit(&self, stream: Stream, tls: Option<&Arc<Tls>>) {
-        match self.places.clone().try_acquire_owned() {
-            Ok(place) => self.workers.hand_over(Accepted { stream, tls: tls.cloned(), place }),
-            Err(_) => {
+    async fn admit(&self, stream: Stream, tls: Option<&Arc<Tls>>) {
+        match self.place().await {
+            Some(place) => self.workers.hand_over(Accepted { stream, tls: tls.cloned(), place }),
+            None => {
                 self.counts.refused.inc();
             }
         }
+    }
+
+    /// A place for a connection: a free one, or that of the unidentified connection that is open for longest. Nobody is
+    /// accepted until that one is closed, so that there are never more connections than there may be.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            return Some(place);
+        }
+        if !self.unidentified.evict() {
+            return None;
+        }
+        let place = tokio::time::timeout(EVICTION, self.places.clone().acquire_owned()).await;
+        place.ok()?.ok()
     }
 }

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::net::body::Body;
 use crate::net::buffers::Buffers;
 use crate::net::peer::Peer;
+use crate::net::standing::{Standing, Unidentified};
 use crate::supervisor::{Supervisor, TaskMetrics};
 
 /// No test waits longer.
@@ -49,7 +50,7 @@ impl Handler for Names {
 impl Greet for Names {
     type Handler = Self;
 
-    fn greet(&self, _: Peer) -> Self {
+    fn greet(&self, _: Peer, _: Standing) -> Self {
         self.clone()
     }
 }
@@ -228,7 +229,12 @@ async fn an_accept_loop_that_panics_is_started_again_and_keeps_its_socket() {
     let task = format!("accept/{}", listener.address());
     // To hand a connection to a worker where there is none is a panic.
     let (workers, places) = (Arc::new(Workers::none()), Arc::new(Semaphore::new(10)));
-    let entrance = Entrance { workers, places: places.clone(), counts: Counts::default() };
+    let entrance = Entrance {
+        workers,
+        places: places.clone(),
+        unidentified: Unidentified::default(),
+        counts: Counts::default(),
+    };
     let accepting = entrance.start_accepting(listener, None, &supervisor);
 
     for restarts in 0..2 {

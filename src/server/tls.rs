@@ -16,6 +16,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use tokio_rustls::TlsAcceptor;
 
 use crate::files::{self, Contents, FileError};
+use crate::net::http1::Versions;
 use crate::net::peer::{Peer, SubjectName};
 use crate::supervisor::Heartbeat;
 
@@ -285,6 +286,15 @@ pub(super) fn peer(connection: &ServerConnection) -> Peer {
     let shown = connection.peer_certificates().and_then(<[_]>::first);
     let names = shown.map(names_in).unwrap_or_default();
     Peer { is_tls: true, uid: None, names }
+}
+
+/// Which versions of HTTP may be spoken after ALPN: what was negotiated, or any if nothing was.
+pub(super) fn versions(connection: &ServerConnection) -> Versions {
+    match connection.alpn_protocol() {
+        Some(b"h2") => Versions::Http2,
+        Some(_) => Versions::Http1,
+        None => Versions::Any,
+    }
 }
 
 fn names_in(certificate: &CertificateDer<'_>) -> Vec<SubjectName> {

@@ -13,6 +13,7 @@ use super::limits::Limits;
 use super::listener::Stream;
 use super::tls::Tls;
 use super::{Counts, Greet, Phase, Settings};
+use crate::net::standing::{Standing, Unidentified};
 use crate::supervisor::{Heartbeat, Supervisor, Thread, caught, caught_now};
 
 /// A connection on its way to a worker, with its place among all connections.
@@ -41,6 +42,7 @@ impl Workers {
         counts: &Counts,
         make: impl Fn() -> G + Clone + Send + 'static,
         phases: &watch::Receiver<Phase>,
+        unidentified: &Unidentified,
         supervisor: &Supervisor,
     ) -> io::Result<Self> {
         let limits = Arc::new(Limits::of(settings));
@@ -52,6 +54,7 @@ impl Workers {
                 limits: limits.clone(),
                 counts: counts.clone(),
                 phases: phases.clone(),
+                unidentified: unidentified.clone(),
                 open: open.clone(),
                 is_serving: is_serving.clone(),
                 supervisor: supervisor.clone(),
@@ -109,6 +112,7 @@ struct Work {
     limits: Arc<Limits>,
     counts: Counts,
     phases: watch::Receiver<Phase>,
+    unidentified: Unidentified,
     open: Arc<AtomicUsize>,
     is_serving: Arc<AtomicBool>,
     supervisor: Supervisor,
@@ -143,10 +147,12 @@ impl Work {
     /// Starts the connection's task. It catches its own panic, since a task of the supervisor's would need another
     /// allocation for each connection.
     fn serve<G: Greet>(&self, Accepted { stream, tls, place }: Accepted, host: &G) {
-        let (guard, supervisor) =
-            (OpenConnection::new(&self.open, &self.counts, place), self.supervisor.clone());
-        let begun = caught_now(|| serve_stream(stream, tls, host, self.limits.clone(), self.phases.clone()));
-        tokio::spawn(async move {
+        let standing = Standing::new(self.unidentified.clone());
+        let guard = OpenConnection::new(&self.open, &self.counts, standing.clone(), place);
+        let supervisor = self.supervisor.clone();
+        let (limits, phases, shown) = (self.limits.clone(), self.phases.clone(), standing.clone());
+        let begun = caught_now(|| serve_stream(stream, tls, host, shown, limits, phases));
+        let task = tokio::spawn(async move {
             let ended = match begun {
                 Ok(Ok(serving)) => caught(serving).await,
                 Ok(Err(error)) => Ok(Err(error.into())),
@@ -159,6 +165,7 @@ impl Work {
                 guard.counts.errors.inc();
             }
         });
+        standing.watch(task.abort_handle());
     }
 }
 
@@ -166,13 +173,19 @@ impl Work {
 struct OpenConnection {
     open: Arc<AtomicUsize>,
     counts: Counts,
+    standing: Standing,
     _place: OwnedSemaphorePermit,
 }
 
 impl OpenConnection {
-    fn new(open: &Arc<AtomicUsize>, counts: &Counts, place: OwnedSemaphorePermit) -> Self {
+    fn new(
+        open: &Arc<AtomicUsize>,
+        counts: &Counts,
+        standing: Standing,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
         counts.open.inc();
-        Self { open: open.clone(), counts: counts.clone(), _place: place }
+        Self { open: open.clone(), counts: counts.clone(), standing, _place: place }
     }
 }
 
@@ -180,6 +193,7 @@ impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
         self.counts.open.dec();
+        self.standing.end();
     }
 }
 

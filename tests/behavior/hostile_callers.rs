@@ -340,6 +340,88 @@ async fn floods_of_small_frames_end_the_connection_or_are_borne() {
     }
 }
 
+/// For how long this connection lives on which these frames are said again and again, a thousand frames each 10 ms.
+async fn life_of_a_flood(world: &World, first: &[u8], again: &[u8]) -> Duration {
+    let mut caller = frames::Caller::begin(world.connect().0, &[]).await;
+    caller.next(SETTINGS).await.unwrap();
+    caller.say(first).await;
+    let began = world.now();
+    while world.now() - began < LONG && caller.say(again.repeat(1000)).await {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let life = world.now() - began;
+    while caller.hear().await.is_some() {}
+    life
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_that_are_no_work_end_their_connection_within_a_second() {
+    let post = frame(HEADERS, END_HEADERS, 1, &request_headers("POST", "/crm/v8/Leads"));
+    let asked = frames::get(1, USERS);
+    let head = frame(HEADERS, END_STREAM, 1, &request_headers("GET", USERS));
+    for (what, first, again) in [
+        ("SETTINGS", &[][..], frame(SETTINGS, 0, 0, &[])),
+        ("acknowledged SETTINGS", &[], frame(SETTINGS, ACK, 0, &[])),
+        ("PING", &[], frame(PING, 0, 0, &[0; 8])),
+        ("acknowledged PING", &[], frame(PING, ACK, 0, &[0; 8])),
+        ("PRIORITY", &[], frame(2, 0, 3, &[0, 0, 0, 0, 15])),
+        ("WINDOW_UPDATE", &[], frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes())),
+        ("WINDOW_UPDATE of a stream", &post, frame(WINDOW_UPDATE, 0, 1, &1_u32.to_be_bytes())),
+        ("an unknown type", &[], frame(0xfa, 0, 0, b"made up")),
+        ("empty DATA", &post, frame(DATA, 0, 1, &[])),
+        ("DATA that is padding", &post, frame(DATA, 8, 1, &[3, 0, 0, 0])),
+        ("empty CONTINUATION", &head, frame(CONTINUATION, 0, 1, &[])),
+        ("RST_STREAM", &asked, frame(RST_STREAM, 0, 1, &CANCEL)),
+        ("GOAWAY", &[], frame(GOAWAY, 0, 0, &[0; 8])),
+    ] {
+        let world = World::shipped().await;
+        let life = life_of_a_flood(&world, first, &again).await;
+        assert!(life < Duration::from_secs(1), "{what}: {life:?}");
+        assert!(world.heard_by("HTTP/1.1", USERS).await.starts_with("HTTP/1.1 200"), "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_is_told_why_its_connection_ends() {
+    let world = World::shipped().await;
+    let mut caller = frames::Caller::begin(world.connect().0, &[]).await;
+    caller.next(SETTINGS).await.unwrap();
+    caller.say(frame(PING, 0, 0, &[0; 8]).repeat(1000)).await;
+    let (_, _, _, payload) = caller.next(GOAWAY).await.unwrap();
+    assert_eq!(payload[4..8], [0, 0, 0, 0xb], "ENHANCE_YOUR_CALM");
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_that_accompany_work_are_no_flood() {
+    let world = World::shipped().await;
+    let mut caller = frames::Caller::begin(world.connect().0, &[]).await;
+    // A client that asks every second whether the connection lives, and now and then for more.
+    for stream in (1..600).step_by(2) {
+        assert!(caller.say(frame(PING, 0, 0, &[0; 8]).repeat(20)).await);
+        let window = frame(WINDOW_UPDATE, 0, 0, &10_000_u32.to_be_bytes());
+        assert!(caller.say([frames::get(stream, USERS), window].concat()).await);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    // One that opens its windows by 4 KiB each, both for an answer of 8 MiB, without a pause.
+    let stream = 601;
+    caller.say(frames::get(stream, "/crm/v8/__bytes?size=8388608")).await;
+    let mut read = 0;
+    while read < 8 << 20 {
+        let heard = tokio::time::timeout(LONG, caller.hear()).await.expect("an answer goes on");
+        let (kind, _, of, payload) = heard.expect("the connection lives");
+        if kind != DATA || of != stream {
+            continue;
+        }
+        read += payload.len();
+        for opened in payload.chunks(4096) {
+            let by = u32::try_from(opened.len()).unwrap().to_be_bytes();
+            caller
+                .say([frame(WINDOW_UPDATE, 0, 0, &by), frame(WINDOW_UPDATE, 0, stream, &by)].concat())
+                .await;
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_head_of_http2_over_the_limit_is_refused_and_the_connection_goes_on() {
     let world = World::shipped().await;

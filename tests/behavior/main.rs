@@ -45,6 +45,8 @@ mod timeouts;
 mod token_deaths;
 mod token_endpoint;
 mod tokens;
+mod trailers;
+mod unidentified;
 mod unread_refusals;
 mod valid_answers;
 mod vary;

@@ -10,19 +10,27 @@ use crate::until;
 use crate::zoho::{COUNT, USERS, Zoho};
 
 #[tokio::test]
-async fn one_connection_too_many_is_closed_and_those_that_are_open_are_served() {
+async fn one_connection_too_many_takes_the_place_of_one_that_has_asked_for_nothing() {
     let zoho = Zoho::start().await;
     let sidecar = Sidecar::run(&zoho, "server.max_connections = 2").await;
+    let get = format!("GET {COUNT} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let mut served = Wire::connect(sidecar.proxy()).await;
-    let _silent = Wire::connect(sidecar.proxy()).await;
+    served.say(&get).await;
+    assert!(served.hear_answer().await.starts_with("HTTP/1.1 200"));
+    let silent = Wire::connect(sidecar.proxy()).await;
     until("two connections", async || sidecar.metric("zoho_sidecar_connections ").await >= 2.0).await;
 
-    let one_too_many = Wire::connect(sidecar.proxy()).await;
+    let mut newcomer = Wire::connect(sidecar.proxy()).await;
+    newcomer.say(&get).await;
+    assert!(newcomer.hear_answer().await.starts_with("HTTP/1.1 200"));
+    assert_eq!(silent.hear_all().await, "");
+    assert!(sidecar.metric("zoho_sidecar_connections_evicted_total ").await >= 1.0);
 
-    assert_eq!(one_too_many.hear_all().await, "");
+    let one_too_many = Wire::connect(sidecar.proxy()).await;
+    assert_eq!(one_too_many.hear_all().await, "", "both places are callers'");
     assert!(sidecar.metric("zoho_sidecar_connections_refused_total ").await >= 1.0);
-    served.say(&format!("GET {COUNT} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await;
-    assert!(served.hear("\r\n").await.starts_with("HTTP/1.1 200"));
+    served.say(&get).await;
+    assert!(served.hear_answer().await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]

@@ -198,6 +198,46 @@ async fn both_versions_of_tls_and_of_http_are_spoken() {
     sidecar.stop().await;
 }
 
+/// What is heard on a connection on which this is said, until it ends or its first answer is there.
+async fn heard_after(client: &Client<'_>, at: SocketAddr, said: &[u8]) -> Vec<u8> {
+    let mut stream = client.connect(at).await.unwrap();
+    stream.write_all(said).await.unwrap();
+    let mut heard = Vec::new();
+    // A server of HTTP/2 goes on; its settings are enough to know it by.
+    while heard.len() < 9
+        && within("bytes or the end", stream.read_buf(&mut heard)).await.is_ok_and(|n| n > 0)
+    {}
+    heard
+}
+
+#[tokio::test]
+async fn a_negotiated_protocol_is_the_only_one_that_is_spoken() {
+    let (zoho, files) = (Zoho::start().await, Files::new());
+    let sidecar = files.serve(&zoho, "", "").await;
+    let at = sidecar.encrypted();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let get = format!("GET {COUNT} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let speaking = |protocols: &'static [&'static str]| Client { protocols, ..files.client() };
+
+    let heard = heard_after(&speaking(&["h2"]), at, get.as_bytes()).await;
+    assert!(heard.is_empty(), "HTTP/1 on a connection of HTTP/2: {}", String::from_utf8_lossy(&heard));
+    let heard = heard_after(&speaking(&["http/1.1"]), at, preface).await;
+    assert!(heard.starts_with(b"HTTP/1.1 505"), "the preface after http/1.1: {heard:?}");
+    assert_eq!(zoho.calls(), 0);
+
+    for protocols in [&["h2"][..], &[]] {
+        let heard = heard_after(&speaking(protocols), at, preface).await;
+        assert_eq!(heard.get(3), Some(&4), "settings come first: {protocols:?} {heard:?}");
+    }
+    for protocols in [&["http/1.1"][..], &[]] {
+        let heard = heard_after(&speaking(protocols), at, get.as_bytes()).await;
+        assert!(heard.starts_with(b"HTTP/1.1 200"), "{protocols:?}: {heard:?}");
+    }
+    // What was closed is a connection that ended in an error, and takes nobody else down.
+    until("the error", async || sidecar.metric("zoho_sidecar_connection_errors_total ").await >= 1.0).await;
+    assert_eq!(sidecar.get(COUNT).await.status, 200);
+}
+
 #[tokio::test]
 async fn tls_1_1_is_refused_by_an_alert() {
     let (zoho, files) = (Zoho::start().await, Files::new());

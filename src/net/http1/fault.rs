@@ -24,6 +24,9 @@ pub enum Fault {
     /// Neither HTTP/1.0 nor HTTP/1.1.
     #[error("its version is neither HTTP/1.0 nor HTTP/1.1")]
     Version,
+    /// ALPN has negotiated HTTP/2, and the connection does not begin with its preface (RFC 9113 section 3.4).
+    #[error("the connection has negotiated HTTP/2 and does not begin with its preface")]
+    NoPreface,
     /// A line that continues the one before it (obs-fold, RFC 9112 section 5.2).
     #[error("a header is folded over several lines")]
     FoldedLine,

@@ -47,6 +47,8 @@ pub struct Inspector {
 enum State {
     /// Nothing has come yet.
     Start,
+    /// Nothing has come yet, and nothing but the preface of HTTP/2 may.
+    Preface,
     /// Before or within a head.
     Head(Head),
     /// Within a body that has so many bytes left.
@@ -54,6 +56,18 @@ enum State {
     /// Within a body in chunks.
     Chunked(Chunks),
     /// The connection speaks HTTP/2, whose frames leave no such doubts.
+    Http2,
+}
+
+/// Which versions of HTTP a connection may speak. A protocol that ALPN has negotiated is binding (RFC 7301 section 3.2,
+/// RFC 9113 section 3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Versions {
+    /// Nothing was negotiated: HTTP/1, or HTTP/2 if its preface comes first.
+    Any,
+    /// HTTP/1 only: the preface of HTTP/2 is refused like any request of an unknown version.
+    Http1,
+    /// HTTP/2 only: what is not its preface is refused.
     Http2,
 }
 
@@ -71,7 +85,17 @@ pub enum Verdict {
 impl Inspector {
     /// An inspector for a new connection.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, heads: 0, state: State::Start, known: Vec::new(), was_within_body: false }
+        Self::speaking(Versions::Any, limits)
+    }
+
+    /// The same for a connection that may speak only these versions.
+    pub fn speaking(versions: Versions, limits: Limits) -> Self {
+        let state = match versions {
+            Versions::Any => State::Start,
+            Versions::Http1 => State::Head(Head::new(limits)),
+            Versions::Http2 => State::Preface,
+        };
+        Self { limits, heads: 0, state, known: Vec::new(), was_within_body: false }
     }
 
     /// Looks at what came next: how many bytes of it pass, and what about the rest.
@@ -111,7 +135,7 @@ impl Inspector {
     /// Whether the last request has come whole; `false` also within a head.
     pub fn is_between_requests(&self) -> bool {
         match &self.state {
-            State::Start | State::Http2 => true,
+            State::Start | State::Preface | State::Http2 => true,
             State::Head(head) => head.is_untouched(),
             State::Length(_) | State::Chunked(_) => false,
         }
@@ -125,8 +149,9 @@ impl Inspector {
     /// Looks at bytes as far as one state goes. `Ok(0)` waits for more of a head.
     fn step(&mut self, bytes: &[u8]) -> Result<usize, (usize, Fault)> {
         match &mut self.state {
-            State::Start if bytes.starts_with(PREFACE) => self.state = State::Http2,
-            State::Start if PREFACE.starts_with(bytes) => return Ok(0),
+            State::Start | State::Preface if bytes.starts_with(PREFACE) => self.state = State::Http2,
+            State::Start | State::Preface if PREFACE.starts_with(bytes) => return Ok(0),
+            State::Preface => return Err((0, Fault::NoPreface)),
             State::Start => self.state = State::Head(Head::new(self.limits)),
             State::Http2 => return Ok(bytes.len()),
             State::Head(head)
@@ -256,6 +281,21 @@ mod tests {
     fn the_preface_of_http2_comes_first_or_not_at_all() {
         let late = [GET.as_bytes(), PREFACE].concat();
         assert_eq!(verdict(&late), (GET.len(), Verdict::Broken(Fault::Version)));
+    }
+
+    #[test]
+    fn a_negotiated_version_is_the_only_one_that_passes() {
+        let look = |versions, bytes: &[u8]| Inspector::speaking(versions, LIMITS).advance(bytes);
+        let get = GET.as_bytes();
+        assert_eq!(look(Versions::Http1, get), (get.len(), Verdict::Pass));
+        assert_eq!(look(Versions::Http1, PREFACE), (0, Verdict::Broken(Fault::Version)));
+        assert_eq!(look(Versions::Http2, PREFACE), (PREFACE.len(), Verdict::Pass));
+        assert_eq!(look(Versions::Http2, &PREFACE[..5]), (0, Verdict::Hold));
+        for bytes in [get, b"P", b"PRI * HTTP/1.1\r\n", b"\r\n"] {
+            let expected =
+                if PREFACE.starts_with(bytes) { Verdict::Hold } else { Verdict::Broken(Fault::NoPreface) };
+            assert_eq!(look(Versions::Http2, bytes), (0, expected), "{bytes:?}");
+        }
     }
 
     #[test]

@@ -8,10 +8,12 @@
 //! ever reaches an API host, which has no business with a client's secret.
 //!
 //! - [`base_url`]: the sidecar's own URL, as the caller sees it
+//! - `form`: the form in the body, read within bounds
 //! - [`token`]: what a request for a token is told
 //! - [`user`]: whom a token is for
 
 mod base_url;
+mod form;
 mod token;
 mod user;
 
@@ -29,15 +31,13 @@ use super::call::choose;
 use super::ending::Unanswered;
 use super::panics::refused_on_panic;
 use super::refusal::Refusal;
+use super::room::Room;
 use super::{Arrival, Handling, Proxy, rest};
 use crate::callers::Identity;
-use crate::net::body::{Body, Prefix};
+use crate::net::body::Body;
 use crate::net::form::Form;
 use crate::net::whole::whole;
 use crate::zoho::path::Area;
-
-/// How long the form of a request may be. Real ones have a few hundred bytes.
-const FORM_LIMIT: usize = 64 * 1024;
 
 /// What is asked of the accounts server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,38 @@ pub(super) struct Ask {
     facts: Facts<'static>,
 }
 
+/// How long the form of a request of this caller may be.
+fn form_limit(caller: Identity) -> usize {
+    match caller {
+        Identity::Unknown => form::LIMIT_OF_UNIDENTIFIED,
+        Identity::Everybody | Identity::Caller(_) => form::LIMIT,
+    }
+}
+
+/// What is held of a request beside its head and its form.
+const BESIDE: usize = 4 * 1024;
+
 impl Ask {
+    /// How many bytes a request takes while its form is waited for. Only what is not known to be a caller's is measured.
+    pub(super) fn bytes_of<B: HttpBody>(request: &Request<B>, caller: Identity) -> usize {
+        if caller != Identity::Unknown {
+            return 0;
+        }
+        let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+        // The target is kept whole, and so are its path and its query.
+        let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+        BESIDE + headers.sum::<usize>() + 3 * target + form::bytes_of(request.body(), form_limit(caller))
+    }
+
+    /// What the log tells of it.
+    pub(super) fn into_facts(self) -> Facts<'static> {
+        self.facts
+    }
+
+    fn form_limit(&self) -> usize {
+        form_limit(self.caller)
+    }
+
     /// Reads the head of a request, which came by TLS or in the clear. `bare` is what remains of its target
     /// without the base by which it chooses a tenant.
     pub(super) fn read<B>(
@@ -104,28 +135,31 @@ impl Ask {
 
 impl Proxy {
     /// Answers a request to the accounts server.
-    pub(super) fn stand_in<B>(&self, mut ask: Ask, request: Request<B>, arrival: Arrival) -> Handling
+    pub(super) fn stand_in<B>(
+        &self,
+        mut ask: Ask,
+        room: Room,
+        request: Request<B>,
+        arrival: Arrival,
+    ) -> Handling
     where
         B: HttpBody + Into<Body>,
     {
         if ask.question == Some(Question::User) {
             return self.tell_user(ask, &request, &arrival);
         }
-        let place = match self.shared.admission.admit() {
-            Ok(place) => place,
-            Err(crowded) => {
-                return Handling::now(self.answer_refusal(ask.facts, request.headers(), &crowded.into()));
-            }
-        };
         let (proxy, (head, body)) = (self.clone(), request.into_parts());
         let body = whole(head.version, body.into());
         Handling::Later(Box::pin(async move {
             let facts = ask.facts.clone();
             let unanswered = Unanswered::new(&proxy, || facts.clone());
-            let said =
-                refused_on_panic(&arrival, pin!(proxy.say(&mut ask, &head.headers, body, &arrival))).await;
+            let said = async {
+                let said = room.hold(proxy.say(&mut ask, &head.headers, body, &arrival)).await;
+                said.unwrap_or_else(|crowded| Err(crowded.into()))
+            };
+            let said = refused_on_panic(&arrival, pin!(said)).await;
             unanswered.answered();
-            drop(place);
+            drop(room);
             ask.facts.would_refuse = Cow::Owned(arrival.would_refuse);
             match said {
                 Ok(said) => proxy.answer_told(&ask.facts, &said),
@@ -144,7 +178,7 @@ impl Proxy {
         arrival: &Arrival,
     ) -> Result<Value, Refusal> {
         // Read also where nothing in it matters: an answer before the end of a body breaks the connection.
-        let form = self.read_form(&ask.query, headers, body).await?;
+        let form = self.read_form(ask.form_limit(), &ask.query, headers, body).await?;
         let rules = &self.shared.rules;
         let sent = ["refresh_token", "code", "client_secret"].into_iter().filter_map(|name| form.value(name));
         let own = sent.into_iter().find_map(|token| Some((token, rules.callers.tokens().owner(token)?)));
@@ -153,6 +187,7 @@ impl Proxy {
             self.count_unknown();
             return Err(Refusal::CallerUnknown);
         }
+        self.standing.identify();
         ask.facts.caller = caller.number();
         let tenant = choose(rules, caller, headers, &ask.target)?.tenant;
         (ask.facts.tenant, ask.facts.label) = (Some(tenant), Label::Area(Area::Accounts));
@@ -172,13 +207,19 @@ impl Proxy {
     }
 
     /// The parameters of body and query; SDKs use the one, some clients the other.
-    async fn read_form(&self, query: &str, headers: &HeaderMap, body: Body) -> Result<Form, Refusal> {
+    async fn read_form(
+        &self,
+        limit: usize,
+        query: &str,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Form, Refusal> {
         let body = self.upstream.paced_request(body, self.upstream.deadline());
-        let bytes = match body.read_up_to(FORM_LIMIT).await {
-            Ok(Prefix::Whole(bytes)) => bytes,
-            Ok(Prefix::Partial(body)) => {
+        let bytes = match form::read(body, limit).await {
+            Ok(form::Form::Whole(bytes)) => bytes,
+            Ok(form::Form::TooLong(body)) => {
                 rest::discard(body).await;
-                return Err(Refusal::FormTooLong(FORM_LIMIT));
+                return Err(Refusal::FormTooLong(limit));
             }
             Err(error) => return Err(Refusal::of_request_body(&error)),
         };

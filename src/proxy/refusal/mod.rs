@@ -152,7 +152,7 @@ impl Refusal {
             Self::OfAccounts => Kind(S::NOT_FOUND, "SIDECAR_OAUTH_UNKNOWN", "http_request_denied"),
             Self::FormTooLong(_) => Kind(S::PAYLOAD_TOO_LARGE, "SIDECAR_FORM_TOO_LONG", "http_request_error"),
             Self::RequestBroken => Kind(S::BAD_REQUEST, "SIDECAR_REQUEST_BROKEN", "http_request_error"),
-            Self::RequestStalled(_) => {
+            Self::RequestStalled(_) | Self::Crowded(Crowded::TooSlow(_)) => {
                 Kind(S::REQUEST_TIMEOUT, "SIDECAR_REQUEST_STALLED", "http_request_error")
             }
             Self::TokenUnavailable(_) => {

@@ -44,7 +44,7 @@ impl Refusal {
             Self::SendAgain => {
                 "The access token was withdrawn, and the request's body is too long to be kept and sent again; Zoho has not executed it".to_owned()
             }
-            Self::Crowded(why @ Crowded::Full) => sentence(&why.to_string()),
+            Self::Crowded(why @ (Crowded::Full | Crowded::Unidentified | Crowded::TooSlow(_))) => sentence(&why.to_string()),
             Self::Crowded(why) => format!("The organisation's limit of concurrent calls is reached: {why}"),
             Self::Unreachable => "Zoho cannot be reached; the request was not sent".to_owned(),
             Self::ConnectTimeout => "Connecting to Zoho took too long; the request was not sent".to_owned(),
@@ -113,6 +113,9 @@ impl Refusal {
                 "check path and method, and whether the user and the scopes behind the refresh token may do this; a new token is tried as Retry-After says".to_owned()
             }
             Self::SendAgain => "send the request again; a new access token is there".to_owned(),
+            Self::Crowded(Crowded::Unidentified | Crowded::TooSlow(_)) => {
+                "send the whole body at once, or show in the head of the request who calls".to_owned()
+            }
             Self::Crowded(_) => "wait as Retry-After says, or spread calls over time".to_owned(),
             Self::Unreachable | Self::ConnectTimeout => {
                 "try again later; if it lasts, check name resolution, firewall and egress proxy of the sidecar".to_owned()

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
+use super::flood::Flood;
 use super::frames::{ACK, CONTINUATION, END_HEADERS, END_STREAM, Frame, Frames, HEADERS, SETTINGS, fragment};
 use super::hpack::mended_path;
 
@@ -41,15 +42,18 @@ pub(super) struct Came {
     /// Whether a head has held the expectation.
     expects: bool,
     /// The last stream that was opened.
-    last: u32,
+    pub(super) last: u32,
     /// The stream whose head is coming, and whether a body follows it.
     opening: Option<(u32, bool)>,
     /// What has come of a head that does not come at once.
     head: Vec<u8>,
+    /// How long a head is that is coming, trailers included.
+    head_bytes: usize,
     /// How often settings have come, and the beginning of one that is not whole.
     settings: u32,
     setting: Vec<u8>,
     pub(super) table: Table,
+    pub(super) flood: Flood,
 }
 
 /// A caller's table for compressed heads.
@@ -65,6 +69,11 @@ pub(super) enum Table {
 }
 
 impl Came {
+    /// How much has come of a head that is not whole.
+    pub(super) fn head_bytes(&self) -> usize {
+        self.head_bytes
+    }
+
     /// Reads on; streams that are to be told to continue go to `queue`. Paths with a `#` are mended so that they are refused.
     pub(super) fn read(&mut self, came: &mut [u8], queue: &mut VecDeque<u32>) -> io::Result<()> {
         let mut at = 0;
@@ -81,13 +90,17 @@ impl Came {
             let payload = end - payload.len()..end;
             at = end;
             let Some(frame) = frame else { return Ok(()) };
+            let opens = was_head && frame.kind == HEADERS && frame.stream > self.last;
+            if was_head {
+                self.flood.receive(frame, payload.len() + self.frames.left, opens);
+            }
             match frame.kind {
                 SETTINGS if frame.flags & ACK == 0 => {
                     self.settings += u32::from(was_head);
                     self.note_settings(&came[payload]);
                 }
                 HEADERS | CONTINUATION => {
-                    if was_head && frame.kind == HEADERS && frame.stream > self.last {
+                    if opens {
                         self.opening = Some((frame.stream, frame.flags & END_STREAM == 0));
                         self.last = frame.stream;
                     }
@@ -109,6 +122,7 @@ impl Came {
     ) -> io::Result<()> {
         let is_whole_frame = self.frames.is_in_head();
         let ends = is_whole_frame && frame.flags & END_HEADERS != 0;
+        self.head_bytes = if ends { 0 } else { self.head_bytes + payload.len() };
         if frame.kind == HEADERS && was_head && ends {
             let at = fragment(frame.flags, payload);
             let head = &mut payload[at];

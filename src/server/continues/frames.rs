@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
+pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
 pub(super) const SETTINGS: u8 = 4;
+pub(super) const GOAWAY: u8 = 7;
 pub(super) const CONTINUATION: u8 = 9;
 pub(super) const ACK: u8 = 1;
 pub(super) const END_STREAM: u8 = 1;

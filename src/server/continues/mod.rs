@@ -12,8 +12,11 @@
 //!
 //! A caller whose table for compressed heads is smaller than usual must be sent an update of its size by the first head after
 //! the acknowledgement of its settings (RFC 7541 section 4.2). So there the frame waits for that, and begins with the update.
+//!
+//! Since every frame is seen here, frames that are no work are counted here too: [`flood`].
 
 mod came;
+mod flood;
 mod frames;
 mod hpack;
 
@@ -24,8 +27,19 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::net::standing::Standing;
+
 use came::{Came, Table};
-use frames::{ACK, CONTINUATION, END_HEADERS, FRAME_HEAD, Frames, HEADERS, SETTINGS};
+use flood::Flood;
+use frames::{ACK, CONTINUATION, DATA, END_HEADERS, FRAME_HEAD, Frames, GOAWAY, HEADERS, SETTINGS};
+
+/// The caller may be trying to overload the sidecar (RFC 9113 section 7).
+const ENHANCE_YOUR_CALM: u32 = 0xb;
+
+/// A caller sends frames without end that are no work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the caller floods the connection with frames that carry neither requests nor their bodies")]
+struct Flooded;
 
 /// A connection of HTTP/2 whose callers are told to continue.
 pub(super) struct Continues<T> {
@@ -36,12 +50,25 @@ pub(super) struct Continues<T> {
     queue: VecDeque<u32>,
     /// What is left of a frame that tells one, of which a part was written: nothing else may be written before it.
     begun: Vec<u8>,
+    /// Where a head that is not whole counts, and how much of it does.
+    standing: Standing,
+    counted: usize,
 }
 
 impl<T> Continues<T> {
     /// Around a connection of which nothing was read, not even its preface.
-    pub(super) fn around(io: T) -> Self {
-        Self { io, came: Came::default(), sent: Sent::default(), queue: VecDeque::new(), begun: Vec::new() }
+    pub(super) fn around(io: T, standing: Standing) -> Self {
+        let (came, sent) = (Came::default(), Sent::default());
+        Self { io, came, sent, queue: VecDeque::new(), begun: Vec::new(), standing, counted: 0 }
+    }
+
+    /// Counts the memory of a head that is not whole. The HTTP/2 library holds it a second time.
+    fn count_head(&mut self) {
+        let held = 2 * self.came.head_bytes();
+        if self.counted != held {
+            self.counted = held;
+            self.standing.hold_head(held);
+        }
     }
 }
 
@@ -58,10 +85,13 @@ struct Sent {
 }
 
 impl Sent {
-    fn note(&mut self, mut bytes: &[u8]) {
+    fn note(&mut self, mut bytes: &[u8], flood: &mut Flood) {
         while !bytes.is_empty() {
             let was_head = self.frames.is_in_head();
-            let Some(frame) = self.frames.next(&mut bytes).0 else { return };
+            let (Some(frame), payload) = self.frames.next(&mut bytes) else { return };
+            if was_head && frame.kind == DATA {
+                flood.send(payload.len() + self.frames.left);
+            }
             self.has_begun |= self.frames.is_in_head();
             self.acknowledged += u32::from(was_head && frame.kind == SETTINGS && frame.flags & ACK != 0);
             if matches!(frame.kind, HEADERS | CONTINUATION) {
@@ -106,6 +136,20 @@ impl<T: AsyncWrite + Unpin> Continues<T> {
         }
     }
 
+    /// Says why the connection ends, if that can be said at once, and gives the error that ends it.
+    fn end_flood(&mut self, cx: &mut Context<'_>) -> io::Error {
+        if self.begun.is_empty() && self.sent.may_be_told(Table::Usual) {
+            let payload = [self.came.last.to_be_bytes(), ENHANCE_YOUR_CALM.to_be_bytes()].concat();
+            let frame = [&[0, 0, 8, GOAWAY, 0, 0, 0, 0, 0], &payload[..]].concat();
+            let _ = Pin::new(&mut self.io).poll_write(cx, &frame);
+        }
+        io::Error::new(io::ErrorKind::InvalidData, Flooded)
+    }
+
+    fn note_sent(&mut self, bytes: &[u8]) {
+        self.sent.note(bytes, &mut self.came.flood);
+    }
+
     /// How much may be written before another frame is put in: to the end of this frame, if one waits.
     fn most(&self) -> usize {
         match self.queue.is_empty() {
@@ -126,6 +170,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Continues<T> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
         this.came.read(&mut buffer.filled_mut()[before..], &mut this.queue)?;
+        this.count_head();
+        if this.came.flood.is_over() {
+            return Poll::Ready(Err(this.end_flood(cx)));
+        }
         // Nobody writes on a connection that has nothing else to say. What cannot be written now is with the next frame.
         if let Poll::Ready(Err(error)) = this.poll_tell(cx) {
             return Poll::Ready(Err(error));
@@ -139,7 +187,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Continues<T> {
         ready!(self.poll_tell(cx))?;
         let most = self.most().min(bytes.len());
         let wrote = ready!(Pin::new(&mut self.io).poll_write(cx, &bytes[..most]))?;
-        self.sent.note(&bytes[..wrote]);
+        self.note_sent(&bytes[..wrote]);
         Poll::Ready(Ok(wrote))
     }
 
@@ -156,7 +204,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Continues<T> {
         let mut left = wrote;
         for bytes in bytes {
             let part = bytes.len().min(left);
-            self.sent.note(&bytes[..part]);
+            self.note_sent(&bytes[..part]);
             left -= part;
         }
         Poll::Ready(Ok(wrote))

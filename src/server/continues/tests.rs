@@ -105,7 +105,7 @@ fn a_smaller_table_is_updated_by_the_head_that_tells() {
 #[tokio::test]
 async fn a_caller_with_a_smaller_table_is_told_after_its_settings_were_acknowledged() {
     let (near, mut far) = duplex(1024);
-    let mut io = Continues::around(near);
+    let mut io = Continues::around(near, Standing::default());
     let expecting = frame(HEADERS, END_HEADERS, 1, EXPECTATIONS[0]);
     far.write_all(&[PREFACE_TEXT, &settings(0), &expecting].concat()).await.unwrap();
     assert_ne!(io.read(&mut [0; 1024]).await.unwrap(), 0);
@@ -123,7 +123,7 @@ async fn a_caller_with_a_smaller_table_is_told_after_its_settings_were_acknowled
 #[tokio::test]
 async fn a_caller_is_told_between_frames_and_after_the_settings() {
     let (near, mut far) = duplex(1024);
-    let mut io = Continues::around(near);
+    let mut io = Continues::around(near, Standing::default());
     far.write_all(&[PREFACE_TEXT, &frame(HEADERS, END_HEADERS, 1, EXPECTATIONS[0])].concat()).await.unwrap();
     assert_ne!(io.read(&mut [0; 1024]).await.unwrap(), 0);
     // The head of an answer in two frames, written byte by byte.
@@ -149,7 +149,7 @@ async fn a_caller_is_told_between_frames_and_after_the_settings() {
 /// What a caller that sends this hears after the settings, with as many bytes to be written at once.
 async fn heard(came: &[u8], at_once: usize) -> Vec<u8> {
     let (near, mut far) = duplex(64 * 1024);
-    let mut io = Continues::around(Narrow { io: near, at_once });
+    let mut io = Continues::around(Narrow { io: near, at_once }, Standing::default());
     far.write_all(&[PREFACE_TEXT, came].concat()).await.unwrap();
     assert_ne!(io.read(&mut [0; 4096]).await.unwrap(), 0);
     io.write_all(&SERVERS_SETTINGS).await.unwrap();

@@ -13,7 +13,8 @@ use super::Handler;
 use super::course::Course;
 use super::repeats::Repeats;
 use crate::net::http1::head::Limits;
-use crate::net::http1::{Fault, Inspector, Verdict};
+use crate::net::http1::{Fault, Inspector, Verdict, Versions};
+use crate::net::standing::Standing;
 
 /// What hyper gets to read in place of a head that must not pass, so that the refusal goes the way of every
 /// answer: in its turn behind those of earlier requests, counted and logged.
@@ -35,6 +36,10 @@ pub(super) struct Strict<T, H> {
     stage: Stage,
     /// The beginning of a head.
     held: Vec<u8>,
+    /// Where a head that is held counts.
+    standing: Standing,
+    /// How much of it does.
+    counted: usize,
     /// What hyper may read, and how much of it it has.
     ready: Vec<u8>,
     taken: usize,
@@ -64,18 +69,41 @@ pub(super) enum Opening {
 }
 
 impl<T, H> Strict<T, H> {
-    pub(super) fn new(io: T, repeats: Repeats<H>, limits: Limits, course: Arc<Course>) -> Self {
+    pub(super) fn new(
+        io: T,
+        repeats: Repeats<H>,
+        versions: Versions,
+        standing: Standing,
+        limits: Limits,
+        course: Arc<Course>,
+    ) -> Self {
         Self {
             io,
             repeats,
-            inspector: Inspector::new(limits),
+            inspector: Inspector::speaking(versions, limits),
             stage: Stage::Open,
             held: Vec::new(),
+            standing,
+            counted: 0,
             ready: Vec::new(),
             taken: 0,
             course,
             is_full: false,
             lingering: None,
+        }
+    }
+
+    /// The connection's standing.
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Counts the memory of a head that is not whole.
+    fn count_held(&mut self) {
+        let held = if self.held.is_empty() { 0 } else { self.held.capacity() };
+        if self.counted != held {
+            self.counted = held;
+            self.standing.hold_head(held);
         }
     }
 
@@ -99,7 +127,8 @@ impl<T, H> Strict<T, H> {
     /// Nothing more passes.
     fn refuse(&mut self, fault: Fault) {
         self.held = Vec::new();
-        if self.inspector.is_within_body() {
+        // A peer that has negotiated HTTP/2 could not read a refusal of HTTP/1.
+        if self.inspector.is_within_body() || fault == Fault::NoPreface {
             self.stage = Stage::Broken(fault);
             return;
         }
@@ -158,6 +187,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Strict<T, H> {
         if let Verdict::Broken(fault) = verdict {
             self.refuse(fault);
         }
+        self.count_held();
         self.note_midway();
         Poll::Ready(Ok(Read::Nothing))
     }
@@ -191,6 +221,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Strict<T, H> {
             if let Read::End = ready!(self.poll_held(cx))? {
                 return Poll::Ready(Ok(None));
             }
+            // In a body, the head before it is answered.
+            if let Stage::Broken(fault) = self.stage
+                && self.ready.is_empty()
+            {
+                return Poll::Ready(Err(broken(fault)));
+            }
         }
         let opening = if self.inspector.is_http2() { Opening::Http2 } else { Opening::Http1 };
         Poll::Ready(Ok(Some(opening)))
@@ -222,6 +258,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Strict<T, H> {
     }
 }
 
+fn broken(fault: Fault) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, fault)
+}
+
 /// What came of a read.
 enum Read {
     /// Bytes that hyper has now.
@@ -250,7 +290,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> AsyncRead for Strict<T, H> {
                 // The refusal is made at once, and writing it needs no reading.
                 Stage::Replaced => return Poll::Pending,
                 Stage::Broken(fault) => {
-                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, fault)));
+                    return Poll::Ready(Err(broken(fault)));
                 }
             }
             let read = if this.held.is_empty() {

@@ -43,7 +43,17 @@ fn strict() -> (DuplexStream, Strict<DuplexStream, Parrot>) {
 fn strict_over(room: usize) -> (DuplexStream, Strict<DuplexStream, Parrot>) {
     let (theirs, ours) = duplex(room);
     let repeats = Repeats::by(Arc::new(Shell::around(Parrot)));
-    (theirs, Strict::new(ours, repeats, Limits { bytes: 1024, headers: 10 }, Arc::default()))
+    (
+        theirs,
+        Strict::new(
+            ours,
+            repeats,
+            Versions::Any,
+            Standing::default(),
+            Limits { bytes: 1024, headers: 10 },
+            Arc::default(),
+        ),
+    )
 }
 
 /// What can be read before nothing more comes.
