@@ -248,8 +248,9 @@ async fn heads_that_strangers_never_finish_are_bounded_in_bytes() {
             open.push(stream);
         }
         // 8 MiB are some 130 such heads, and those of HTTP/2 are held twice.
-        until("evictions", async || sidecar.metric("zoho_sidecar_connections ").await < 200.0).await;
-        assert!(sidecar.metric("zoho_sidecar_connections_evicted_total ").await >= 800.0);
+        let evicted = "zoho_sidecar_connections_evicted_total ";
+        until("evictions", async || sidecar.metric(evicted).await >= 800.0).await;
+        until("their end", async || sidecar.metric("zoho_sidecar_connections ").await < 200.0).await;
         assert_eq!(sidecar.get(USERS).await.status, 200);
     }
 }

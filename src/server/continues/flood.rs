@@ -1,8 +1,8 @@
-//! Frames of HTTP/2 that are no work for the sidecar: SETTINGS, PING, PRIORITY, WINDOW_UPDATE, RST_STREAM, empty DATA,
+//! Frames of HTTP/2 that are no work for the sidecar: SETTINGS, PING, PRIORITY, `WINDOW_UPDATE`, `RST_STREAM`, empty DATA,
 //! frames of unknown types. Each costs CPU, none is a request, and no other limit counts all of them.
 //!
 //! A connection has a credit of such frames. Requests, bytes of bodies and bytes of answers earn more, since clients
-//! accompany them with some: a WINDOW_UPDATE or two for each few KiB that they receive, a PING to measure the way. Time
+//! accompany them with some: a `WINDOW_UPDATE` or two for each few KiB that they receive, a PING to measure the way. Time
 //! earns more too, slowly, for clients that ask every now and then whether the connection lives. Whoever sends frames
 //! without an end uses the credit up in a moment.
 
