@@ -187,6 +187,8 @@ async fn the_systems_certificates_are_read_once_also_where_there_is_a_ca_file() 
 
     assert_eq!(check.code, Some(0), "{check:?}");
     assert_eq!(opened.load(Ordering::SeqCst), 1);
+}
+
 #[tokio::test]
 async fn check_shows_odd_characters_of_a_configuration_escaped() {
     let directory = tempdir().unwrap();
