@@ -21,7 +21,7 @@ use crate::telemetry::log::{Log, Queue};
 pub(super) fn emulator(options: EmulatorOptions) -> Result<ExitCode, ServeError> {
     let EmulatorOptions { listen, i_know_this_is_open, data_center, scenario } = options;
     if !listen.ip().is_loopback() && !i_know_this_is_open {
-        return Err(OpenToOthers(listen).into());
+        return Err(ServeError::OpenEmulator(listen));
     }
     let mut service = Service::new()?;
     let log = Log::uncounted(Format::Text, BUFFER)?;
@@ -47,14 +47,6 @@ pub(super) fn emulator(options: EmulatorOptions) -> Result<ExitCode, ServeError>
     let _output_failed = log.finish();
     Ok(code)
 }
-
-/// The emulator would be open to others without its user having said so: its control endpoint asks for no credential, and
-/// those of its organisations are no secret.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "whoever reaches {0} could read and change what the emulator does; listen on 127.0.0.1 or [::1], or add --i-know-this-is-open"
-)]
-pub(super) struct OpenToOthers(SocketAddr);
 
 /// A longer file is something else than a scenario.
 const MOST_SCENARIO: usize = 16 << 20;

@@ -1,10 +1,10 @@
 //! A sidecar over sockets: all rooms, their listeners, and the order in which they start and stop.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::emulator::OpenToOthers;
 use crate::admin::{self, Access};
 use crate::app::{App, Transports};
 use crate::clock::Clock;
@@ -41,8 +41,11 @@ pub(super) enum ServeError {
     System(#[from] io::Error),
     #[error(transparent)]
     Failed(#[from] Failure),
-    #[error(transparent)]
-    OpenEmulator(#[from] OpenToOthers),
+    /// Its control endpoint asks for no credential, and those of its organisations are no secret.
+    #[error(
+        "whoever reaches {0} could read and change what the emulator does; listen on 127.0.0.1 or [::1], or add --i-know-this-is-open"
+    )]
+    OpenEmulator(SocketAddr),
 }
 
 /// How long the admin listener may take to end.

@@ -103,7 +103,7 @@ async fn idle_and_half_begun_connections_do_not_hold_the_end() {
             let mut wire = Wire::connect(sidecar.proxy()).await;
             if let Some(more) = said_after_an_answer {
                 wire.say(WHOLE).await;
-                wire.hear("}\n").await;
+                wire.hear_answer().await;
                 wire.say(more).await;
             } else {
                 wire.say(said_first).await;
@@ -140,7 +140,7 @@ async fn open_admin_connections_do_not_hold_the_end_however_many() {
     for _ in 0..90 {
         let mut wire = Wire::connect(sidecar.admin()).await;
         wire.say("GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
-        wire.hear("}\n").await;
+        wire.hear_answer().await;
         wire.say("GET /livez HTTP/1.1\r\nho").await;
         asked.push(wire);
     }
