@@ -7,17 +7,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request};
-use secrecy::{ExposeSecret, SecretString};
-use zeroize::Zeroizing;
+use oauth2::basic::{
+    BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
+};
+use oauth2::{
+    AuthType, Client, ClientId, ClientSecret, EndpointNotSet, EndpointSet, ExtraTokenFields, RefreshToken,
+    RequestTokenError, StandardRevocableToken, StandardTokenResponse, TokenResponse, TokenUrl,
+};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 
+use super::accounts_http::{AccountsHttp, ExchangeError};
 use super::reply::{self, MintError, Minted};
-use crate::net::body::{Body, Prefix};
 use crate::net::origin::Origin;
-use crate::net::transport::{FirstOnConnection, OverHttp1, Transport, TransportError};
+use crate::net::transport::{Transport, TransportError};
 
 /// What is exchanged.
 pub struct Grant {
@@ -31,8 +34,13 @@ pub struct Grant {
     pub refresh_token: SecretString,
 }
 
-/// The token answer may hold at most this, as it comes and decoded; real ones have some 300 bytes.
-const ANSWER_LIMIT: usize = 64 * 1024;
+/// Stands for the accounts server's URL inside `oauth2`, whose own parser refuses URLs that [`Origin`] admits.
+/// [`AccountsHttp`] puts the real one in its place.
+const PLACEHOLDER: &str = "https://accounts.invalid/oauth/v2/token";
+
+/// Stands for the client secret and the refresh token inside `oauth2`, which does not wipe its copies. [`AccountsHttp`]
+/// puts the real ones into the form that goes out.
+const SECRET_PLACEHOLDER: &str = "placeholder";
 
 impl Grant {
     /// Exchanges the refresh token for an access token, within `limit`.
@@ -41,64 +49,22 @@ impl Grant {
         transport: &Arc<dyn Transport>,
         limit: Duration,
     ) -> Result<Minted, MintError> {
-        tokio::time::timeout(limit, self.ask(transport)).await.unwrap_or_else(|_| Err(self.fate_unknown()))
-    }
+        let url = TokenUrl::new(PLACEHOLDER.to_owned()).expect("the placeholder is a URL");
+        let client: ZohoClient = Client::new(ClientId::new(self.client_id.clone()))
+            .set_client_secret(ClientSecret::new(SECRET_PLACEHOLDER.to_owned()))
+            .set_auth_type(AuthType::RequestBody)
+            .set_token_uri(url);
+        let refresh_token = RefreshToken::new(SECRET_PLACEHOLDER.to_owned());
+        let http = AccountsHttp::new(self, transport.clone());
 
-    async fn ask(&self, transport: &Arc<dyn Transport>) -> Result<Minted, MintError> {
-        // Clones share one buffer, which is wiped with the last of them.
-        let form = Bytes::from_owner(self.form());
-        let answer = match transport.send(self.request(form.clone())).await {
-            // Nothing was minted, so that the second request is the first for all that counts.
-            Err(TransportError::NotProcessed(_)) => {
-                let mut again = self.request(form);
-                again.extensions_mut().insert(FirstOnConnection);
-                transport.send(again).await
-            }
-            answer => answer,
-        };
-        let (head, body) = answer.map_err(|error| self.explain(error))?.into_parts();
-        match body.read_up_to(ANSWER_LIMIT).await {
-            Ok(Prefix::Whole(body)) => reply::read(head.status, &head.headers, &body, ANSWER_LIMIT),
-            Ok(Prefix::Partial(_)) => Err(reply::too_long(head.status)),
-            // The answer broke off.
-            Err(_) => Err(self.fate_unknown()),
+        let exchange = client.exchange_refresh_token(&refresh_token).request_async(&http);
+        let answer = tokio::time::timeout(limit, exchange).await.map_err(|_| self.fate_unknown())?;
+        match answer {
+            Ok(token) => Ok(minted(&token)),
+            Err(RequestTokenError::Request(ExchangeError::Transport(error))) => Err(self.explain(error)),
+            // Neither this error nor its body is ever printed: a body that lacks only one field holds a token.
+            Err(_) => Err(http.failure().unwrap_or_else(|| self.fate_unknown())),
         }
-    }
-
-    fn request(&self, form: Bytes) -> Request<Body> {
-        let mut request = Request::new(Body::full(form));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.accounts.uri(PathAndQuery::from_static("/oauth/v2/token"));
-        let headers = request.headers_mut();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        request.extensions_mut().insert(OverHttp1);
-        request
-    }
-
-    /// The form of RFC 6749 section 6, with the client's credentials in it.
-    fn form(&self) -> Zeroizing<Vec<u8>> {
-        let fields = [
-            ("grant_type", "refresh_token"),
-            ("client_id", self.client_id.as_str()),
-            ("client_secret", self.client_secret.expose_secret()),
-            ("refresh_token", self.refresh_token.expose_secret()),
-        ];
-        // Room for every byte to be escaped: a buffer that grows would leave a copy of the secrets behind.
-        let most = fields.iter().map(|(name, value)| name.len() + 3 * value.len() + 2).sum();
-        let mut form = Zeroizing::new(Vec::with_capacity(most));
-        for (name, value) in fields {
-            if !form.is_empty() {
-                form.push(b'&');
-            }
-            form.extend_from_slice(name.as_bytes());
-            form.push(b'=');
-            for piece in form_urlencoded::byte_serialize(value.as_bytes()) {
-                form.extend_from_slice(piece.as_bytes());
-            }
-        }
-        form
     }
 
     fn fate_unknown(&self) -> MintError {
@@ -119,13 +85,48 @@ impl Grant {
     }
 }
 
+type ZohoClient = Client<
+    BasicErrorResponse,
+    ZohoToken,
+    BasicTokenIntrospectionResponse,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointSet,
+>;
+
+type ZohoToken = StandardTokenResponse<ZohoFields, BasicTokenType>;
+
+/// What Zoho's answers have beside what RFC 6749 wants.
+#[derive(Debug, Deserialize, Serialize)]
+struct ZohoFields {
+    api_domain: Option<String>,
+}
+
+impl ExtraTokenFields for ZohoFields {}
+
+fn minted(token: &ZohoToken) -> Minted {
+    Minted {
+        value: SecretString::from(token.access_token().secret().as_str()),
+        lifetime: token.expires_in().unwrap_or(reply::DEFAULT_LIFETIME),
+        api_domain: token.extra_fields().api_domain.clone(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::body::Body;
     use crate::net::transport::BoxFuture;
+    use crate::oauth::accounts_http::ANSWER_LIMIT;
     use flate2::Compression;
     use flate2::read::GzEncoder;
-    use http::Response;
+    use http::header::ACCEPT_ENCODING;
+    use http::{Request, Response};
+    use secrecy::ExposeSecret;
     use std::io::Read;
 
     /// An accounts server that always gives the same answer.
@@ -153,32 +154,6 @@ mod tests {
         };
         let transport: Arc<dyn Transport> = Arc::new(Accounts(status, body));
         grant.exchange(&transport, Duration::from_secs(10)).await
-    }
-
-    #[test]
-    fn the_form_escapes_what_it_must_and_never_grows() {
-        for (client_secret, escaped) in [
-            ("made-up.secret_*", "made-up.secret_*".to_owned()),
-            ("made up&=+%\u{e4}", "made+up%26%3D%2B%25%C3%A4".to_owned()),
-            (&*"&".repeat(100), "%26".repeat(100)),
-        ] {
-            let grant = Grant {
-                accounts: "https://accounts.zoho.eu".parse().unwrap(),
-                client_id: "1000.MADEUP".into(),
-                client_secret: client_secret.into(),
-                refresh_token: "1000.made-up".into(),
-            };
-            let form = grant.form();
-            let expected = format!(
-                "grant_type=refresh_token&client_id=1000.MADEUP&client_secret={escaped}&refresh_token=1000.made-up"
-            );
-            assert_eq!(std::str::from_utf8(&form).unwrap(), expected);
-            assert!(
-                form.capacity() >= form.len() && form.capacity() <= 3 * form.len(),
-                "{}",
-                form.capacity()
-            );
-        }
     }
 
     fn all(mut source: impl Read) -> Vec<u8> {

@@ -7,6 +7,7 @@
 //! Not here: which request gets which credential (`tenants`), and sending it (`upstream`).
 
 mod acceptance;
+mod accounts_http;
 mod budget;
 mod grant;
 mod health;

@@ -87,7 +87,7 @@ async fn failing_calls_hits_and_the_end_need_no_reader_of_standard_error() {
     let files = with_files("run", directory.path(), &[&zoho.config(), "log.buffer_lines = 2"]);
     let (unread, mut errors) = std::io::pipe().unwrap();
     // As much as a pipe takes: events are limited by their kind, and would not fill it.
-    errors.write_all(&[b'\n'; 64 * 1024]).unwrap();
+    errors.write_all(&vec![b'\n'; 64 * 1024]).unwrap();
     let mut sidecar = Sidecar::listening(Process::start(command(files).stderr(errors)), directory).await;
     assert_eq!(sidecar.get(COUNT).await.status, 200);
     zoho.calls_always(Fault::Drop);

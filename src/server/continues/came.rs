@@ -17,7 +17,7 @@ const PREFACE: usize = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
 pub(super) const EXPECTATIONS: [&[u8]; 2] =
     [b"100-continue", &[0x08, 0x00, 0xb1, 0x0f, 0x52, 0x4d, 0x55, 0xa5]];
 
-static FINDERS: LazyLock<[Finder<'static>; 2]> = LazyLock::new(|| EXPECTATIONS.map(|text| Finder::new(text)));
+static FINDERS: LazyLock<[Finder<'static>; 2]> = LazyLock::new(|| EXPECTATIONS.map(Finder::new));
 
 /// `:status: 100` as a literal that is not indexed, by the name of entry 8 of the static table.
 pub(super) const STATUS_100: [u8; 5] = [0x08, 3, b'1', b'0', b'0'];
