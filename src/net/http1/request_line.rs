@@ -57,7 +57,9 @@ fn check_target(target: &[u8]) -> Result<(), Fault> {
         return Err(Fault::RequestLine);
     }
     // A fragment is never sent (RFC 9112 section 3.2); taken for one, the rest of the query would be lost.
-    if memchr(b'#', target).is_some() || !is_sendable(target) || Uri::try_from(target).is_err() {
+    // Backslashes are refused later, where it is seen which other path they hide.
+    let mut parts = target.split(|byte| *byte == b'\\');
+    if !parts.all(is_sendable) || Uri::try_from(target).is_err() {
         return Err(Fault::Target);
     }
     Ok(())
