@@ -8,13 +8,13 @@ use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode};
 use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::grant::Grant;
 use super::reply::{self, MintError};
 use crate::net::body::{Body, Prefix};
+use crate::net::origin::Origin;
 use crate::net::transport::{FirstOnConnection, OverHttp1, Transport, TransportError};
 
 /// The token answer may hold at most this, as it comes and decoded; real ones have some 300 bytes.
@@ -33,16 +33,14 @@ pub(super) enum ExchangeError {
 /// leniently, and hands `oauth2` the same in the strict form of RFC 6749; what a failure means, it remembers, since that
 /// form has no words for it.
 pub(super) struct AccountsHttp<'a> {
-    grant: &'a Grant,
-    transport: Arc<dyn Transport>,
-    failure: Mutex<Option<MintError>>,
+    pub(super) accounts: &'a Origin,
+    pub(super) client_secret: &'a SecretString,
+    pub(super) refresh_token: &'a SecretString,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) failure: Mutex<Option<MintError>>,
 }
 
-impl<'a> AccountsHttp<'a> {
-    pub(super) fn new(grant: &'a Grant, transport: Arc<dyn Transport>) -> Self {
-        Self { grant, transport, failure: Mutex::default() }
-    }
-
+impl AccountsHttp<'_> {
     /// What the last failure means.
     pub(super) fn failure(&self) -> Option<MintError> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -51,8 +49,8 @@ impl<'a> AccountsHttp<'a> {
     /// A form of `oauth2` with the secrets in the place of their placeholders.
     fn form(&self, with_placeholders: &[u8]) -> Zeroizing<Vec<u8>> {
         let secret = |name: &str| match name {
-            "client_secret" => Some(&self.grant.client_secret),
-            "refresh_token" => Some(&self.grant.refresh_token),
+            "client_secret" => Some(self.client_secret),
+            "refresh_token" => Some(self.refresh_token),
             _ => None,
         };
         let fields: Vec<(Cow<'_, str>, Cow<'_, str>)> = form_urlencoded::parse(with_placeholders)
@@ -79,7 +77,7 @@ impl<'a> AccountsHttp<'a> {
 
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, ExchangeError> {
         let (mut head, form) = request.into_parts();
-        head.uri = self.grant.accounts.uri(PathAndQuery::from_static("/oauth/v2/token"));
+        head.uri = self.accounts.uri(PathAndQuery::from_static("/oauth/v2/token"));
         head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         head.extensions.insert(OverHttp1);
         // Clones share one buffer, which is wiped with the last of them.
@@ -153,13 +151,13 @@ mod tests {
             ("made up&=+%\u{e4}", "made+up%26%3D%2B%25%C3%A4".to_owned()),
             (&*"&".repeat(100), "%26".repeat(100)),
         ] {
-            let grant = Grant {
-                accounts: "https://accounts.zoho.eu".parse().unwrap(),
-                client_id: "1000.MADEUP".into(),
-                client_secret: client_secret.into(),
-                refresh_token: "1000.made-up".into(),
+            let http = AccountsHttp {
+                accounts: &"https://accounts.zoho.eu".parse().unwrap(),
+                client_secret: &client_secret.into(),
+                refresh_token: &"1000.made-up".into(),
+                transport: Arc::new(Nowhere),
+                failure: Mutex::default(),
             };
-            let http = AccountsHttp::new(&grant, Arc::new(Nowhere));
             let form =
                 http.form(b"grant_type=refresh_token&refresh_token=x&client_id=1000.MADEUP&client_secret=x");
             let expected = format!(

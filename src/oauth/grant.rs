@@ -4,7 +4,7 @@
 //! text in the user's language, and now and then with something else altogether. So the body decides:
 //! `access_token` is success, whatever the status; everything else is sorted into a [`MintError`].
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use oauth2::basic::{
@@ -55,7 +55,13 @@ impl Grant {
             .set_auth_type(AuthType::RequestBody)
             .set_token_uri(url);
         let refresh_token = RefreshToken::new(SECRET_PLACEHOLDER.to_owned());
-        let http = AccountsHttp::new(self, transport.clone());
+        let http = AccountsHttp {
+            accounts: &self.accounts,
+            client_secret: &self.client_secret,
+            refresh_token: &self.refresh_token,
+            transport: transport.clone(),
+            failure: Mutex::default(),
+        };
 
         let exchange = client.exchange_refresh_token(&refresh_token).request_async(&http);
         let answer = tokio::time::timeout(limit, exchange).await.map_err(|_| self.fate_unknown())?;
