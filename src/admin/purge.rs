@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::Admin;
 use crate::cache::purge::{Depth, Purge};
 use crate::rulebook::Rulebook;
+use crate::telemetry::log::BY_OPERATOR;
 
 /// What the body of `POST /purge` may say. All that is named must hold.
 #[derive(Debug, Default, Deserialize)]
@@ -47,7 +48,9 @@ impl Admin {
         let turn = self.purging.lock().await;
         let count = (self.purge)(purge, group).await;
         drop(turn);
+        // Who is trusted causes it: each is logged, however many there are.
         tracing::info!(
+            target: BY_OPERATOR,
             count,
             tenant = asked.tenant,
             route = asked.route,

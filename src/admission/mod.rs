@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use unidentified::{Slot, Unidentified};
+use unidentified::Unidentified;
 
 /// How calls wait.
 #[derive(Debug, Clone)]
@@ -36,6 +36,7 @@ pub struct Admission {
     gates: Vec<Gate>,
     places: Arc<Semaphore>,
     unidentified: Unidentified,
+    refused: Unidentified,
     settings: Settings,
 }
 
@@ -78,13 +79,19 @@ impl Admission {
         };
         let places = Arc::new(Semaphore::new(settings.max_requests));
         let unidentified = Unidentified::new(settings.unidentified);
-        Self { gates: limits.iter().map(gate).collect(), places, unidentified, settings }
+        let refused = Unidentified::new(settings.unidentified);
+        Self { gates: limits.iter().map(gate).collect(), places, unidentified, refused, settings }
     }
 
-    /// A slot for a request whose caller is not known, and that takes so many bytes until it is answered. There always is
-    /// one: the request that waits longest makes room for it.
-    pub fn admit_unidentified(&self, bytes: usize) -> Slot {
-        self.unidentified.admit(bytes)
+    /// The budget of requests whose caller is not known yet.
+    pub fn unidentified(&self) -> &Unidentified {
+        &self.unidentified
+    }
+
+    /// As much again for the rest of requests that are refused since their caller is not known: they are not to end those
+    /// that may yet show who calls.
+    pub fn refused(&self) -> &Unidentified {
+        &self.refused
     }
 
     /// A place for a request that cannot be answered at once, until it is. Whatever it waits for has a limit of

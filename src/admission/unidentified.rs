@@ -3,10 +3,12 @@
 //! Where callers are configured, whoever can connect may still ask for a token, since an SDK shows who it is only in the form
 //! that it sends for one; and whoever is refused may still be sending a body. Such requests get nothing of what known callers
 //! need. Their number, their bytes and their time are bounded, and a newcomer always gets in: the request that waits longest
-//! makes room for it. A form that comes with its head is answered at once, however many others wait for theirs.
+//! makes room for it. A form that comes with its head is answered at once, however many others wait for theirs, and ends none.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -25,8 +27,8 @@ pub struct Settings {
     pub timeout: Duration,
 }
 
-/// The requests that wait.
-#[derive(Debug)]
+/// The requests that wait. Clones are the same.
+#[derive(Debug, Clone)]
 pub struct Unidentified {
     waiting: Waiting<Holder>,
     used: Arc<AtomicUsize>,
@@ -48,7 +50,7 @@ impl Drop for Bytes {
 }
 
 /// What one request has of the budget, given back on drop.
-pub struct Slot {
+struct Slot {
     evicted: Arc<Notify>,
     timeout: Duration,
     _ticket: Ticket<Holder>,
@@ -59,9 +61,19 @@ impl Unidentified {
         Self { waiting: Waiting::default(), used: Arc::default(), settings }
     }
 
+    /// Lets `work` go on until it ends, its part of the budget is needed for another request, or time is up. Work that ends
+    /// without waiting needs no part.
+    pub async fn hold<T>(&self, bytes: usize, work: impl Future<Output = T>) -> Result<T, Crowded> {
+        let mut work = pin!(work);
+        match std::future::poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
+            Poll::Ready(done) => Ok(done),
+            Poll::Pending => self.admit(bytes).hold(work).await,
+        }
+    }
+
     /// Admits a request that takes so many bytes, and ends those that wait longest if there are too many. One alone is
     /// admitted whatever it takes, since it has a limit of its own.
-    pub(super) fn admit(&self, bytes: usize) -> Slot {
+    fn admit(&self, bytes: usize) -> Slot {
         let is_full = || {
             self.waiting.len() >= self.settings.requests
                 || self.used.load(Relaxed).saturating_add(bytes) > self.settings.bytes
@@ -79,7 +91,7 @@ impl Unidentified {
 
 impl Slot {
     /// Lets `work` go on until it ends, the slot is needed for another request, or time is up.
-    pub async fn hold<T>(&self, work: impl Future<Output = T>) -> Result<T, Crowded> {
+    async fn hold<T>(&self, work: impl Future<Output = T>) -> Result<T, Crowded> {
         tokio::select! {
             biased;
             done = work => Ok(done),
@@ -126,6 +138,18 @@ mod tests {
         assert!(has_to_go(&second).await && has_to_go(&third).await && !has_to_go(&alone).await);
         drop(alone);
         assert_eq!(budget.used.load(Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_does_not_wait_ends_no_other() {
+        let budget = Unidentified::new(SETTINGS);
+        let waiting = [(); 3].map(|()| budget.admit(10));
+        assert_eq!(budget.hold(5000, ready(7)).await, Ok(7));
+        for slot in &waiting {
+            assert!(!has_to_go(slot).await);
+        }
+        assert_eq!(budget.hold(10, pending::<()>()).await, Err(Crowded::TooSlow(SETTINGS.timeout)));
+        assert!(has_to_go(&waiting[0]).await);
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ const GROUP_MAY_WRITE: u32 = 0o020;
 const OTHERS_MAY_READ: u32 = 0o004;
 const OTHERS_MAY_WRITE: u32 = 0o002;
 
-/// More files than this are no state directory, and are not looked at.
+/// More state files than this are not looked at.
 const MOST_FILES: usize = 1_000;
 
 /// What others may do with the file of a secret, if they may.
@@ -60,8 +60,8 @@ fn of_directory(directory: &Path) -> Vec<String> {
     if let Some(owner) = foreign_owner(&metadata) {
         found.push(format!("it belongs to user {owner}"));
     }
-    let entries = std::fs::read_dir(directory).into_iter().flatten().take(MOST_FILES).flatten();
-    let mut odd: Vec<String> = entries.filter(is_ours).filter_map(|entry| odd_file(&entry)).collect();
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten().filter(is_ours);
+    let mut odd: Vec<String> = entries.take(MOST_FILES).filter_map(|entry| odd_file(&entry)).collect();
     odd.sort();
     if let Some(first) = odd.first() {
         let more = match odd.len() - 1 {

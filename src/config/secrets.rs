@@ -54,7 +54,9 @@ impl Section<'_> {
             self.doubtful(
                 key,
                 format!("{path} holds a secret, and {how}"),
-                format!("chmod 600 {path}, and let it belong to the user that runs the sidecar"),
+                format!(
+                    "chmod 600 {path}, and let it belong to the user that runs the sidecar (Kubernetes: defaultMode 0440 and fsGroup)"
+                ),
             );
         }
     }

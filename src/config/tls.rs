@@ -31,6 +31,7 @@ pub(super) fn tls(section: Section<'_>, is_spoken: bool, secret_poll: Duration) 
         }
     };
     if let Some(settings) = &settings {
+        section.check_file_of_secret("private_key", &settings.private_key);
         if !is_spoken {
             let remedy = "add an address as \"https://127.0.0.1:8443\" to server.listen";
             section.doubtful("certificate", "nowhere is TLS spoken", remedy);

@@ -3,9 +3,9 @@
 //! A connection is unidentified until a known caller makes a request on it. Without this, whoever can connect could take all
 //! places for connections and leave none for the callers they are meant for. When there is no place left, the unidentified
 //! connection that is open for longest is closed for the newcomer; connections of known callers are never closed for others.
-//! The same makes room when unidentified connections hold too many bytes of heads that are not whole.
+//! When unidentified connections hold too many bytes of heads that are not whole, the oldest that holds any makes room.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::metrics::counter::Counter;
@@ -14,13 +14,14 @@ use tokio::task::AbortHandle;
 use super::waiting::{Ticket, Waiting};
 
 /// How many bytes of unfinished heads all unidentified connections may hold: enough for thousands of usual ones.
-const HEAD_BYTES: usize = 8 * 1024 * 1024;
+const HEAD_BYTES: i64 = 8 * 1024 * 1024;
 
 /// All unidentified connections. Clones are the same.
 #[derive(Debug, Clone, Default)]
 pub struct Unidentified {
     open: Waiting<Open>,
-    head_bytes: Arc<AtomicUsize>,
+    /// Signed, since it may be taken from before it is added to: a connection's own number changes first.
+    head_bytes: Arc<AtomicI64>,
     evicted: Counter,
 }
 
@@ -38,7 +39,7 @@ struct Inner {
     all: Unidentified,
     is_settled: AtomicBool,
     /// How many bytes of an unfinished head it holds, as far as they are counted.
-    head_bytes: AtomicUsize,
+    head_bytes: AtomicI64,
     state: Mutex<State>,
 }
 
@@ -58,7 +59,16 @@ impl Unidentified {
 
     /// Begins to close the connection that is open for longest. Its place is free once its task is gone.
     pub fn evict(&self) -> bool {
-        let Some(Open { task, standing }) = self.open.evict() else { return false };
+        self.close(self.open.evict())
+    }
+
+    /// The same with the connection that is open for longest of those that hold a part of a head.
+    fn evict_head(&self) -> bool {
+        self.close(self.open.evict_one_that(|open| open.standing.head_bytes.load(Relaxed) > 0))
+    }
+
+    fn close(&self, evicted: Option<Open>) -> bool {
+        let Some(Open { task, standing }) = evicted else { return false };
         // Its head counts no more, though it may take a moment to go: else one head too many would evict several.
         standing.is_settled.store(true, Relaxed);
         standing.hold_head(0);
@@ -74,7 +84,7 @@ impl Standing {
         Self(Some(Arc::new(Inner {
             all,
             is_settled: AtomicBool::new(false),
-            head_bytes: AtomicUsize::new(0),
+            head_bytes: AtomicI64::new(0),
             state: Mutex::new(State::New),
         })))
     }
@@ -105,7 +115,7 @@ impl Standing {
             && !inner.is_settled.load(Relaxed)
             && inner.hold_head(bytes) > HEAD_BYTES
         {
-            inner.all.evict();
+            inner.all.evict_head();
         }
     }
 
@@ -127,14 +137,10 @@ impl Inner {
     }
 
     /// Gives how many bytes all connections hold then.
-    fn hold_head(&self, bytes: usize) -> usize {
-        let all = &self.all.head_bytes;
-        let before = self.head_bytes.swap(bytes, Relaxed);
-        if bytes >= before {
-            all.fetch_add(bytes - before, Relaxed) + (bytes - before)
-        } else {
-            all.fetch_sub(before - bytes, Relaxed) - (before - bytes)
-        }
+    fn hold_head(&self, bytes: usize) -> i64 {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let more = bytes - self.head_bytes.swap(bytes, Relaxed);
+        self.all.head_bytes.fetch_add(more, Relaxed) + more
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -172,23 +178,26 @@ mod tests {
 
     #[tokio::test]
     async fn unfinished_heads_of_unidentified_connections_are_bounded_in_bytes() {
+        const ALL: usize = 8 * 1024 * 1024;
         let all = Unidentified::default();
         let known = open(&all);
         known.standing.identify();
-        known.standing.hold_head(2 * HEAD_BYTES);
+        known.standing.hold_head(2 * ALL);
+        let idle = open(&all);
         let [first, second] = [(); 2].map(|()| open(&all));
-        first.standing.hold_head(HEAD_BYTES / 2);
-        second.standing.hold_head(HEAD_BYTES / 2);
-        assert_eq!(all.open.len(), 2, "they fit, and those of known callers do not count");
-        second.standing.hold_head(HEAD_BYTES / 2 + 1);
+        first.standing.hold_head(ALL / 2);
+        second.standing.hold_head(ALL / 2);
+        assert_eq!(all.open.len(), 3, "they fit, and those of known callers do not count");
+        second.standing.hold_head(ALL / 2 + 1);
         assert_eq!(all.head_bytes.load(Relaxed), HEAD_BYTES / 2 + 1, "though the first has not ended yet");
         assert!(first.task.await.unwrap_err().is_cancelled());
-        first.standing.hold_head(HEAD_BYTES);
+        first.standing.hold_head(ALL);
         first.standing.end();
         assert_eq!(all.head_bytes.load(Relaxed), HEAD_BYTES / 2 + 1);
         second.standing.hold_head(0);
         second.standing.end();
         assert_eq!((all.head_bytes.load(Relaxed), all.evicted.get()), (0, 1));
+        assert!(!idle.task.is_finished(), "it is older, and holds nothing");
     }
 
     #[tokio::test]

@@ -33,6 +33,13 @@ impl<T> Waiting<T> {
         self.lock().items.pop_first().map(|(_, item)| item)
     }
 
+    /// Takes out the item that has waited longest of those that suit.
+    pub fn evict_one_that(&self, suits: impl Fn(&T) -> bool) -> Option<T> {
+        let mut queue = self.lock();
+        let number = *queue.items.iter().find(|(_, item)| suits(item))?.0;
+        queue.items.remove(&number)
+    }
+
     /// How many items wait.
     pub fn len(&self) -> usize {
         self.lock().items.len()
@@ -96,5 +103,9 @@ mod tests {
         assert_eq!(waiting.len(), 1);
         assert_eq!(third.leave(), Some(3));
         assert_eq!(waiting.evict(), None);
+
+        let _tickets = [4, 5, 6].map(|item| waiting.join(item));
+        assert_eq!(waiting.evict_one_that(|item| item % 5 == 0), Some(5));
+        assert_eq!(waiting.evict_one_that(|item| item % 5 == 0), None);
     }
 }

@@ -122,7 +122,7 @@ impl Proxy {
         if !rest::is_worth_reading(request.body(), request.headers(), refusal) {
             return Handling::now(answer);
         }
-        let Ok(room) = self.room(caller, rest::BYTES) else { return Handling::now(answer) };
+        let Ok(room) = self.room_for_rest(caller, rest::BYTES) else { return Handling::now(answer) };
         let rest = self.upstream.paced_request(request.into_body().into(), self.upstream.short_deadline());
         Handling::Later(Box::pin(async move {
             // However it ends, the answer is the same.

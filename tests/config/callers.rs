@@ -1,5 +1,9 @@
 //! Callers, where they may come from, and TLS towards them.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use zoho_sidecar::config::problem::{Problem, Severity};
 
 use crate::{TENANT, read, sound, the_problem};
@@ -9,6 +13,10 @@ const HASHES: [&str; 2] = [
     "sha256:38324736c2cfd5d5b91f4353c75b8040155a3814de05a0f0d71e18e96db290f2",
     "sha256:8567793e5264f24b327578decae4b93477afbad2dd20338f1c8b4962741dcbd7",
 ];
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
 
 #[test]
 fn listening_for_others_needs_callers_that_can_be_known_there() {
@@ -47,6 +55,7 @@ fn a_certificate_of_the_authoritys_is_not_taken_for_leave() {
     let own = rcgen::generate_simple_self_signed(["sidecar.example".to_owned()]).unwrap();
     std::fs::write(at("cert.pem"), own.cert.pem()).unwrap();
     std::fs::write(at("key.pem"), own.signing_key.serialize_pem()).unwrap();
+    set_mode(&at("key.pem"), 0o600);
     let (cert, key) = (at("cert.pem"), at("key.pem"));
     let serving = |listen: &str, clients: &str| {
         format!(
@@ -141,6 +150,7 @@ fn tls_needs_a_certificate_with_its_key_and_somewhere_to_be_spoken() {
     let own = rcgen::generate_simple_self_signed(["sidecar.example".to_owned()]).unwrap();
     std::fs::write(at("cert.pem"), own.cert.pem()).unwrap();
     std::fs::write(at("key.pem"), own.signing_key.serialize_pem()).unwrap();
+    set_mode(&at("key.pem"), 0o600);
     let certificate = format!("server.tls.certificate = \"{}\"\n", at("cert.pem").display());
     let key = format!("server.tls.private_key = \"{}\"\n", at("key.pem").display());
     let clients = format!("server.tls.client_ca = \"{}\"\n", at("cert.pem").display());
@@ -167,4 +177,9 @@ fn tls_needs_a_certificate_with_its_key_and_somewhere_to_be_spoken() {
         "tokens.secret_poll = \"7s\"",
     ]);
     assert_eq!(config.server.tls.unwrap().poll.as_secs(), 7);
+
+    set_mode(&at("key.pem"), 0o644);
+    let problem = the_problem(&[TENANT, listen, &certificate, &key]);
+    assert_eq!(problem.key, "server.tls.private_key");
+    assert!(problem.what.contains("every user of this machine may read it (mode 0644)"), "{problem:?}");
 }

@@ -141,26 +141,31 @@ fn has_nine_ones(bytes: &[u8]) -> bool {
 /// A text in Huffman's code in which the first `#` is replaced, in as many bytes; `None` if it has none.
 #[cold]
 fn mended_in_code(bytes: &[u8]) -> Option<Vec<u8>> {
-    let bits: Vec<bool> =
-        bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1 == 1)).collect();
-    let code = |at: usize, length: usize| {
-        let bits = bits[at..].iter().copied().chain(std::iter::repeat(true)).take(length);
-        bits.fold(0_u32, |code, bit| code << 1 | u32::from(bit))
+    let all = bytes.len() * 8;
+    // The next 32 bits; what follows the end is padding.
+    let window = |at: usize| {
+        let rest = &bytes[at / 8..];
+        let word = rest.first_chunk::<8>().copied().unwrap_or_else(|| {
+            let mut word = [0xff; 8];
+            word[..rest.len()].copy_from_slice(rest);
+            word
+        });
+        u32::try_from(u64::from_be_bytes(word) << (at % 8) >> 32).expect("32 bits are left")
     };
     let (mut at, mut sign) = (0, None);
-    let length_at = |at| {
-        let window = code(at, 32);
-        LENGTHS.into_iter().find(|(end, _)| window < *end).map(|(_, length)| length)
-    };
-    while let Some(length) = length_at(at)
-        && at + length <= bits.len()
+    while at < all
+        && let next = window(at)
+        && let Some((_, length)) = LENGTHS.into_iter().find(|(end, _)| next < *end)
+        && at + length <= all
     {
-        if sign.is_none() && (code(at, length), length) == NUMBER_SIGN {
+        if sign.is_none() && (next >> (32 - length), length) == NUMBER_SIGN {
             sign = Some(at);
         }
         at += length;
     }
     let sign = sign?;
+    let bits: Vec<bool> =
+        bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1 == 1)).collect();
     // What is left is padding, of less than a byte, and must stay so.
     let (code, length) = if bits.len() - at < 7 { BAR } else { BRACE };
     let replaced = (0..length).rev().map(|bit| code >> bit & 1 == 1);

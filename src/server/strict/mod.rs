@@ -160,7 +160,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Strict<T, H> {
         let (passed, verdict) = self.inspector.advance(came);
         match verdict {
             Verdict::Pass => {}
-            Verdict::Hold => self.held.extend_from_slice(&came[passed..]),
+            Verdict::Hold => {
+                self.held.extend_from_slice(&came[passed..]);
+                self.count_held();
+            }
             Verdict::Broken(fault) => self.refuse(fault),
         }
         let passed = if self.repeat(came, cx)? { 0 } else { passed };

@@ -34,6 +34,9 @@ const REFILL: Duration = Duration::from_secs(10);
 /// Fields whose values tell kinds apart.
 const OF_KIND: [&str; 4] = ["tenant", "caller", "route", "task"];
 
+/// The target of events that operators cause: they are never left out.
+pub(crate) const BY_OPERATOR: &str = "zoho_sidecar::operator";
+
 /// More kinds than this are told apart by the place in the source alone.
 const MOST_KINDS: usize = 1000;
 
@@ -133,7 +136,7 @@ impl Shared {
 impl<S: Subscriber> Layer<S> for EventLimit {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         // Whoever asks for more than the usual level wants to see all of it.
-        if *event.metadata().level() > Level::INFO {
+        if *event.metadata().level() > Level::INFO || event.metadata().target() == BY_OPERATOR {
             return true;
         }
         let mut about = About::default();
@@ -249,6 +252,13 @@ mod tests {
     async fn details_are_never_left_out() {
         let (heard, _, _guard) = limited();
         (0..100).for_each(|n| tracing::debug!(n, "a detail"));
+        assert_eq!((heard.through.get(), heard.left_out.get()), (100, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_operators_do_is_never_left_out() {
+        let (heard, _, _guard) = limited();
+        (0..100).for_each(|n| tracing::info!(target: BY_OPERATOR, n, "purged"));
         assert_eq!((heard.through.get(), heard.left_out.get()), (100, 0));
     }
 

@@ -31,7 +31,7 @@ use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
 use super::Format;
 use super::printable::{Layout, printable};
 use crate::supervisor::{Supervisor, Thread};
-pub(crate) use limit::EventLimit;
+pub(crate) use limit::{BY_OPERATOR, EventLimit};
 use writer::{End, Writer};
 
 pub use panics::log_panics;
