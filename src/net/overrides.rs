@@ -16,7 +16,7 @@ pub enum Override {
 const METHODS: [&str; 2] = ["method", "verb"];
 const TARGETS: [&str; 4] = ["url", "uri", "path", "target"];
 /// Words before a method or target that make it another one.
-const BEFORE: [&str; 11] = [
+const BEFORE: [&str; 15] = [
     "original",
     "rewrite",
     "rewritten",
@@ -28,6 +28,10 @@ const BEFORE: [&str; 11] = [
     "raw",
     "unencoded",
     "destination",
+    "effective",
+    "tunneled",
+    "restli",
+    "orig",
 ];
 /// Words after it that do the same.
 const AFTER: [&str; 2] = ["override", "rewrite"];
@@ -45,8 +49,9 @@ pub fn overridden_by(name: &str) -> Option<Override> {
 fn may_override(name: &[u8]) -> bool {
     let [first, .., last] = name else { return false };
     // Every word that comes first or last in such a name begins or ends so.
-    let is_first = matches!(first | 0x20, b'x' | b'h' | b'm' | b'v' | b'o' | b'r' | b'd' | b'f' | b'p');
-    let is_last = matches!(last | 0x20, b'd' | b'b' | b'l' | b'i' | b'h' | b't' | b'e');
+    let is_first =
+        matches!(first | 0x20, b'x' | b'h' | b'm' | b'v' | b'o' | b'r' | b'd' | b'f' | b'p' | b'e' | b't');
+    let is_last = matches!(last | 0x20, b'd' | b'b' | b'l' | b'i' | b'h' | b't' | b'e' | b'y' | b'n');
     (5..=LONGEST).contains(&name.len())
         && (is_first || !first.is_ascii_alphanumeric())
         && (is_last || !last.is_ascii_alphanumeric())
@@ -61,7 +66,7 @@ fn by_words(name: &str) -> Option<Override> {
         return None;
     }
     let names = |words: &[&str]| words.iter().any(|word| is_overridden(&joined, word));
-    if names(&METHODS) {
+    if names(&METHODS) || joined.ends_with("httpaction") {
         Some(Override::Method)
     } else if names(&TARGETS) {
         Some(Override::Target)
@@ -102,11 +107,17 @@ mod tests {
             "x-httpmethodoverride",
             "x~method~override",
             "_method_override_",
+            "x-effective-method",
+            "x-tunneled-method",
+            "x-restli-method",
+            "x-http-action",
         ] {
             assert_eq!(overridden_by(name), Some(Override::Method), "{name}");
         }
         for name in [
             "x-original-url",
+            "x-orig-url",
+            "x-original-path-and-query",
             "x-original-uri",
             "x-rewrite-url",
             "x-rewrite-uri",

@@ -141,7 +141,13 @@ impl Proxy {
         };
         let parts = parts.filter(|_| composite::has_one_reading(call.outbound.headers()));
         self.permit_parts(call, parts.as_deref(), arrival)?;
-        let is_known = |part: &Part| !part.is_overridden && !could_be_any_write(&part.method, &part.path);
+        let is_known = |part: &Part| {
+            let could_be_any = part.is_overridden
+                || part.borrows && !part.method.is_safe()
+                || composite::is_composite(&part.path)
+                || could_be_any_write(&part.method, &part.path);
+            !could_be_any
+        };
         let Some(parts) = parts.filter(|parts| !call.is_unknown_write && parts.iter().all(is_known)) else {
             return Ok((routes.everything(), Urls::All, body));
         };

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::lenient::{leniently_read, query_names_method};
+use super::lenient::{leniently_read, parameter_names_method, query_names_method};
 use super::path::{decoded, has_dot_segment, is_version, lenient_reading};
 use crate::net::headers::is_alike;
 use crate::net::overrides::overridden_by;
@@ -25,8 +25,10 @@ pub struct Part {
     /// Whether that is certain: it says its whole path, borrows nothing of it from another call's answer
     /// (`@{1:$.…}`), and no header of its own says that its method or path is another one.
     pub is_plain: bool,
-    /// Whether a header of its own names another method or path, so that it could be any call.
+    /// Whether a header or parameter of its own names another method or path, so that it could be any call.
     pub is_overridden: bool,
+    /// Whether its URI borrows from another call's answer.
+    pub borrows: bool,
 }
 
 /// More calls than this are not looked at one by one; Zoho takes five.
@@ -34,6 +36,9 @@ const MOST_PARTS: usize = 100;
 
 /// Objects with more members than this are not looked through; Zoho's calls have six.
 const MOST_MEMBERS: usize = 64;
+
+/// What Zoho's calls have. Another member could mean the same as one of these to some reader.
+const MEMBERS: [&str; 6] = ["sub_request_id", "method", "uri", "headers", "params", "body"];
 
 /// The last segment of the path of composite requests.
 const NAME: &str = "__composite_requests";
@@ -80,6 +85,7 @@ pub fn parts(outer: &str, body: &[u8]) -> Option<Vec<Part>> {
         uri: String,
         method: Option<String>,
         headers: Option<Map<String, Value>>,
+        params: Option<Value>,
     }
     // What is passed over is not looked at by the parser, so that this is left to do.
     let body = std::str::from_utf8(body).ok()?;
@@ -91,23 +97,25 @@ pub fn parts(outer: &str, body: &[u8]) -> Option<Vec<Part>> {
         return None;
     }
     let part = |call: &RawValue| {
-        if has_twins(call.get(), &["uri", "method", "headers"])? {
+        if has_twins(call.get(), &["uri", "method", "headers", "params"])? {
             return None;
         }
+        let members: BTreeMap<String, &RawValue> = object(call.get())?;
+        let is_documented = members.keys().all(|name| MEMBERS.contains(&name.as_str()));
         let call: Call = object(call.get())?;
         let method = call.method.as_deref().unwrap_or("GET").to_ascii_uppercase();
         let names_another =
             |headers: &Map<String, Value>| headers.keys().any(|name| overridden_by(name).is_some());
         let query = call.uri.split_once('?').map(|(_, query)| query.to_owned());
+        let params = call.params.as_ref().and_then(Value::as_object);
         let is_overridden = call.headers.as_ref().is_some_and(names_another)
-            || query.as_deref().is_some_and(query_names_method);
+            || query.as_deref().is_some_and(query_names_method)
+            || params.is_some_and(|params| params.keys().any(|name| parameter_names_method(name)));
         // A reference may be percent-encoded, as a whole or in part.
-        let is_plain = call.uri.starts_with("/crm/")
-            && !call.uri.contains("@{")
-            && !leniently_read(&call.uri).contains("@{")
-            && !is_overridden;
+        let borrows = call.uri.contains("@{") || leniently_read(&call.uri).contains("@{");
+        let is_plain = call.uri.starts_with("/crm/") && is_documented && !borrows && !is_overridden;
         let method = Method::from_bytes(method.as_bytes()).ok()?;
-        Some(Part { method, path: path(outer, &call.uri)?, query, is_plain, is_overridden })
+        Some(Part { method, path: path(outer, &call.uri)?, query, is_plain, is_overridden, borrows })
     };
     composite.__composite_requests.into_iter().map(part).collect()
 }
@@ -217,6 +225,7 @@ mod tests {
                     query: uri.ends_with("?a=b").then(|| "a=b".to_owned()),
                     is_plain: uri.starts_with("/crm/"),
                     is_overridden: false,
+                    borrows: false,
                 }]),
                 "{uri}"
             );

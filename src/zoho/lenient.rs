@@ -32,18 +32,30 @@ pub fn could_be_of_accounts(path: &str) -> bool {
             }
         }
     }
-    first.is_some_and(|first| is_called(first, "oauth"))
+    // No path of Zoho's begins with anything but ASCII, and what is left of it here some server may fold to a letter.
+    first.is_some_and(|first| is_called(first, "oauth") || !first.is_ascii())
 }
 
 /// Whether such a server could take any segment of this path for `functions`.
 pub fn could_call_function(path: &str) -> bool {
-    leniently_read(path).split('/').any(|segment| is_called(segment, "functions"))
+    let read = leniently_read(path);
+    let mut segments = read.split('/').filter(|segment| !segment.is_empty());
+    // As in `/crm/{version}/functions`: what is not ASCII there some server may fold to a letter, or drop.
+    segments.clone().take(3).any(|segment| !segment.is_ascii())
+        || segments.any(|segment| is_called(segment, "functions"))
 }
 
 /// Whether a query has a parameter by which forms name another method than theirs, as `_method`.
 pub fn query_names_method(query: &str) -> bool {
-    let names = query.split('&').filter_map(|parameter| parameter.split('=').next());
-    names.map(leniently_read).any(|name| name == "_method" || overridden_by(&name) == Some(Override::Method))
+    let mut names = query.split(['&', ';']).filter_map(|parameter| parameter.split('=').next());
+    names.any(parameter_names_method)
+}
+
+/// Whether a parameter of this name does.
+pub fn parameter_names_method(name: &str) -> bool {
+    let name = leniently_read(name);
+    let letters = |c: char| c.is_ascii_alphabetic() || c == '_';
+    name.trim_matches(|c| !letters(c)) == "_method" || overridden_by(&name) == Some(Override::Method)
 }
 
 /// Whether a path, once decoded, still has an octet in code or what could be one, or has parameters in a segment

@@ -264,6 +264,10 @@ async fn a_path_that_could_be_read_as_one_of_the_accounts_server_reaches_no_host
         "/%25256fauth/v2/token",
         "/%u006fauth/v2/token",
         "/%c1%afauth/v2/token",
+        "/%e0%81%afauth/v2/token",
+        "/%f0%80%81%afauth/v2/token",
+        "/%E2%80%8Boauth/v2/token",
+        "/o%C2%ADauth/v2/token",
         "/%ef%bd%8fauth/v2/token",
         "/%252foauth/v2/token",
         "/crm/%252e%252e/oauth/v2/token",
@@ -300,6 +304,8 @@ async fn a_reader_calls_no_function_in_any_spelling() {
         (Method::GET, "/crm/v8/functions%3fx/sweep/actions/execute"),
         (Method::GET, "/crm/v8/%2566unctions/sweep/actions/execute"),
         (Method::GET, "/crm/v8/%c1%a6unctions/sweep/actions/execute"),
+        (Method::GET, "/crm/v8/%e0%81%a6unctions/sweep/actions/execute"),
+        (Method::GET, "/crm/v8/%e2%80%8bfunctions/sweep/actions/execute"),
     ] {
         let answer = send_known(&world, request(method.clone(), path, "")).await;
         assert_eq!(answer.code(), "SIDECAR_CALLER_FORBIDDEN", "{method} {path}");
@@ -353,6 +359,36 @@ async fn a_composite_body_with_a_second_reading_is_refused_or_could_be_anything(
         let asked = with_headers(request(Method::POST, COMPOSITE, READ), &[("content-type", content_type)]);
         assert_ne!(send_known(&world, asked).await.status, 403, "{content_type}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_in_a_composite_request_that_could_be_another_is_refused_or_could_be_anything() {
+    let calls = [
+        r#"{"method":"POST","uri":"/crm/v8/users","params":{"_method":"DELETE","ids":"1"}}"#,
+        r#"{"method":"POST","uri":"/crm/v8/users","params":{"X-HTTP-Method-Override":"DELETE"}}"#,
+        r#"{"method":"PUT","uri":"@{1:$.x}"}"#,
+        r#"{"method":"PUT","uri":"/crm/v8/@{1:$.x}"}"#,
+        r#"{"method":"PUT","uri":"/crm/v8/users/%40%7B1:$.x%7D"}"#,
+        r#"{"method":"POST","uri":"/crm/v8/__composite_requests","body":{}}"#,
+    ];
+    for call in calls {
+        let body = format!(r#"{{"__composite_requests":[{call}]}}"#);
+        let asked = || with_headers(request(Method::POST, COMPOSITE, body.clone()), &[]);
+        let world = with_policy("paths = [\"/crm/{version}/**\"]").await;
+        assert_eq!(send_known(&world, asked()).await.code(), "SIDECAR_CALLER_FORBIDDEN", "{call}");
+        assert_eq!(world.calls(), 0);
+
+        let world = World::shipped().await;
+        world.get(ASSOCIATED_USERS_COUNT).await.assert_cache(MISS);
+        next_succeeds(&world);
+        world.send(asked()).await.assert_status(200);
+        assert_eq!(world.get(ASSOCIATED_USERS_COUNT).await.cache_status(), MISS, "{call}");
+    }
+    let world = with_policy("paths = [\"/crm/{version}/users\"]").await;
+    let body =
+        r#"{"__composite_requests":[{"uri":"/crm/v8/users","header":{"X-HTTP-Method-Override":"PUT"}}]}"#;
+    let answer = send_known(&world, request(Method::POST, COMPOSITE, body)).await;
+    assert_eq!(answer.code(), "SIDECAR_CALLER_FORBIDDEN", "Zoho's calls have no such member");
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,8 +24,8 @@ const REQUEST: u32 = 8;
 const MOST_FOR_BYTES: usize = 64;
 
 /// As many bytes of an answer earn a frame, beside the two for each DATA frame: Go opens windows for each 4 KiB, that of
-/// the stream and that of the connection.
-const ANSWER_BYTES: usize = 1024;
+/// the stream and that of the connection, and others for each KiB.
+const ANSWER_BYTES: usize = 512;
 
 /// As many bytes in a frame that is no work cost as much as another frame.
 const IDLE_BYTES: usize = 256;

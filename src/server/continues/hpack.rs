@@ -84,8 +84,8 @@ fn integer(block: &[u8], at: usize, prefix: u32) -> Option<(usize, usize)> {
         return Some((number, at + 1));
     }
     let mut number = most;
-    // Three bytes go further than any head.
-    for (n, byte) in block.get(at + 1..)?.iter().take(3).enumerate() {
+    // As many as h2 takes, and one more; the last of them may be zero.
+    for (n, byte) in block.get(at + 1..)?.iter().take(5).enumerate() {
         number += usize::from(byte & 0x7f) << (7 * n);
         if byte & 0x80 == 0 {
             return Some((number, at + 2 + n));
@@ -233,6 +233,9 @@ mod tests {
             assert_eq!(mended(&with(true, &in_code("/a"))), None);
             assert!(mended(&with(true, &in_code("/a#x"))).is_some(), "{first:?}");
         }
+        // A length of 127 with bytes that add nothing.
+        let long = [&b"/a#"[..], &[b'x'; 124]].concat();
+        assert!(mended(&[&[0x04, 0x7f, 0x80, 0x80, 0x80, 0x00], &long[..]].concat()).is_some());
         // Another field may have one.
         assert_eq!(mended(&around(&literal(&[0x40, 1, b'x'], false, b"/a#x"))), None);
         assert_eq!(mended(&around(&literal(&[0x7e], false, b"/a#x"))), None);

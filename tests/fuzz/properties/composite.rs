@@ -5,7 +5,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use zoho_sidecar::net::overrides::overridden_by;
 use zoho_sidecar::zoho::composite::{Part, parts};
-use zoho_sidecar::zoho::lenient::{leniently_read, query_names_method};
+use zoho_sidecar::zoho::lenient::{leniently_read, parameter_names_method, query_names_method};
 use zoho_sidecar::zoho::path::{has_dot_segment, lenient_reading};
 
 const OUTER: &str = "/crm/v8/__composite_requests";
@@ -54,7 +54,7 @@ fn plain(item: &serde_json::Map<String, Value>) -> Option<Part> {
     let method = item.get("method")?.as_str()?;
     let uri = item.get("uri")?.as_str()?;
     let is_method = ["GET", "POST", "PUT", "PATCH", "DELETE"].contains(&method);
-    if !is_usual(item, &["uri", "method", "headers"])
+    if !is_usual(item, &["uri", "method", "headers", "params"])
         || !uri.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
     {
         return None; // to some reader it is another call
@@ -69,8 +69,15 @@ fn plain(item: &serde_json::Map<String, Value>) -> Option<Part> {
         None | Some(Value::Null) => false,
         Some(headers) => headers.as_object()?.keys().any(|name| overridden_by(name).is_some()),
     };
-    let is_overridden = is_overridden || query_names_method(query);
-    let is_certain = !uri.contains("@{") && !leniently_read(uri).contains("@{") && !is_overridden;
+    let params = item.get("params").and_then(Value::as_object);
+    let is_overridden = is_overridden
+        || query_names_method(query)
+        || params.is_some_and(|params| params.keys().any(|name| parameter_names_method(name)));
+    let borrows = uri.contains("@{") || leniently_read(uri).contains("@{");
+    let is_documented = |name: &String| {
+        ["sub_request_id", "method", "uri", "headers", "params", "body"].contains(&name.as_str())
+    };
+    let is_certain = !borrows && !is_overridden && item.keys().all(is_documented);
     let whole_query = uri.contains('?').then(|| query.to_owned());
     (is_method && is_plain).then(|| Part {
         method,
@@ -78,6 +85,7 @@ fn plain(item: &serde_json::Map<String, Value>) -> Option<Part> {
         query: whole_query,
         is_plain: is_certain,
         is_overridden,
+        borrows,
     })
 }
 
