@@ -161,6 +161,8 @@ async fn serve_in(
             let (admin, access, slot) = (admin.clone(), access.clone(), slot.clone());
             async move {
                 slot.begin(&request);
+                // Each connection answers one request in its turn: pipelined ones would keep probes of others waiting.
+                tokio::task::yield_now().await;
                 let answer = answer_whole(admin, access, request).await;
                 slot.end();
                 Ok::<_, std::convert::Infallible>(answer)
