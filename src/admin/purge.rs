@@ -48,7 +48,7 @@ impl Admin {
         let turn = self.purging.lock().await;
         let count = (self.purge)(purge, group).await;
         drop(turn);
-        // Who is trusted causes it: each is logged, however many there are.
+        // Only a trusted operator can cause this event, so each one is logged.
         tracing::info!(
             target: BY_OPERATOR,
             count,

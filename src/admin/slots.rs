@@ -1,6 +1,6 @@
 //! The connections of the admin listener: which one is closed when there are too many.
 //!
-//! A newcomer always gets in, so that nobody can keep a probe out by opening connections. In exchange the connection is
+//! A new connection is always accepted, so that probes cannot be locked out by opening connections. In exchange the one is
 //! closed that has waited longest for the head of a request, and only if none waits for one, the request that is under way
 //! for longest. Requests that are no probes leave some slots to connections that wait: otherwise each newcomer could evict
 //! the only one that waits, which may be a probe whose head is about to come.
@@ -77,7 +77,7 @@ impl Slot {
     }
 }
 
-/// Whether a request is answered at once and with a few bytes.
+/// Whether a request is a probe, which is answered immediately with a few bytes.
 fn is_probe<B: HttpBody>(request: &Request<B>) -> bool {
     matches!(*request.method(), Method::GET | Method::HEAD)
         && matches!(request.uri().path(), "/livez" | "/readyz")

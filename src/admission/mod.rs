@@ -26,7 +26,7 @@ pub struct Settings {
     pub queue: usize,
     /// For how long.
     pub queue_timeout: Duration,
-    /// What requests get whose caller is not known.
+    /// The budget of requests whose caller is not identified.
     pub unidentified: unidentified::Settings,
 }
 

@@ -49,7 +49,7 @@ impl Drop for Bytes {
     }
 }
 
-/// What one request has of the budget, given back on drop.
+/// One request's share of the budget, returned on drop.
 struct Slot {
     evicted: Arc<Notify>,
     timeout: Duration,
