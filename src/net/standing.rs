@@ -18,7 +18,7 @@ const HEAD_BYTES: i64 = 8 * 1024 * 1024;
 
 /// All unidentified connections. Clones are the same.
 #[derive(Debug, Clone, Default)]
-pub struct Unidentified {
+pub struct UnidentifiedConnections {
     open: Waiting<Open>,
     /// Signed, since it may be taken from before it is added to: a connection's own number changes first.
     head_bytes: Arc<AtomicI64>,
@@ -36,7 +36,7 @@ struct Open {
 pub struct Standing(Option<Arc<Inner>>);
 
 struct Inner {
-    all: Unidentified,
+    all: UnidentifiedConnections,
     is_settled: AtomicBool,
     /// How many bytes of an unfinished head it holds, as far as they are counted.
     head_bytes: AtomicI64,
@@ -51,7 +51,7 @@ enum State {
     Settled,
 }
 
-impl Unidentified {
+impl UnidentifiedConnections {
     /// None yet. Those that are closed for others are counted.
     pub fn counting(evicted: Counter) -> Self {
         Self { evicted, ..Self::default() }
@@ -80,7 +80,7 @@ impl Unidentified {
 
 impl Standing {
     /// That of a new connection.
-    pub fn new(all: Unidentified) -> Self {
+    pub fn new(all: UnidentifiedConnections) -> Self {
         Self(Some(Arc::new(Inner {
             all,
             is_settled: AtomicBool::new(false),
@@ -157,7 +157,7 @@ mod tests {
         task: tokio::task::JoinHandle<()>,
     }
 
-    fn open(all: &Unidentified) -> Connection {
+    fn open(all: &UnidentifiedConnections) -> Connection {
         let standing = Standing::new(all.clone());
         let task = tokio::spawn(std::future::pending());
         standing.watch(task.abort_handle());
@@ -166,7 +166,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_unidentified_connection_makes_room() {
-        let all = Unidentified::default();
+        let all = UnidentifiedConnections::default();
         let [known, first, second] = [(); 3].map(|()| open(&all));
         known.standing.identify();
         assert!(all.evict());
@@ -179,7 +179,7 @@ mod tests {
     #[tokio::test]
     async fn unfinished_heads_of_unidentified_connections_are_bounded_in_bytes() {
         const ALL: usize = 8 * 1024 * 1024;
-        let all = Unidentified::default();
+        let all = UnidentifiedConnections::default();
         let known = open(&all);
         known.standing.identify();
         known.standing.hold_head(2 * ALL);
@@ -202,7 +202,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_is_identified_before_its_task_is_known_stays() {
-        let all = Unidentified::default();
+        let all = UnidentifiedConnections::default();
         let standing = Standing::new(all.clone());
         standing.identify();
         standing.watch(tokio::spawn(std::future::pending::<()>()).abort_handle());

@@ -67,6 +67,11 @@ pub const STATES: [&str; 12] = [
 pub(super) const SHORTEST_LIFE: Duration = Duration::from_secs(30);
 
 impl Health {
+    /// Whether the accounts server did not work as one: it may recover at any moment, and a probe finds that out for free.
+    pub(super) fn is_for_probing(&self) -> bool {
+        matches!(self, Self::EndpointDown | Self::Nonsense | Self::ShortLived { .. })
+    }
+
     /// The name.
     pub fn as_str(&self) -> &'static str {
         match self {

@@ -56,7 +56,7 @@ pub(super) fn record(tokens: &Tokens, state: &mut State, setback: Setback, began
     let by_count = health.pause(state.failures);
     state.next_attempt = Some(match (pause, &health) {
         (Some(pause), _) => now + pause,
-        (None, Health::EndpointDown | Health::Nonsense | Health::ShortLived { .. }) => {
+        (None, health) if health.is_for_probing() => {
             let pause = by_count.min(left.unwrap_or_default().max(HURRY));
             (began + pause.mul_f64(spread)).max(now + BREATH.mul_f64(spread))
         }

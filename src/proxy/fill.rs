@@ -169,9 +169,6 @@ impl Proxy {
             Ok(()) if !rule.may_store(status, terms.as_ref()) => Err(Kept::NotStorable),
             Ok(()) => self.selection(call.asked.as_ref(), &slot, rule, &headers),
         };
-        // The answer says of itself that it is not for others, and not only this request's headers are too long for a key.
-        let is_for_nobody_else =
-            selecting_names(rule, &headers).is_none() || !rule.may_store(status, terms.as_ref());
         let (is_unfit, variant) = (fate.is_err(), fate.as_ref().ok().cloned().flatten());
         // If the machine was suspended meanwhile, the response may have been sent before that.
         let at = came_at.boot_time - asked_at.suspended_until(came_at);
@@ -191,7 +188,10 @@ impl Proxy {
         let kept = match fate {
             Ok(_) => self.keep(call, &slot, rule, &entry, identity),
             Err(why) => {
-                let is_for_who_asked = rule.may_store(status, terms.as_ref()) || rule.obeys_origin;
+                let may_be_stored = rule.may_store(status, terms.as_ref());
+                let is_for_who_asked = may_be_stored || rule.obeys_origin;
+                // By what the response says, and not only because this request's headers are too long for a key.
+                let is_for_nobody_else = !may_be_stored || selecting_names(rule, &headers).is_none();
                 if why == Kept::NotStorable && is_for_who_asked && is_for_nobody_else && !is_trouble(status) {
                     // No request may share another's fetch of this key, so none should wait for one.
                     shared.cache.remember_uncacheable(slot.key.as_bytes(), shared.clock.boot_time());

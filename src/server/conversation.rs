@@ -286,20 +286,21 @@ mod tests {
         }
     }
 
+    /// Serves a connection on which any version is spoken, and that is never closed for others.
+    async fn served<H: Handler>(
+        near: tokio::io::DuplexStream,
+        handler: H,
+        phases: watch::Receiver<Phase>,
+    ) -> Result<(), BoxError> {
+        serve(near, handler, Versions::Any, Standing::default(), limits(), phases, Severed::default()).await
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_is_left_of_a_body_when_a_connection_comes_to_rest_is_never_read_as_a_request() {
         let (near, mut far) = tokio::io::duplex(64 * 1024);
         let (_phase, phases) = watch::channel(Phase::Serving);
         let hoarder = Hoarder(Mutex::default());
-        let serving = tokio::spawn(serve(
-            near,
-            hoarder,
-            Versions::Any,
-            Standing::default(),
-            limits(),
-            phases,
-            Severed::default(),
-        ));
+        let serving = tokio::spawn(served(near, hoarder, phases));
         let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
         let body = "5\r\nhello\r\n".repeat(50) + "0\r\n\r\n";
         far.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
@@ -315,15 +316,7 @@ mod tests {
         for sent in ["", "GET / HTTP/1.1\r\nho", "PRI * HTTP/2.0\r\n"] {
             let (near, mut far) = tokio::io::duplex(1024);
             let (phase, phases) = watch::channel(Phase::Serving);
-            let serving = tokio::spawn(serve(
-                near,
-                Greeter,
-                Versions::Any,
-                Standing::default(),
-                limits(),
-                phases,
-                Severed::default(),
-            ));
+            let serving = tokio::spawn(served(near, Greeter, phases));
             far.write_all(sent.as_bytes()).await.unwrap();
             tokio::time::sleep(Duration::from_secs(1)).await;
             phase.send_replace(Phase::Draining);
@@ -340,15 +333,7 @@ mod tests {
     async fn a_caller_who_begins_http2_while_the_sidecar_stops_is_answered_and_sent_away() {
         let (near, far) = tokio::io::duplex(64 * 1024);
         let (_phase, phases) = watch::channel(Phase::Draining);
-        let serving = tokio::spawn(serve(
-            near,
-            Greeter,
-            Versions::Any,
-            Standing::default(),
-            limits(),
-            phases,
-            Severed::default(),
-        ));
+        let serving = tokio::spawn(served(near, Greeter, phases));
         // The order to stop comes before the first byte.
         tokio::task::yield_now().await;
 

@@ -53,7 +53,7 @@ use crate::net::body::{Body, BoxError};
 use crate::net::buffers::Buffers;
 use crate::net::http1::Versions;
 use crate::net::peer::Peer;
-use crate::net::standing::{Standing, Unidentified};
+use crate::net::standing::{Standing, UnidentifiedConnections};
 use crate::supervisor::{Supervisor, Task};
 use address::Address;
 use limits::Limits;
@@ -210,7 +210,7 @@ impl Bound {
         settings.max_connections = descriptors::connections(settings.max_connections);
         let tls = tls.map(|tls| Arc::new(tls.counting(counts.tls.clone())));
         let (phase, phases) = watch::channel(Phase::Serving);
-        let unidentified = Unidentified::counting(counts.evicted.clone());
+        let unidentified = UnidentifiedConnections::counting(counts.evicted.clone());
         let workers = Workers::start(&settings, &counts, make, &phases, &unidentified, supervisor)?;
         let workers = Arc::new(workers);
         // One permit per connection: all of them free means that all connections have ended.
@@ -284,7 +284,7 @@ const EVICTION: Duration = Duration::from_secs(1);
 struct Entrance {
     workers: Arc<Workers>,
     places: Arc<Semaphore>,
-    unidentified: Unidentified,
+    unidentified: UnidentifiedConnections,
     counts: Counts,
 }
 

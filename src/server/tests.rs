@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::net::body::Body;
 use crate::net::buffers::Buffers;
 use crate::net::peer::Peer;
-use crate::net::standing::{Standing, Unidentified};
+use crate::net::standing::{Standing, UnidentifiedConnections};
 use crate::supervisor::{Supervisor, TaskMetrics};
 
 /// No test waits longer.
@@ -232,7 +232,7 @@ async fn an_accept_loop_that_panics_is_started_again_and_keeps_its_socket() {
     let entrance = Entrance {
         workers,
         places: places.clone(),
-        unidentified: Unidentified::default(),
+        unidentified: UnidentifiedConnections::default(),
         counts: Counts::default(),
     };
     let accepting = entrance.start_accepting(listener, None, &supervisor);

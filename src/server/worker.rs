@@ -13,7 +13,7 @@ use super::limits::Limits;
 use super::listener::Stream;
 use super::tls::Tls;
 use super::{Counts, Greet, Phase, Settings};
-use crate::net::standing::{Standing, Unidentified};
+use crate::net::standing::{Standing, UnidentifiedConnections};
 use crate::supervisor::{Heartbeat, Supervisor, Thread, caught, caught_now};
 
 /// A connection on its way to a worker, with its place among all connections.
@@ -42,7 +42,7 @@ impl Workers {
         counts: &Counts,
         make: impl Fn() -> G + Clone + Send + 'static,
         phases: &watch::Receiver<Phase>,
-        unidentified: &Unidentified,
+        unidentified: &UnidentifiedConnections,
         supervisor: &Supervisor,
     ) -> io::Result<Self> {
         let limits = Arc::new(Limits::of(settings));
@@ -112,7 +112,7 @@ struct Work {
     limits: Arc<Limits>,
     counts: Counts,
     phases: watch::Receiver<Phase>,
-    unidentified: Unidentified,
+    unidentified: UnidentifiedConnections,
     open: Arc<AtomicUsize>,
     is_serving: Arc<AtomicBool>,
     supervisor: Supervisor,

@@ -89,7 +89,7 @@ pub fn parts(outer: &str, body: &[u8]) -> Option<Vec<Part>> {
     }
     // What is passed over is not looked at by the parser, so that this is left to do.
     let body = std::str::from_utf8(body).ok()?;
-    if has_twins(body, &[NAME])? {
+    if has_twins(&object(body)?, &[NAME]) {
         return None;
     }
     let composite: Composite<'_> = object(body)?;
@@ -97,10 +97,10 @@ pub fn parts(outer: &str, body: &[u8]) -> Option<Vec<Part>> {
         return None;
     }
     let part = |call: &RawValue| {
-        if has_twins(call.get(), &["uri", "method", "headers", "params"])? {
+        let members: Members<'_> = object(call.get())?;
+        if has_twins(&members, &["uri", "method", "headers", "params"]) {
             return None;
         }
-        let members: BTreeMap<String, &RawValue> = object(call.get())?;
         let is_documented = members.keys().all(|name| MEMBERS.contains(&name.as_str()));
         let call: Call = object(call.get())?;
         let method = call.method.as_deref().unwrap_or("GET").to_ascii_uppercase();
@@ -120,17 +120,19 @@ pub fn parts(outer: &str, body: &[u8]) -> Option<Vec<Part>> {
     composite.__composite_requests.into_iter().map(part).collect()
 }
 
+/// The members of an object, unread.
+type Members<'a> = BTreeMap<String, &'a RawValue>;
+
 /// Whether a member of this object may differ from one that is read here by nothing but case, width or what stands between
 /// its letters, so that a lenient reader takes the one or the other.
-fn has_twins(object_text: &str, known: &[&str]) -> Option<bool> {
+fn has_twins(members: &Members<'_>, known: &[&str]) -> bool {
     let letters = |name: &str| leniently_read(name).replace(|c: char| !c.is_alphanumeric(), "");
     let known: Vec<(&str, String)> = known.iter().map(|name| (*name, letters(name))).collect();
-    let members: BTreeMap<String, &RawValue> = object(object_text)?;
     let is_twin = |name: &str| {
         let plain = letters(name);
         known.iter().any(|(known, known_letters)| name != *known && plain == *known_letters)
     };
-    Some(members.len() > MOST_MEMBERS || members.keys().any(|name| is_twin(name)))
+    members.len() > MOST_MEMBERS || members.keys().any(|name| is_twin(name))
 }
 
 /// Reads an object. A list of the fields' values, which `serde` takes for one too, means nothing to Zoho.

@@ -134,9 +134,7 @@ impl Renewal {
         let now = tokens.clock.boot_time();
         if let Err(setback) = &outcome {
             tokens.metrics.count_mint(setback.health.as_str());
-            let is_away =
-                matches!(setback.health, Health::EndpointDown | Health::Nonsense | Health::ShortLived { .. });
-            self.away_since = is_away.then_some(now);
+            self.away_since = setback.health.is_for_probing().then_some(now);
         }
         tokens.state.send_modify(|state| {
             state.minting = false;
