@@ -166,11 +166,13 @@ impl Memory {
         (token.lives(now) && fresh_enough).then(|| Arc::new(token))
     }
 
-    /// Stores what is known before an exchange begins, so that a crash in between does not make the mint forgotten.
-    pub(super) async fn store_ahead(&mut self, open: &Open) {
+    /// Stores what is known before something that waits for it, so that a crash in between loses neither a mint nor a
+    /// token; false if nothing is asked of a file system that hangs.
+    pub(super) async fn store_ahead(&mut self, open: &Open) -> bool {
         if !open.hangs {
             self.store(open).await;
         }
+        !open.hangs
     }
 
     /// Stores what is known, with what another process has added to the file since it was read.

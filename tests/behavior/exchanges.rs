@@ -96,7 +96,7 @@ async fn a_hung_state_directory_delays_a_token_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_is_used_before_it_is_stored() {
+async fn a_token_does_not_wait_for_a_state_file_that_hangs() {
     let directory = tempfile::tempdir().unwrap();
     let world = World::with(&with_directory(directory.path())).await;
     world.get(USERS).await.assert_status(200);
@@ -110,6 +110,30 @@ async fn a_token_is_used_before_it_is_stored() {
     let took = world.now() - start;
     assert!(took < Duration::from_secs(3), "{took:?}");
     drop(hung);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_stored_before_it_is_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = with_directory(directory.path());
+    let world = World::with(&config).await;
+    world.get(USERS).await.assert_status(200);
+    world.acme().kill_access_tokens();
+    world.zoho().script().next(Target::Mints, Fault::DelayAnswer(Duration::from_secs(2)));
+    let read = world.begin(request(Method::GET, USERS, ""));
+    world.passes(Duration::from_secs(1)).await;
+    let slow = hang(state_file(directory.path(), "state"));
+    world.passes(Duration::from_millis(1100)).await;
+    assert!(!read.is_finished(), "the token is in use and nowhere else");
+    drop(slow);
+    read.await.unwrap().assert_status(200);
+    let mints = world.mints();
+
+    // The process is killed the moment a caller has an answer.
+    let clock = Clock::simulated(UNIX_EPOCH + Duration::from_millis(world.wall_ms()));
+    let next = World::making().after((world.zoho().clone(), clock)).config(&config).start().await;
+    next.get(USERS).await.assert_status(200);
+    assert_eq!(next.mints(), mints);
 }
 
 #[tokio::test(start_paused = true)]

@@ -39,6 +39,9 @@ pub(super) struct Renewal {
 /// in the way of the probes alone, no probe ever finds the server.
 const DOUBT: Duration = Duration::from_mins(40);
 
+/// How long a new token may wait for the state file before it is used.
+const STORE_LIMIT: Duration = Duration::from_millis(250);
+
 impl Renewal {
     pub(super) fn new(tokens: Arc<Tokens>) -> Self {
         Self {
@@ -131,6 +134,7 @@ impl Renewal {
         let began = tokens.clock.boot_time();
         let mut open = Open::default();
         let outcome = self.obtain(&mut open).await;
+        let is_stored = outcome.is_ok() && self.is_stored_in_time(&open).await;
         let now = tokens.clock.boot_time();
         if let Err(setback) = &outcome {
             tokens.metrics.count_mint(setback.health.as_str());
@@ -145,9 +149,16 @@ impl Renewal {
         });
         tokens.observe();
         // Last, since requests may wait for what was published, and the file system may be slow.
-        if open.has_changed {
+        if open.has_changed && !is_stored {
             self.memory.store(&open).await;
         }
+    }
+
+    /// Stores a new token before requests use it, so that a crash after its first use costs no mint; false if the file
+    /// system takes longer than requests should wait for it.
+    async fn is_stored_in_time(&mut self, open: &Open) -> bool {
+        let store = self.memory.store_ahead(open);
+        open.has_changed && tokio::time::timeout(STORE_LIMIT, store).await == Ok(true)
     }
 
     /// Puts a token in force.
