@@ -15,7 +15,7 @@ use crate::supervisor::Supervisor;
 /// The caller left its answer unread for too long, and the answer was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the answer was left unread for {0:?}")]
-pub(in crate::net) struct LeftUnread(pub(in crate::net) Duration);
+struct LeftUnread(Duration);
 
 /// What lies written and unread per stream of HTTP/2. hyper would take some 400 KiB, for each of the many streams of a
 /// caller that promises to read and does not.

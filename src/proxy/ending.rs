@@ -62,7 +62,6 @@ impl Proxy {
         let settings = self.upstream.settings();
         let reader = Reader {
             piece: if version == Version::HTTP_2 { PIECE } else { usize::MAX },
-            limit: self.shared.settings.unread_timeout,
             total: settings.total_timeout,
             left: settings.total_timeout.saturating_sub(timing.queue + timing.token + timing.upstream),
         };

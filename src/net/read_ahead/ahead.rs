@@ -34,8 +34,6 @@ pub(super) struct State {
     pub(super) pieces: Pieces,
     /// How many bytes were taken and are not written yet.
     pub(super) unwritten: usize,
-    /// How often some were taken or written.
-    pub(super) turns: u64,
     reservation: Reservation,
     pub(super) end: Option<End>,
     pub(super) reader: Option<Waker>,
@@ -44,7 +42,7 @@ pub(super) struct State {
 impl Ahead {
     pub(super) fn new(pieces: Pieces, end: Option<End>, buffers: &Buffers) -> Arc<Self> {
         let reservation = buffers.reservation(Purpose::Stream);
-        let mut state = State { pieces, unwritten: 0, turns: 0, reservation, end, reader: None };
+        let mut state = State { pieces, unwritten: 0, reservation, end, reader: None };
         state.count();
         Arc::new(Self { state: Mutex::new(state), progress: Notify::new(), buffers: buffers.clone() })
     }
@@ -119,7 +117,6 @@ impl Drop for Taken {
     fn drop(&mut self) {
         let mut state = self.ahead.lock();
         state.unwritten -= self.bytes.len();
-        state.turns += 1;
         state.count();
         // A reader that waits for more does not wait for this.
         let reader = if state.unwritten == 0 { state.reader.take() } else { None };

@@ -30,8 +30,6 @@ use reading::{OfUnknownLength, ReadAhead};
 pub struct Reader {
     /// How many bytes it is handed at once.
     pub piece: usize,
-    /// How long it may take nothing.
-    pub limit: Duration,
     /// How long the whole may take, for messages.
     pub total: Duration,
     /// How much of that time is left.
@@ -62,7 +60,7 @@ pub async fn read_ahead(mut body: Body, reader: Reader, buffers: &Buffers, super
     let goes_on = end.is_none();
     let ahead = Ahead::new(there, end, buffers);
     let reading = goes_on.then(|| supervisor.once("read-ahead", read(Reading(ahead.clone()), body, reader)));
-    Body::stream(ReadAhead { ahead, left, reader, unread: None, has_paused: false, reading })
+    Body::stream(ReadAhead { ahead, left, piece: reader.piece, has_paused: false, reading })
 }
 
 enum Found {

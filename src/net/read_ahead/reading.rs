@@ -2,42 +2,28 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::task::AbortHandle;
-use tokio::time::{Sleep, sleep};
 
-use super::Reader;
 use super::ahead::{Ahead, End, Taken};
 use crate::net::body::{Body, BoxError};
-use crate::net::unread::LeftUnread;
 
 /// The body as its reader sees it.
 pub(super) struct ReadAhead {
     pub(super) ahead: Arc<Ahead>,
     /// The bytes that are still to be handed out, as far as they are known.
     pub(super) left: SizeHint,
-    pub(super) reader: Reader,
-    /// The turn after which the reader has taken nothing, and when that is too long ago.
-    pub(super) unread: Option<(u64, Pin<Box<Sleep>>)>,
+    /// The most bytes that are handed out at once.
+    pub(super) piece: usize,
     /// Whether what goes before an error had a turn to be written.
     pub(super) has_paused: bool,
     pub(super) reading: Option<AbortHandle>,
 }
 
 impl ReadAhead {
-    /// Ready when for too long nothing of what was handed out has been written.
-    fn poll_unread(&mut self, turn: u64, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = self.reader.limit;
-        let timer = match &mut self.unread {
-            Some((since, timer)) if *since == turn => timer,
-            other => &mut other.insert((turn, Box::pin(sleep(limit)))).1,
-        };
-        timer.as_mut().poll(cx)
-    }
-
     /// Stops reading, and keeps nothing that was not handed out.
     fn give_up(&mut self) {
         if let Some(reading) = self.reading.take() {
@@ -52,9 +38,8 @@ impl ReadAhead {
 
     fn next_piece(&mut self) -> Option<Bytes> {
         let mut state = self.ahead.lock();
-        let bytes = state.pieces.pop(self.reader.piece)?;
+        let bytes = state.pieces.pop(self.piece)?;
         state.unwritten += bytes.len();
-        state.turns += 1;
         state.count();
         Some(bytes)
     }
@@ -62,7 +47,7 @@ impl ReadAhead {
     /// How the body goes on where there is no piece of it.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut state = self.ahead.lock();
-        let (turn, is_unwritten) = (state.turns, state.unwritten > 0);
+        let is_unwritten = state.unwritten > 0;
         if matches!(state.end, Some(End::Complete)) {
             return Poll::Ready(None);
         }
@@ -78,15 +63,7 @@ impl ReadAhead {
             }
         }
         state.reader = Some(cx.waker().clone());
-        drop(state);
-        if !is_unwritten {
-            self.unread = None;
-            return Poll::Pending;
-        }
-        ready!(self.poll_unread(turn, cx));
-        self.give_up();
-        let error = self.ahead.lock().take_error();
-        Poll::Ready(Some(Err(error.unwrap_or_else(|| LeftUnread(self.reader.limit).into()))))
+        Poll::Pending
     }
 }
 
