@@ -2,7 +2,8 @@
 
 use http::header::{AUTHORIZATION, HOST};
 use http::{Request, StatusCode};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
 
 use super::Access;
 use crate::net::browser::{is_of_browser, is_of_page};
@@ -55,13 +56,23 @@ pub(super) fn check<B>(request: &Request<B>, access: &Access) -> Result<(), Refu
 /// Whether the caller has shown the token, or none is needed.
 pub(super) async fn is_trusted<B>(request: &Request<B>, access: &Access) -> bool {
     let Some(token) = &access.token else { return access.is_local };
-    let shown = request.headers().get(AUTHORIZATION).map(http::HeaderValue::as_bytes).unwrap_or_default();
-    if shown.is_empty() {
+    if !request.headers().contains_key(AUTHORIZATION) {
         return false;
     }
     // Read again for each request, so that a rotated token holds at once. Without a token no request is trusted.
-    let Ok(token) = token.read().await else { return false };
-    let expected = format!("Bearer {}", token.expose_secret());
+    token.read().await.is_ok_and(|token| shows(request, &token))
+}
+
+/// Whether the caller has shown the token that was read last. Decides nothing but which request waits undisturbed for
+/// [`is_trusted`], which may have to wait for a file.
+pub(super) fn shows_last_token<B>(request: &Request<B>, access: &Access) -> bool {
+    let last = access.token.as_ref().and_then(|token| token.last());
+    last.is_some_and(|token| shows(request, &token))
+}
+
+fn shows<B>(request: &Request<B>, token: &SecretString) -> bool {
+    let shown = request.headers().get(AUTHORIZATION).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let expected = Zeroizing::new(format!("Bearer {}", token.expose_secret()));
     // In constant time: how much of a guess was right must not show.
     aws_lc_rs::constant_time::verify_slices_are_equal(shown, expected.as_bytes()).is_ok()
 }
@@ -116,6 +127,26 @@ mod tests {
         let secret = LastingSecret::new(SecretSource::literal("made-up"), Counter::default());
         let with_token = Access { token: Some(Arc::new(secret)), is_local: false };
         assert_eq!(check(&silent, &with_token), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn the_last_token_is_known_without_reading_it_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("token");
+        std::fs::write(&file, "made-up-one").unwrap();
+        let of = |source| LastingSecret::new(source, Counter::default());
+        let in_file = Arc::new(of(SecretSource::File(file.clone())));
+        let access = Access { token: Some(in_file.clone()), is_local: false };
+        let first = request(&[("authorization", "Bearer made-up-one")]);
+        assert!(!shows_last_token(&first, &access), "nothing was read yet");
+        assert!(is_trusted(&first, &access).await && shows_last_token(&first, &access));
+        std::fs::write(&file, "made-up-two").unwrap();
+        assert!(shows_last_token(&first, &access) && !is_trusted(&first, &access).await);
+        assert!(!shows_last_token(&first, &access) && !shows_last_token(&request(&[]), &access));
+        let literal =
+            Access { token: Some(Arc::new(of(SecretSource::literal("made-up-one")))), is_local: false };
+        assert!(shows_last_token(&first, &literal));
+        assert!(!shows_last_token(&first, &Access { token: None, is_local: true }), "none is needed");
     }
 
     #[tokio::test]

@@ -4,7 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -18,10 +19,11 @@ use tower::{ServiceBuilder, service_fn};
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use super::slots::{Slot, Slots};
-use super::{Access, Admin, json_answer};
+use super::slots::{Slot, Slots, Source, TooMany};
+use super::{Access, Admin, Page, guard, json_answer};
 use crate::net::body::{Body, BoxError};
 use crate::net::patient::Patient;
+use crate::server::descriptors;
 use crate::server::listener::{Listener, Stream};
 use crate::supervisor::{Heartbeat, Supervisor, Thread, caught};
 
@@ -98,12 +100,13 @@ async fn refused(error: &io::Error) {
 }
 
 async fn serve(listener: Listener, admin: Arc<Admin>, access: Access) {
-    let (mut connections, slots) = (JoinSet::new(), Slots::default());
+    let (mut connections, slots) = (JoinSet::new(), Slots::of(descriptors::admin_connections()));
     loop {
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok(stream) => {
-                let answering = Box::pin(answer(stream, admin.clone(), access.clone(), slots.open()));
+                let slot = slots.open(Source::of(&stream));
+                let answering = Box::pin(answer(stream, admin.clone(), access.clone(), slot));
                 let supervisor = admin.supervisor.clone();
                 connections.spawn(async move {
                     let ended = caught(answering).await;
@@ -137,7 +140,7 @@ pub async fn serve_connection(
     admin: Arc<Admin>,
     access: Access,
 ) -> Result<(), BoxError> {
-    serve_in(Slots::default().open(), stream, admin, access).await
+    serve_in(Slots::default().open(Source::Local), stream, admin, access).await
 }
 
 /// Serves a connection that has this slot, to its end or until it has to make room for another.
@@ -163,8 +166,7 @@ async fn serve_in(
                 slot.begin(&request);
                 // Each connection answers one request in its turn: pipelined ones would keep probes of others waiting.
                 tokio::task::yield_now().await;
-                let answer = answer_whole(admin, access, request).await;
-                slot.end();
+                let answer = answer_in(&slot, admin, access, request).await;
                 Ok::<_, std::convert::Infallible>(answer)
             }
         }));
@@ -176,30 +178,92 @@ async fn serve_in(
             TowerToHyperService::new(into_incoming(service)),
         );
     tokio::select! {
+        biased;
         served = serving => Ok(served?),
         () = own.evicted() => Ok(()),
     }
 }
 
-/// Reads the body, which the layers have bounded, and answers. A purge of many entries takes its time, so that only
-/// the asker's part has a limit.
-async fn answer_whole<B>(admin: Arc<Admin>, access: Access, request: Request<B>) -> Response<Body>
+/// Answers a request on the connection that has this slot.
+async fn answer_in<B>(slot: &Slot, admin: Arc<Admin>, access: Access, request: Request<B>) -> Response<Body>
 where
-    B: http_body::Body,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
 {
     let (head, body) = request.into_parts();
-    let body = match tokio::time::timeout(TIMEOUT, body.collect()).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(_)) => return empty(StatusCode::PAYLOAD_TOO_LARGE),
-        Err(_) => return empty(StatusCode::REQUEST_TIMEOUT),
+    let head = Request::from_parts(head, ());
+    // Nobody evicts who has shown the token, not even while it is looked at, which may take a file's time.
+    if guard::shows_last_token(&head, &access) && slot.handle().is_err() {
+        discard(&admin, body);
+        slot.end(true);
+        return busy();
+    }
+    let page = match admin.page(&head, &access).await {
+        Ok(page) => page,
+        Err(refused) => {
+            discard(&admin, body);
+            slot.end(false);
+            return refused;
+        }
     };
+    let answer = answer_page(slot, &admin, page, body).await;
+    slot.end(access.token.is_some() && !page.is_public());
+    answer
+}
+
+/// Reads the body where it matters, which the layers have bounded, and answers. A purge of many entries takes its time,
+/// so that only the client's part has a limit.
+async fn answer_page<B>(slot: &Slot, admin: &Arc<Admin>, page: Page, body: B) -> Response<Body>
+where
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+{
+    let body = if page == Page::Purge {
+        match tokio::time::timeout(TIMEOUT, body.collect()).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(_)) => return empty(StatusCode::PAYLOAD_TOO_LARGE),
+            Err(_) => return empty(StatusCode::REQUEST_TIMEOUT),
+        }
+    } else {
+        discard(admin, body);
+        Bytes::new()
+    };
+    if !page.is_public()
+        && let Err(TooMany) = slot.handle()
+    {
+        return busy();
+    }
     // A task of its own: a purge that was begun goes on to its end when its asker is gone.
-    let supervisor = admin.supervisor.clone();
-    let answering = async move { admin.answer(&Request::from_parts(head, body), &access).await };
+    let (supervisor, admin) = (admin.supervisor.clone(), admin.clone());
+    let answering = async move { admin.show(page, &body).await };
     supervisor.detached("admin-request", answering).await.unwrap_or_else(|_| {
         let error = json!({ "error": "the sidecar met a defect of its own; the log has the details" });
         json_answer(StatusCode::INTERNAL_SERVER_ERROR, &error)
     })
+}
+
+/// Reads what is left of a body beside the answer, which does not wait for it. If it were left unread, closing the
+/// connection could take the answer from the client.
+fn discard<B>(admin: &Admin, body: B)
+where
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+{
+    if body.is_end_stream() {
+        return;
+    }
+    admin.supervisor.once("admin-body", async move {
+        let mut body = Box::pin(body);
+        let reading = async { while let Some(Ok(_)) = body.frame().await {} };
+        let _ = tokio::time::timeout(TIMEOUT, reading).await;
+    });
+}
+
+fn busy() -> Response<Body> {
+    let error = json!({ "error": "too many requests are being handled; try again in a moment" });
+    let mut answer = json_answer(StatusCode::SERVICE_UNAVAILABLE, &error);
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    answer
 }
 
 fn empty(status: StatusCode) -> Response<Body> {

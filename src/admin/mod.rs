@@ -66,6 +66,27 @@ pub struct Access {
     pub is_local: bool,
 }
 
+/// What a request asks for that may have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Page {
+    Liveness,
+    /// Trusted clients are told the reasons too.
+    Readiness {
+        with_reasons: bool,
+    },
+    Metrics,
+    Status,
+    /// The only one for which the body of a request matters.
+    Purge,
+}
+
+impl Page {
+    /// Whether anybody may have it.
+    fn is_public(self) -> bool {
+        matches!(self, Self::Liveness | Self::Readiness { .. })
+    }
+}
+
 impl Admin {
     /// Tells of these rules and tokens. `cache_size` gives entries and bytes, `listeners` the addresses that
     /// callers use.
@@ -103,24 +124,42 @@ impl Admin {
 
     /// Answers a request: at once, unless it is a purge of many entries or waits for one.
     pub async fn answer(&self, request: &Request<Bytes>, access: &Access) -> Response<Body> {
-        if let Err(refused) = guard::check(request, access) {
-            return json_answer(refused.status(), &json!({ "error": refused.to_string() }));
+        let (head, body) = request.clone().into_parts();
+        match self.page(&Request::from_parts(head, ()), access).await {
+            Ok(page) => self.show(page, &body).await,
+            Err(refused) => refused,
         }
-        let is_known = guard::is_trusted(request, access).await;
+    }
+
+    /// Decides by the head of a request which page is to be shown. Whoever is refused is so before its body is awaited.
+    async fn page(&self, request: &Request<()>, access: &Access) -> Result<Page, Response<Body>> {
+        guard::check(request, access)
+            .map_err(|refused| json_answer(refused.status(), &json!({ "error": refused.to_string() })))?;
+        let is_trusted = guard::is_trusted(request, access).await;
         match request.uri().path() {
-            "/purge" if *request.method() != Method::POST => wrong_method("POST"),
-            "/purge" if is_known => self.forget(request.body()).await,
-            "/purge" => unauthorized(),
-            _ if !matches!(*request.method(), Method::GET | Method::HEAD) => wrong_method("GET, HEAD"),
-            "/livez" => self.liveness(),
-            "/readyz" => self.readiness(is_known),
-            "/metrics" if is_known => self.metrics_text(),
-            "/status" if is_known => json_answer(StatusCode::OK, &status::status(self)),
-            "/metrics" | "/status" => unauthorized(),
-            _ => json_answer(
+            "/purge" if *request.method() != Method::POST => Err(wrong_method("POST")),
+            "/purge" if is_trusted => Ok(Page::Purge),
+            "/purge" => Err(unauthorized()),
+            _ if !matches!(*request.method(), Method::GET | Method::HEAD) => Err(wrong_method("GET, HEAD")),
+            "/livez" => Ok(Page::Liveness),
+            "/readyz" => Ok(Page::Readiness { with_reasons: is_trusted }),
+            "/metrics" if is_trusted => Ok(Page::Metrics),
+            "/status" if is_trusted => Ok(Page::Status),
+            "/metrics" | "/status" => Err(unauthorized()),
+            _ => Err(json_answer(
                 StatusCode::NOT_FOUND,
                 &json!({ "error": "there is no such page", "pages": ["/livez", "/readyz", "/metrics", "/status", "POST /purge"] }),
-            ),
+            )),
+        }
+    }
+
+    async fn show(&self, page: Page, body: &[u8]) -> Response<Body> {
+        match page {
+            Page::Liveness => self.liveness(),
+            Page::Readiness { with_reasons } => self.readiness(with_reasons),
+            Page::Metrics => self.metrics_text(),
+            Page::Status => json_answer(StatusCode::OK, &status::status(self)),
+            Page::Purge => self.forget(body).await,
         }
     }
 

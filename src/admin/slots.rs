@@ -1,79 +1,286 @@
 //! The connections of the admin listener: which one is closed when there are too many.
 //!
-//! A new connection is always accepted, so that probes cannot be locked out by opening connections. In exchange the one is
-//! closed that has waited longest for the head of a request, and only if none waits for one, the request that is under way
-//! for longest. Requests that are no probes leave some slots to connections that wait: otherwise each newcomer could evict
-//! the only one that waits, which may be a probe whose head is about to come.
+//! A new connection is always accepted, so that probes cannot be locked out by opening connections. In exchange another one
+//! is closed, in this order:
+//!
+//! 1. A connection that waits for the head of a request, or sends a response: the oldest of the address that has most of
+//!    them. Whoever opens connections without end therefore closes its own, and a probe whose head comes late stays.
+//! 2. The oldest request that has not shown the admin token. Requests leave some slots to connections that wait: otherwise
+//!    each new connection could evict the only one that waits, which may be a probe whose head is about to come.
+//!
+//! A request that is trusted and complete is never evicted, nor is one that has shown the admin token and still sends its
+//! body. Such requests are limited in number, and one too many is refused. Between its requests, a connection that has shown
+//! the token makes room only for others that have.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{Method, Request};
 use http_body::Body as HttpBody;
 use tokio::sync::Notify;
 
-use crate::net::waiting::{Ticket, Waiting};
+use crate::server::listener::Stream;
 
-/// More connections at once are no operations.
-const MOST_CONNECTIONS: usize = 100;
-/// How many of them may have a request under way that is no probe.
-const MOST_REQUESTS: usize = 80;
+/// How many connections may wait, where the system admits them. An idle one costs some 10 KiB.
+const MOST_CONNECTIONS: usize = 1000;
+/// How many trusted requests may be handled at once.
+const MOST_HANDLED: usize = 50;
+/// How many connections that have shown the admin token may be idle.
+const MOST_PROVEN: usize = 50;
+
+/// Where a connection comes from, as far as one operator's addresses can be distinguished from another's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Source {
+    /// By a unix socket, or by no socket at all.
+    Local,
+    Address(IpAddr),
+}
+
+impl Source {
+    pub(super) fn of(stream: &Stream) -> Self {
+        match stream {
+            Stream::Tcp(stream) => stream.peer_addr().map_or(Self::Local, |peer| Self::of_address(peer.ip())),
+            Stream::Unix(_) => Self::Local,
+        }
+    }
+
+    /// A host has a whole /64 of IPv6 to itself.
+    fn of_address(address: IpAddr) -> Self {
+        Self::Address(match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let prefix = address.to_bits() & !u128::from(u64::MAX);
+                IpAddr::V6(Ipv6Addr::from_bits(prefix))
+            }
+            v4 @ IpAddr::V4(_) => v4,
+        })
+    }
+}
 
 /// All connections of a listener. Clones are the same.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Slots {
-    /// Those that wait for the head of a request, or send an answer.
-    heads: Waiting<Arc<Notify>>,
-    /// Those with a request under way that is no probe.
-    requests: Waiting<Arc<Notify>>,
+    most: usize,
+    all: Arc<Mutex<All>>,
 }
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self::of(MOST_CONNECTIONS)
+    }
+}
+
+#[derive(Default)]
+struct All {
+    next: u64,
+    /// Those that wait for the head of a request, or send a response.
+    heads: Queue,
+    /// Those with a request under way that has not shown the admin token.
+    requests: Queue,
+    /// Idle ones that have shown it.
+    proven: Queue,
+    /// How many trusted requests are handled.
+    handled: usize,
+    /// How many of `heads` there are of each source.
+    per_source: HashMap<Source, usize>,
+}
+
+/// Connections by number, the oldest first.
+type Queue = BTreeMap<u64, Connection>;
+
+#[derive(Clone)]
+struct Connection {
+    source: Source,
+    evicted: Arc<Notify>,
+}
+
+/// What a connection does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It waits for a head or sends a response; its number in the queue.
+    Head(u64),
+    Request(u64),
+    Proven(u64),
+    /// Its request is trusted and is being handled.
+    Handled,
+    /// It has ended.
+    Gone,
+}
+
+/// There are too many trusted requests already.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TooMany;
 
 /// The slot of one connection, given back on drop.
 pub(super) struct Slot {
     slots: Slots,
-    evicted: Arc<Notify>,
-    ticket: Mutex<Option<Ticket<Arc<Notify>>>>,
+    connection: Connection,
+    state: Mutex<State>,
 }
 
 impl Slots {
+    /// Slots for so many connections, or as many as are worth having.
+    pub(super) fn of(most: usize) -> Self {
+        Self { most: most.min(MOST_CONNECTIONS), all: Arc::default() }
+    }
+
     /// A slot for a new connection.
-    pub(super) fn open(&self) -> Slot {
-        if self.heads.len() + self.requests.len() >= MOST_CONNECTIONS {
-            let oldest = self.heads.evict().or_else(|| self.requests.evict());
-            let _ = oldest.inspect(|evicted| evicted.notify_one());
+    pub(super) fn open(&self, source: Source) -> Slot {
+        let connection = Connection { source, evicted: Arc::default() };
+        let mut all = self.lock();
+        if all.heads.len() + all.requests.len() >= self.most && !all.evict_head() {
+            all.evict_request();
         }
-        let evicted = Arc::<Notify>::default();
-        let ticket = Mutex::new(Some(self.heads.join(evicted.clone())));
-        Slot { slots: self.clone(), evicted, ticket }
+        let state = Mutex::new(all.join_heads(&connection));
+        drop(all);
+        Slot { slots: self.clone(), connection, state }
+    }
+
+    /// How many requests may be under way that have not shown the admin token: the rest is for connections that wait.
+    fn most_requests(&self) -> usize {
+        (self.most * 4 / 5).max(1)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, All> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl All {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn join_heads(&mut self, connection: &Connection) -> State {
+        let number = self.number();
+        *self.per_source.entry(connection.source).or_default() += 1;
+        self.heads.insert(number, connection.clone());
+        State::Head(number)
+    }
+
+    /// Closes the oldest waiting connection of a source that has most of them.
+    fn evict_head(&mut self) -> bool {
+        let most = self.per_source.values().copied().max().unwrap_or_default();
+        let is_of_most = |connection: &Connection| self.per_source.get(&connection.source) == Some(&most);
+        let Some(number) = self.heads.iter().find(|(_, one)| is_of_most(one)).map(|(number, _)| *number)
+        else {
+            return false;
+        };
+        self.leave_heads(number).is_some_and(Connection::evict)
+    }
+
+    fn evict_request(&mut self) -> bool {
+        self.requests.pop_first().is_some_and(|(_, connection)| connection.evict())
+    }
+
+    fn leave_heads(&mut self, number: u64) -> Option<Connection> {
+        let connection = self.heads.remove(&number)?;
+        if let Some(count) = self.per_source.get_mut(&connection.source) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_source.remove(&connection.source);
+            }
+        }
+        Some(connection)
+    }
+
+    /// Takes a connection out of where it is. `false` if it is not there any more, since it was evicted.
+    fn leave(&mut self, state: State) -> bool {
+        match state {
+            State::Head(number) => self.leave_heads(number).is_some(),
+            State::Request(number) => self.requests.remove(&number).is_some(),
+            State::Proven(number) => self.proven.remove(&number).is_some(),
+            State::Handled => {
+                self.handled -= 1;
+                true
+            }
+            State::Gone => false,
+        }
+    }
+}
+
+impl Connection {
+    fn evict(self) -> bool {
+        self.evicted.notify_one();
+        true
     }
 }
 
 impl Slot {
     /// Ends when the connection is to be closed.
     pub(super) async fn evicted(&self) {
-        self.evicted.notified().await;
+        self.connection.evicted.notified().await;
     }
 
-    /// The head of a request has come. Until its answer is there, it is no connection that waits.
+    /// The head of a request has come. A probe is answered at once, so that its connection is one that waits.
     pub(super) fn begin<B: HttpBody>(&self, request: &Request<B>) {
+        let connection = &self.connection;
         if is_probe(request) {
-            return self.move_to(&self.slots.heads);
+            return self.change(|all| all.join_heads(connection));
         }
-        if self.slots.requests.len() >= MOST_REQUESTS {
-            let _ = self.slots.requests.evict().inspect(|evicted| evicted.notify_one());
-        }
-        self.move_to(&self.slots.requests);
+        let most = self.slots.most_requests();
+        self.change(|all| {
+            if all.requests.len() >= most {
+                all.evict_request();
+            }
+            let number = all.number();
+            all.requests.insert(number, connection.clone());
+            State::Request(number)
+        });
     }
 
-    /// A request is answered. From here on the connection waits for the next one.
-    pub(super) fn end(&self) {
-        self.move_to(&self.slots.heads);
+    /// The request is trusted and is handled from here on: it is not evicted any more.
+    pub(super) fn handle(&self) -> Result<(), TooMany> {
+        let mut state = self.lock();
+        let mut all = self.slots.lock();
+        if *state == State::Handled {
+            return Ok(());
+        }
+        if all.handled >= MOST_HANDLED {
+            return Err(TooMany);
+        }
+        // One that was evicted a moment ago ends without being handled.
+        if all.leave(*state) {
+            all.handled += 1;
+            *state = State::Handled;
+        } else {
+            *state = State::Gone;
+        }
+        Ok(())
     }
 
-    /// Moves to the end of a queue, unless the connection was evicted.
-    fn move_to(&self, queue: &Waiting<Arc<Notify>>) {
-        let mut ticket = self.ticket.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = ticket.take().and_then(Ticket::leave);
-        *ticket = held.map(|evicted| queue.join(evicted));
+    /// A request has its response. From here on the connection waits for the next one.
+    pub(super) fn end(&self, has_shown_token: bool) {
+        let connection = &self.connection;
+        self.change(|all| {
+            if !has_shown_token {
+                return all.join_heads(connection);
+            }
+            if all.proven.len() >= MOST_PROVEN {
+                let _ = all.proven.pop_first().map(|(_, idle)| idle.evict());
+            }
+            let number = all.number();
+            all.proven.insert(number, connection.clone());
+            State::Proven(number)
+        });
+    }
+
+    /// Leaves a queue and joins another, unless the connection was evicted.
+    fn change(&self, join: impl FnOnce(&mut All) -> State) {
+        let mut state = self.lock();
+        let mut all = self.slots.lock();
+        *state = if all.leave(*state) { join(&mut all) } else { State::Gone };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.change(|_| State::Gone);
     }
 }
 
@@ -89,27 +296,36 @@ mod tests {
     use super::*;
     use crate::net::body::Body;
 
+    const FEW: usize = 100;
+
     fn request(method: &str, path: &str, body: &'static str) -> Request<Body> {
         Request::builder().method(method).uri(path).body(Body::full(body)).unwrap()
     }
 
     fn is_evicted(slot: &Slot) -> bool {
-        slot.ticket.lock().unwrap().as_ref().is_none_or(|_| {
-            let mut evicted = std::pin::pin!(slot.evicted());
-            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-            evicted.as_mut().poll(&mut context).is_ready()
-        })
+        let mut evicted = std::pin::pin!(slot.evicted());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let is_evicted = evicted.as_mut().poll(&mut context).is_ready();
+        // So that it can be asked again.
+        if is_evicted {
+            slot.connection.evicted.notify_one();
+        }
+        is_evicted
+    }
+
+    fn address(last: u8) -> Source {
+        Source::of_address([10, 0, 0, last].into())
     }
 
     #[test]
     fn the_connection_that_waits_longest_makes_room() {
-        let slots = Slots::default();
-        let open: Vec<Slot> = (0..MOST_CONNECTIONS).map(|_| slots.open()).collect();
+        let slots = Slots::of(FEW);
+        let open: Vec<Slot> = (0..FEW).map(|_| slots.open(Source::Local)).collect();
         open[0].begin(&request("GET", "/metrics", ""));
         open[1].begin(&request("GET", "/livez", ""));
         open[2].begin(&request("POST", "/purge", "{}"));
-        open[2].end();
-        let newcomers = [slots.open(), slots.open()];
+        open[2].end(false);
+        let newcomers = [slots.open(Source::Local), slots.open(Source::Local)];
         let evicted: Vec<usize> = (0..open.len()).filter(|n| is_evicted(&open[*n])).collect();
         assert_eq!(evicted, [3, 4]);
         assert!(newcomers.iter().all(|slot| !is_evicted(slot)));
@@ -117,18 +333,96 @@ mod tests {
 
     #[test]
     fn requests_leave_slots_to_connections_that_wait() {
-        let slots = Slots::default();
-        let probe = slots.open();
-        let busy: Vec<Slot> = (0..3 * MOST_CONNECTIONS)
+        let slots = Slots::of(FEW);
+        let probe = slots.open(Source::Local);
+        let busy: Vec<Slot> = (0..3 * FEW)
             .map(|_| {
-                let slot = slots.open();
+                let slot = slots.open(Source::Local);
                 slot.begin(&request("GET", "/metrics", ""));
                 slot
             })
             .collect();
         assert!(!is_evicted(&probe), "requests evict requests");
         let evicted = busy.iter().filter(|slot| is_evicted(slot)).count();
-        assert_eq!(evicted, busy.len() - MOST_REQUESTS);
+        assert_eq!(evicted, busy.len() - slots.most_requests());
+    }
+
+    #[test]
+    fn connections_of_one_address_evict_none_of_another() {
+        let slots = Slots::default();
+        let probe = slots.open(address(1));
+        let flood: Vec<Slot> = (0..10 * MOST_CONNECTIONS).map(|_| slots.open(address(2))).collect();
+        assert!(!is_evicted(&probe), "whose head comes late");
+        let few: Vec<Slot> = (3..23).map(|last| slots.open(address(last))).collect();
+        assert!(!is_evicted(&probe) && few.iter().all(|slot| !is_evicted(slot)));
+        assert!(flood.iter().filter(|slot| !is_evicted(slot)).count() <= MOST_CONNECTIONS);
+    }
+
+    #[test]
+    fn hundreds_of_connections_evict_none_of_their_own_address() {
+        let slots = Slots::default();
+        let probe = slots.open(address(1));
+        let others: Vec<Slot> = (1..MOST_CONNECTIONS).map(|_| slots.open(address(1))).collect();
+        assert!(!is_evicted(&probe));
+        drop(others);
+    }
+
+    #[test]
+    fn a_trusted_request_that_is_handled_is_never_evicted_and_one_too_many_is_refused() {
+        let slots = Slots::of(FEW);
+        let handled: Vec<Slot> = (0..MOST_HANDLED).map(|_| slots.open(Source::Local)).collect();
+        for slot in &handled {
+            slot.begin(&request("POST", "/purge", "{}"));
+            assert_eq!(slot.handle(), Ok(()));
+        }
+        let flood: Vec<Slot> = (0..5 * FEW)
+            .map(|n| {
+                let slot = slots.open(Source::Local);
+                (n % 2 == 0).then(|| slot.begin(&request("POST", "/purge", "{}")));
+                slot
+            })
+            .collect();
+        assert!(handled.iter().all(|slot| !is_evicted(slot)));
+        let last = flood.last().unwrap();
+        assert_eq!(last.handle(), Err(TooMany));
+        handled[0].end(false);
+        assert_eq!(last.handle(), Ok(()));
+    }
+
+    #[test]
+    fn an_idle_connection_that_has_shown_the_token_makes_room_only_for_others_that_have() {
+        let slots = Slots::of(FEW);
+        let open = |count: usize| -> Vec<Slot> { (0..count).map(|_| slots.open(Source::Local)).collect() };
+        let proven = open(MOST_PROVEN);
+        proven.iter().for_each(|slot| slot.end(true));
+        let strangers = open(5 * FEW);
+        assert!(proven.iter().all(|slot| !is_evicted(slot)));
+        strangers.last().unwrap().end(true);
+        let evicted: Vec<usize> = (0..MOST_PROVEN).filter(|n| is_evicted(&proven[*n])).collect();
+        assert_eq!(evicted, [0]);
+    }
+
+    #[test]
+    fn a_connection_that_ends_gives_back_all_that_it_had() {
+        let slots = Slots::of(FEW);
+        for n in 0..4 {
+            let slot = slots.open(address(1));
+            (n > 0).then(|| slot.begin(&request("POST", "/purge", "{}")));
+            (n > 1).then(|| slot.handle());
+            (n > 2).then(|| slot.end(true));
+        }
+        let all = slots.lock();
+        assert_eq!((all.heads.len(), all.requests.len(), all.proven.len(), all.handled), (0, 0, 0, 0));
+        assert!(all.per_source.is_empty());
+    }
+
+    #[test]
+    fn a_host_has_one_address_of_ipv4_or_a_prefix_of_ipv6() {
+        let of = |text: &str| Source::of_address(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::2:3"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
+        assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
     }
 
     #[test]

@@ -145,6 +145,14 @@ impl LastingSecret {
         self.settle(self.source.read_now())
     }
 
+    /// The secret as it was read last, or one that cannot change. Nothing waits for a file.
+    pub fn last(&self) -> Option<SecretString> {
+        if self.source.can_change() {
+            return self.known.lock().unwrap_or_else(PoisonError::into_inner).last.clone();
+        }
+        self.source.read_now().ok()
+    }
+
     fn settle(&self, read: Result<SecretString, SecretError>) -> Result<SecretString, SecretError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match read {

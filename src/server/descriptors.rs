@@ -46,10 +46,21 @@ pub(super) fn connections(wanted: usize) -> usize {
     admitted
 }
 
+/// How many connections the admin listener may have, where it is worth having more of them.
+pub(crate) fn admin_connections() -> usize {
+    raised().map_or(usize::MAX, admins_share)
+}
+
+/// An eighth of the descriptors, which suffices for probes and operators.
+fn admins_share(descriptors: u64) -> usize {
+    usize::try_from(descriptors / 8).unwrap_or(usize::MAX).clamp(8, 1000)
+}
+
 /// A call needs a connection on either side. If callers could take them all, nothing could be fetched for those
 /// who are connected.
 fn affordable(descriptors: u64) -> usize {
-    let half = descriptors.saturating_sub(KEPT_BACK) / 2;
+    let others = KEPT_BACK + admins_share(descriptors) as u64;
+    let half = descriptors.saturating_sub(others) / 2;
     usize::try_from(half).unwrap_or(usize::MAX).max(1)
 }
 
@@ -59,7 +70,8 @@ mod tests {
 
     #[test]
     fn for_every_connection_of_a_caller_there_is_room_for_one_to_zoho() {
-        assert_eq!(affordable(1024), 480);
+        assert_eq!(affordable(1024), 416, "and for the admin listener's connections");
+        assert_eq!(affordable(1_048_576), 523_756);
         assert_eq!(affordable(0), 1);
     }
 }

@@ -1,6 +1,10 @@
 //! The admin listener over TCP: its pages, and who is kept out.
 
+use std::net::SocketAddr;
 use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::caller::{self, ask, with_headers};
 use crate::hostile::connections;
@@ -69,7 +73,6 @@ async fn a_page_that_does_not_exist_tells_which_do() {
 
 #[tokio::test]
 async fn an_admin_listener_that_others_reach_wants_its_token_for_all_but_health() {
-    const TOKEN: &str = "made-up-admin-token";
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("admin-token");
     std::fs::write(&file, format!("{TOKEN}\n")).unwrap();
@@ -146,4 +149,106 @@ async fn probes_are_answered_while_connections_come_without_end() {
         }
         flood.abort();
     }
+}
+
+const TOKEN: &str = "made-up-admin-token";
+
+/// A sidecar whose admin listener needs a token, and the address of that.
+async fn sidecar_with_admin_token(zoho: &Zoho, directory: &std::path::Path) -> (Sidecar, SocketAddr) {
+    let file = directory.join("admin-token");
+    std::fs::write(&file, format!("{TOKEN}\n")).unwrap();
+    let config = format!("[admin]\nlisten = \"0.0.0.0:0\"\ntoken = {{ file = \"{}\" }}", file.display());
+    let sidecar = Sidecar::run(zoho, &config).await;
+    let address = ([127, 0, 0, 1], sidecar.admin().port()).into();
+    (sidecar, address)
+}
+
+/// The head of an answer on this connection, without waiting for what may follow it.
+async fn head_on(stream: &mut TcpStream) -> String {
+    let mut read = vec![0; 4096];
+    let reading = tokio::time::timeout(PROBE, stream.read(&mut read));
+    let length = reading.await.expect("an answer comes in time").unwrap_or_default();
+    String::from_utf8_lossy(&read[..length]).into_owned()
+}
+
+#[tokio::test]
+async fn a_request_without_the_admin_token_is_refused_before_its_body_has_come() {
+    let (zoho, directory) = (Zoho::start().await, tempfile::tempdir().unwrap());
+    let (_sidecar, address) = sidecar_with_admin_token(&zoho, directory.path()).await;
+    for (start, credential, status) in [
+        ("POST /purge", "", 401),
+        ("POST /purge", "authorization: Bearer wrong\r\n", 401),
+        ("POST /purge", "origin: http://a.example\r\n", 403),
+        ("GET /metrics", "", 401),
+        ("POST /livez", "", 405),
+        ("POST /none", "", 405),
+    ] {
+        let mut stream = caller::tcp(address).await;
+        let head = format!("{start} HTTP/1.1\r\nhost: a\r\n{credential}content-length: 12\r\n\r\n{{");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let answer = head_on(&mut stream).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{start} {credential}: {answer}");
+        // The connection lives on once the rest has come.
+        stream.write_all(b"\"all\":true}GET /livez HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let answer = head_on(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{start} {credential}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_has_shown_the_admin_token_is_not_evicted_by_any_that_has_not() {
+    let (zoho, directory) = (Zoho::start().await, tempfile::tempdir().unwrap());
+    let (_sidecar, address) = sidecar_with_admin_token(&zoho, directory.path()).await;
+    let mut purge = caller::tcp(address).await;
+    let head = format!(
+        "POST /purge HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: 12\r\n\r\n"
+    );
+    purge.write_all(head.as_bytes()).await.unwrap();
+    // More than may be under way without the token.
+    let slow =
+        "POST /purge HTTP/1.1\r\nhost: a\r\nauthorization: Bearer wrong\r\ncontent-length: 100\r\n\r\n{";
+    let held = connections(address, 1100, slow).await;
+    purge.write_all(b"{\"all\":true}").await.unwrap();
+    let answer = head_on(&mut purge).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
+    // Nor between its requests.
+    let more = connections(address, 300, "G").await;
+    purge.write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let answer = head_on(&mut purge).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
+    drop((held, more));
+}
+
+/// Connects from an address of this machine.
+async fn connect_from(source: [u8; 4], to: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((source, 0).into())?;
+    socket.connect(to).await
+}
+
+#[tokio::test]
+async fn a_probe_whose_head_comes_late_is_answered_while_connections_come_without_end() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "").await;
+    sidecar.ready().await;
+    let address = sidecar.admin();
+    let flood = tokio::spawn(async move {
+        let mut held = std::collections::VecDeque::new();
+        loop {
+            let Ok(mut stream) = connect_from([127, 0, 0, 2], address).await else { continue };
+            let _ = stream.write_all(b"G").await;
+            held.push_back(stream);
+            held.drain(..held.len().saturating_sub(200));
+            tokio::task::yield_now().await;
+        }
+    });
+    for _ in 0..5 {
+        let mut probe = connect_from([127, 0, 0, 1], address).await.unwrap();
+        // Thousands of others connect meanwhile.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        probe.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let answer = head_on(&mut probe).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
+    }
+    flood.abort();
 }
