@@ -12,11 +12,15 @@ use crate::net::origin::is_loopback;
 /// A request that is not answered at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refused {
-    #[error("a page of another site may not ask this listener")]
+    #[error(
+        "a page of another site may not ask this listener; ask without Origin, Sec-Fetch-Site and Sec-Purpose"
+    )]
     ForeignOrigin,
-    #[error("a browser may ask this listener only where it says that a person asked (Sec-Fetch-Site: none)")]
+    #[error(
+        "a browser may ask this listener only where it says that a person asked (Sec-Fetch-Site: none); a monitor must send another User-Agent, or set admin.token and show the token"
+    )]
     Browser,
-    #[error("this listener is asked by address: use 127.0.0.1 or localhost as Host")]
+    #[error("this listener is asked by address: use 127.0.0.1 or localhost as Host, or set admin.token")]
     ForeignHost,
 }
 

@@ -228,6 +228,8 @@ where
         discard(admin, body);
         Bytes::new()
     };
+    // A purge takes long, and has a queue of its own.
+    let turn = if page.is_public() || page == Page::Purge { None } else { slot.turn().await };
     if !page.is_public()
         && let Err(TooMany) = slot.handle()
     {
@@ -236,7 +238,9 @@ where
     // A task of its own: a purge that was begun goes on to its end when its asker is gone.
     let (supervisor, admin) = (admin.supervisor.clone(), admin.clone());
     let answering = async move { admin.show(page, &body).await };
-    supervisor.detached("admin-request", answering).await.unwrap_or_else(|_| {
+    let answered = supervisor.detached("admin-request", answering).await;
+    drop(turn);
+    answered.unwrap_or_else(|_| {
         let error = json!({ "error": "the sidecar met a defect of its own; the log has the details" });
         json_answer(StatusCode::INTERNAL_SERVER_ERROR, &error)
     })

@@ -42,7 +42,10 @@ const PATHS: [(&str, &str); 11] = [
 pub(super) fn refusal(head: &Parts) -> Option<Reply> {
     let refused = |status, error: &str| Some(Reply::json(status, &json!({ "error": error })));
     if is_of_browser(&head.headers) {
-        return refused(StatusCode::FORBIDDEN, "browsers may not ask the control endpoint");
+        return refused(
+            StatusCode::FORBIDDEN,
+            "browsers may not ask the control endpoint; a service must send another User-Agent",
+        );
     }
     let target = head.uri.authority().map(http::uri::Authority::as_str);
     let named = head.headers.get_all(HOST).iter().map(|host| host.to_str().unwrap_or("."));
