@@ -10,6 +10,7 @@ use super::tree::Value;
 use crate::callers::credential::{Credential, TokenHash, TokenSource};
 use crate::callers::policy::{PathRule, Policy};
 use crate::callers::{Caller, Callers, Mode};
+use crate::causes::with_causes;
 use crate::server::address::Address;
 use crate::server::{self, tls};
 use crate::tenants::{Tenants, is_name};
@@ -200,8 +201,7 @@ fn tokens(section: &Section<'_>) -> Option<TokenSource> {
             Ok(_) => {}
             // Not there yet, as a secret may not be.
             Err(error @ crate::callers::credential::TokensError::File { .. }) => {
-                let why = std::error::Error::source(&error).map(|why| format!(": {why}")).unwrap_or_default();
-                section.doubtful("token", format!("{error}{why}"), "provide it before the sidecar runs");
+                section.doubtful("token", with_causes(&error), "provide it before the sidecar runs");
             }
             Err(error) => section.wrong("token", error.to_string(), TOKEN),
         },

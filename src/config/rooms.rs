@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Admin;
 use super::exposure;
 use super::section::Section;
+use crate::causes::with_causes;
 use crate::net::buffers::Buffers;
 use crate::net::egress::{Egress, ProxyUrlError};
 use crate::server::address::{Address, AddressError};
@@ -242,8 +243,7 @@ pub(super) fn upstream(section: Section<'_>, buffers: &Buffers) -> Upstream {
     } else {
         let path = PathBuf::from(section.text("ca_file", "a path, or \"none\""));
         if let Err(error) = net::tls::check_file(&path) {
-            let why = std::error::Error::source(&error).map(|why| format!(": {why}")).unwrap_or_default();
-            section.wrong("ca_file", format!("{error}{why}"), "write the path of a PEM file, or \"none\"");
+            section.wrong("ca_file", with_causes(&error), "write the path of a PEM file, or \"none\"");
         }
         Some(path)
     };

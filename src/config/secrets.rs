@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::exposure;
 use super::section::Section;
 use super::tree::{Node, Table, Value};
+use crate::causes::with_causes;
 use crate::oauth::SecretSource;
 
 impl Section<'_> {
@@ -41,8 +42,7 @@ impl Section<'_> {
             self.check_file_of_secret(key, path);
         }
         if let Err(error) = source.read_now() {
-            let why = std::error::Error::source(&error).map(|why| format!(": {why}")).unwrap_or_default();
-            self.doubtful(key, format!("{error}{why}"), "provide it before the sidecar runs");
+            self.doubtful(key, with_causes(&error), "provide it before the sidecar runs");
         }
         source
     }

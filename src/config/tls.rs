@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::section::Section;
+use crate::causes::with_causes;
 use crate::server::tls::{Clients, Settings, TlsError, check};
 
 const PATH: &str = "the path of a PEM file, or \"none\"";
@@ -38,8 +39,7 @@ pub(super) fn tls(section: Section<'_>, is_spoken: bool, secret_poll: Duration) 
         }
         if let Err(error) = check(settings) {
             let (key, remedy) = key_and_remedy(settings, &error);
-            let why = std::error::Error::source(&error).map(|why| format!(": {why}")).unwrap_or_default();
-            section.wrong(key, format!("{error}{why}"), remedy);
+            section.wrong(key, with_causes(&error), remedy);
         }
     }
     section.finish();
