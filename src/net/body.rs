@@ -64,16 +64,10 @@ impl Body {
             return Ok(Prefix::Whole(bytes.take().unwrap_or_default()));
         }
         let mut read = Chunks::default();
-        while let Some(frame) = self.frame().await {
-            match frame?.into_data() {
-                Ok(data) => read.push(data),
-                Err(_trailers) => continue,
-            }
-            if read.len > limit {
-                return Ok(Prefix::Partial(Self::continued(read.join(), self)));
-            }
+        if self.read_while(&mut read, |read, _| read <= limit).await? {
+            return Ok(Prefix::Whole(read.join()));
         }
-        Ok(Prefix::Whole(read.join()))
+        Ok(Prefix::Partial(Self::continued(read.join(), self)))
     }
 
     /// Reads the body to its end if it has at most `limit` bytes and the budget of memory has room for them. One that
@@ -93,18 +87,32 @@ impl Body {
         let enough = if told > limit { enough } else { usize::MAX };
         // A buffer that grows leaves shorter ones behind, and is longer than what is in it.
         let mut read = Chunks { expected: told.min(enough).min(64 * 1024), ..Chunks::default() };
+        let may_go_on = |read: usize, is_end: bool| {
+            let has_room = reservation.try_set(read) || is_end;
+            read <= limit && read < enough && has_room
+        };
+        if self.read_while(&mut read, may_go_on).await? {
+            return Ok(Beginning { read: read.join(), reservation, rest: None });
+        }
+        reservation.set(read.len);
+        Ok(Beginning { read: read.join(), reservation, rest: Some(self) })
+    }
+
+    /// Reads data, and leaves trailers behind, for as long as `may_go_on` says of the bytes that are read and of whether
+    /// they are all. Says whether the body has ended.
+    async fn read_while(
+        &mut self,
+        read: &mut Chunks,
+        mut may_go_on: impl FnMut(usize, bool) -> bool,
+    ) -> Result<bool, BoxError> {
         while let Some(frame) = self.frame().await {
-            match frame?.into_data() {
-                Ok(data) => read.push(data),
-                Err(_trailers) => continue,
-            }
-            let may_go_on = reservation.try_set(read.len) || self.is_end_stream();
-            if read.len > limit || read.len >= enough || !may_go_on {
-                reservation.set(read.len);
-                return Ok(Beginning { read: read.join(), reservation, rest: Some(self) });
+            let Ok(data) = frame?.into_data() else { continue };
+            read.push(data);
+            if !may_go_on(read.len, self.is_end_stream()) {
+                return Ok(false);
             }
         }
-        Ok(Beginning { read: read.join(), reservation, rest: None })
+        Ok(true)
     }
 }
 
