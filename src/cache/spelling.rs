@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::zoho::path::lenient_reading;
+use crate::zoho::path::with_plain_slashes;
 
 /// The normal form of a URL that begins with this path: no final slash, which changes nothing for Zoho's router, and
 /// nothing percent-encoded that need not be.
@@ -24,7 +24,7 @@ fn of_url_with_final_slash(path: &str, path_and_query: &str) -> String {
 
 /// The normal form of a path, in which encoded slashes, backslashes and repeated slashes are plain single slashes too.
 pub(super) fn of_path(path: &str) -> Cow<'_, str> {
-    match lenient_reading(path) {
+    match with_plain_slashes(path) {
         Some(lenient) => Cow::Owned(decoded_where_equal(lenient.trim_end_matches('/')).into_owned()),
         None => decoded_where_equal(path.trim_end_matches('/')),
     }

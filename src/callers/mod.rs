@@ -115,6 +115,11 @@ impl Callers {
         }
     }
 
+    /// Whether this is the configured caller that shows no credential.
+    pub fn is_anybody(&self, identity: Identity) -> bool {
+        identity.number().is_some() && identity.number() == self.anybody
+    }
+
     /// A caller by its number.
     pub fn caller(&self, number: CallerNumber) -> &Caller {
         &self.all[number]

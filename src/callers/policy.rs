@@ -12,7 +12,7 @@ use crate::upstream::outbound::overrides;
 use crate::zoho::composite::{self, Part};
 use crate::zoho::effect::only_reads;
 use crate::zoho::lenient::is_doubtful;
-use crate::zoho::path::{has_dot_segment, has_encoded_control, lenient_reading};
+use crate::zoho::path::{has_dot_segment, has_encoded_control, with_plain_slashes};
 
 /// What a caller may ask for: whatever none of these takes away. HEAD counts as GET.
 #[derive(Debug, Clone, Default)]
@@ -111,7 +111,7 @@ impl Policy {
         for part in parts.ok_or(Excess::Composite)? {
             // What could be read otherwise, or holds calls itself, could be anything. Of a request of its own some
             // of this is looked at before.
-            let other = lenient_reading(&part.path);
+            let other = with_plain_slashes(&part.path);
             let is_ambiguous = |path: &str| has_dot_segment(path) || has_encoded_control(path);
             if !part.is_plain
                 || is_doubtful(&part.path)
@@ -132,7 +132,7 @@ impl Policy {
         if self.methods.as_ref().is_some_and(|methods| !methods.contains(method_as_listed)) {
             return Err(Excess::Method);
         }
-        let other = lenient_reading(path);
+        let other = with_plain_slashes(path);
         let readings = || std::iter::once(path).chain(other.as_deref());
         if self.read_only && !readings().all(|path| only_reads(method, path)) {
             return Err(Excess::ReadOnly);

@@ -1,31 +1,43 @@
 //! Parameters in a form, a query, or a multipart body.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_decode_str, utf8_percent_encode};
+use zeroize::Zeroizing;
 
 use super::multipart;
 
-/// Names and values, in order.
+/// Names and values, in order. Values may be secrets, and are wiped from memory when they are dropped.
 #[derive(Default)]
-pub struct Form(Vec<(String, String)>);
+pub struct Form(Vec<(String, Zeroizing<String>)>);
 
 impl Form {
     /// Names and values that are decoded already.
     pub fn of(pairs: impl Iterator<Item = (String, String)>) -> Self {
-        Self(pairs.collect())
+        Self(pairs.map(|(name, value)| (name, Zeroizing::new(value))).collect())
     }
 
     /// Reads `a=b&c=d`.
     pub fn urlencoded(text: &str) -> Self {
-        Self(form_urlencoded::parse(text.as_bytes()).into_owned().collect())
+        Self::urlencoded_bytes(text.as_bytes())
+    }
+
+    /// As `form_urlencoded` reads it, without the copies that leaves behind.
+    fn urlencoded_bytes(text: &[u8]) -> Self {
+        let pairs = text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let end = pair.iter().position(|byte| *byte == b'=');
+            let (name, value) =
+                (&pair[..end.unwrap_or(pair.len())], end.map_or(&[][..], |end| &pair[end + 1..]));
+            (decoded(name).to_string(), decoded(value))
+        });
+        Self(pairs.collect())
     }
 
     /// Reads a body by its content type; what is not multipart is taken for a form.
     pub fn body(content_type: Option<&str>, body: &[u8]) -> Self {
         let boundary = content_type.and_then(multipart::boundary);
         let Some(boundary) = boundary else {
-            return Self::urlencoded(&String::from_utf8_lossy(body));
+            return Self::urlencoded_bytes(body);
         };
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let text = |bytes: &[u8]| Zeroizing::new(String::from_utf8_lossy(bytes).into_owned());
         let parts = multipart::parts(body, &boundary);
         Self(parts.into_iter().map(|part| (part.name, text(part.content))).collect())
     }
@@ -47,6 +59,16 @@ impl Form {
         let values = self.value(name).unwrap_or_default().split(',');
         values.map(str::trim).filter(|value| !value.is_empty()).collect()
     }
+}
+
+/// The same into memory that is wiped, and that never has to grow.
+fn decoded(text: &[u8]) -> Zeroizing<String> {
+    let mut octets = Zeroizing::new(Vec::with_capacity(text.len()));
+    for (n, piece) in text.split(|byte| *byte == b'+').enumerate() {
+        octets.extend((n > 0).then_some(b' '));
+        octets.extend(percent_decode(piece));
+    }
+    Zeroizing::new(String::from_utf8_lossy(&octets).into_owned())
 }
 
 /// Undoes percent encoding; `+` is a space. What is no encoding stays as it is.
@@ -73,6 +95,16 @@ mod tests {
         assert_eq!(form.list("ids"), ["1", "2"]);
         assert_eq!(decode("100%"), "100%");
         assert_eq!(decode(&encode("ü/ &")), "ü/ &");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_form_is_read_as_form_urlencoded_reads_it(text in "([a-c]|&|=|\\+|%2B|%|%c3%bc|%ff|ü){0,24}") {
+            let expected: Vec<(String, String)> = form_urlencoded::parse(text.as_bytes()).into_owned().collect();
+            let pair = |(name, value): &(String, Zeroizing<String>)| (name.clone(), value.to_string());
+            let read: Vec<(String, String)> = Form::urlencoded(&text).0.iter().map(pair).collect();
+            proptest::prop_assert_eq!(read, expected);
+        }
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct ConnectionNamed(Vec<Box<[u8]>>);
 impl ConnectionNamed {
     /// Reads all `Connection` headers. Allocates only if one of them names a header.
     pub fn of(headers: &HeaderMap) -> Self {
+        #[cfg(test)]
+        READ.with(|read| read.set(read.get() + 1));
         let mut named: Vec<Box<[u8]>> = connection_options(headers)
             .filter(|option| {
                 !option.is_empty()
@@ -55,9 +57,16 @@ impl ConnectionNamed {
         !self.0.is_empty() && self.0.binary_search_by(|named| named.iter().copied().cmp(letters())).is_ok()
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether `Connection` names no header.
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often `Connection` was read on this thread.
+    pub(crate) static READ: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
@@ -72,8 +81,11 @@ pub fn has_more_connection_options(headers: &HeaderMap, most: usize) -> bool {
 
 /// Removes the headers that `Connection` names, but for those to `keep`, and says whether there were any (RFC 9110 section
 /// 7.6.1).
-pub fn remove_connection_named(headers: &mut HeaderMap, keep: impl Fn(&HeaderName) -> bool) -> bool {
-    let named = ConnectionNamed::of(headers);
+pub fn remove_connection_named(
+    headers: &mut HeaderMap,
+    named: &ConnectionNamed,
+    keep: impl Fn(&HeaderName) -> bool,
+) -> bool {
     if named.is_empty() {
         return false;
     }
@@ -166,9 +178,10 @@ mod tests {
         ] {
             headers.append(name, HeaderValue::from_static(value));
         }
-        assert!(remove_connection_named(&mut headers, |name| *name == http::header::HOST));
+        let named = ConnectionNamed::of(&headers);
+        assert!(remove_connection_named(&mut headers, &named, |name| *name == http::header::HOST));
         assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["connection", "host"]);
-        assert!(!remove_connection_named(&mut headers, |name| *name == http::header::HOST));
+        assert!(!remove_connection_named(&mut headers, &named, |name| *name == http::header::HOST));
     }
 
     #[test]

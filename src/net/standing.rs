@@ -3,6 +3,8 @@
 //! A connection is unidentified until a known caller makes a request on it. Without this, whoever can connect could take all
 //! places for connections and leave none for the callers they are meant for. When there is no place left, the unidentified
 //! connection that is open for longest is closed for the newcomer; connections of known callers are never closed for others.
+//! A caller that shows no credential, where the configuration admits such a one (`anybody`), is in between: once it has made
+//! a request that it may make, its connection is closed only if there is no other that is unidentified.
 //! When unidentified connections hold too many bytes of heads that are not whole, the oldest that holds any makes room.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
@@ -20,6 +22,8 @@ const HEAD_BYTES: i64 = 8 * 1024 * 1024;
 #[derive(Debug, Clone, Default)]
 pub struct UnidentifiedConnections {
     open: Waiting<Open>,
+    /// Those of a caller without a credential that has made a request which it may make.
+    admitted: Waiting<Open>,
     /// Signed, since it may be taken from before it is added to: a connection's own number changes first.
     head_bytes: Arc<AtomicI64>,
     evicted: Counter,
@@ -38,6 +42,7 @@ pub struct Standing(Option<Arc<Inner>>);
 struct Inner {
     all: UnidentifiedConnections,
     is_settled: AtomicBool,
+    is_admitted: AtomicBool,
     /// How many bytes of an unfinished head it holds, as far as they are counted.
     head_bytes: AtomicI64,
     state: Mutex<State>,
@@ -46,7 +51,7 @@ struct Inner {
 enum State {
     /// Its task is not known yet.
     New,
-    Unidentified(#[expect(dead_code, reason = "held for its drop")] Ticket<Open>),
+    Unidentified(Ticket<Open>),
     /// It is a known caller's, or has ended.
     Settled,
 }
@@ -57,14 +62,17 @@ impl UnidentifiedConnections {
         Self { evicted, ..Self::default() }
     }
 
-    /// Begins to close the connection that is open for longest. Its place is free once its task is gone.
+    /// Begins to close the connection that is open for longest, of admitted ones only if there is no other. Its place is
+    /// free once its task is gone.
     pub fn evict(&self) -> bool {
-        self.close(self.open.evict())
+        self.close(self.open.evict().or_else(|| self.admitted.evict()))
     }
 
     /// The same with the connection that is open for longest of those that hold a part of a head.
     fn evict_head(&self) -> bool {
-        self.close(self.open.evict_one_that(|open| open.standing.head_bytes.load(Relaxed) > 0))
+        let holds_any = |open: &Open| open.standing.head_bytes.load(Relaxed) > 0;
+        let found = self.open.evict_one_that(holds_any);
+        self.close(found.or_else(|| self.admitted.evict_one_that(holds_any)))
     }
 
     fn close(&self, evicted: Option<Open>) -> bool {
@@ -84,6 +92,7 @@ impl Standing {
         Self(Some(Arc::new(Inner {
             all,
             is_settled: AtomicBool::new(false),
+            is_admitted: AtomicBool::new(false),
             head_bytes: AtomicI64::new(0),
             state: Mutex::new(State::New),
         })))
@@ -95,7 +104,9 @@ impl Standing {
             let mut state = inner.lock();
             if let State::New = *state {
                 let open = Open { task, standing: inner.clone() };
-                *state = State::Unidentified(inner.all.open.join(open));
+                let is_admitted = inner.is_admitted.load(Relaxed);
+                let queue = if is_admitted { &inner.all.admitted } else { &inner.all.open };
+                *state = State::Unidentified(queue.join(open));
             }
         }
     }
@@ -106,6 +117,15 @@ impl Standing {
             && !inner.is_settled.load(Relaxed)
         {
             inner.settle();
+        }
+    }
+
+    /// A caller that shows no credential makes a request on the connection that it may make.
+    pub fn admit(&self) {
+        if let Some(inner) = &self.0
+            && !inner.is_admitted.load(Relaxed)
+        {
+            inner.admit();
         }
     }
 
@@ -134,6 +154,20 @@ impl Inner {
         self.hold_head(0);
         let before = std::mem::replace(&mut *self.lock(), State::Settled);
         drop(before);
+    }
+
+    #[cold]
+    fn admit(&self) {
+        self.is_admitted.store(true, Relaxed);
+        let mut state = self.lock();
+        *state = match std::mem::replace(&mut *state, State::Settled) {
+            State::Unidentified(ticket) => match ticket.leave() {
+                Some(open) => State::Unidentified(self.all.admitted.join(open)),
+                // It was evicted a moment ago.
+                None => State::Settled,
+            },
+            other => other,
+        };
     }
 
     /// Gives how many bytes all connections hold then.
@@ -198,6 +232,30 @@ mod tests {
         second.standing.end();
         assert_eq!((all.head_bytes.load(Relaxed), all.evicted.get()), (0, 1));
         assert!(!idle.task.is_finished(), "it is older, and holds nothing");
+    }
+
+    #[tokio::test]
+    async fn an_admitted_connection_makes_room_after_all_that_are_unidentified() {
+        let all = UnidentifiedConnections::default();
+        let [admitted, first, second] = [(); 3].map(|()| open(&all));
+        let early = Standing::new(all.clone());
+        early.admit();
+        let early_task = tokio::spawn(std::future::pending::<()>());
+        early.watch(early_task.abort_handle());
+        admitted.standing.admit();
+        for unidentified in [first, second] {
+            assert!(all.evict());
+            assert!(unidentified.task.await.unwrap_err().is_cancelled());
+        }
+        assert!(!admitted.task.is_finished() && !early_task.is_finished());
+        assert!(all.evict() && all.evict());
+        assert!(early_task.await.unwrap_err().is_cancelled());
+        assert!(admitted.task.await.unwrap_err().is_cancelled());
+        assert!(!all.evict());
+        let known = open(&all);
+        known.standing.admit();
+        known.standing.identify();
+        assert!(!all.evict(), "its caller has shown a credential since");
     }
 
     #[tokio::test]

@@ -1,8 +1,6 @@
 //! An answer on its way to a caller, and what it says about where it came from.
 
-use std::cell::RefCell;
 use std::fmt;
-use std::time::Duration;
 
 use http::header::{
     AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, DATE, ETAG, EXPIRES, HeaderName, HeaderValue,
@@ -11,6 +9,7 @@ use http::header::{
 use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::lately;
+pub use super::timing::Timing;
 use crate::cache::decision::{Served, WhyFetch};
 use crate::cache::entry::Entry;
 use crate::cache::validator::is_unchanged;
@@ -65,6 +64,8 @@ pub enum WhyPassed {
     NoRule,
     /// The method is not one that is answered from the cache.
     Method,
+    /// A header or parameter names another method or target, so that the request may be any write.
+    Override,
     /// A header puts a condition that only Zoho can judge, as `If-Modified-Since` with an ISO date does.
     Conditional,
     /// It has a body.
@@ -110,7 +111,7 @@ impl WhyPassed {
     fn fwd(self) -> &'static str {
         match self {
             Self::NoRule => "bypass",
-            Self::Method => "method",
+            Self::Method | Self::Override => "method",
             Self::Conditional | Self::Body | Self::NoStore => "request",
             Self::Uncacheable => "miss",
         }
@@ -138,6 +139,7 @@ impl CacheStatus {
             Self::Fetched { why: WhyFetch::Forced, .. } => Outcome::Forced,
             Self::Passed(WhyPassed::NoRule) => Outcome::Bypass,
             Self::Passed(WhyPassed::Method) => Outcome::Method,
+            Self::Passed(WhyPassed::Override) => Outcome::Override,
             Self::Passed(WhyPassed::Conditional) => Outcome::Conditional,
             Self::Passed(WhyPassed::Body) => Outcome::Body,
             Self::Passed(WhyPassed::NoStore) => Outcome::NoStore,
@@ -173,44 +175,6 @@ impl CacheStatus {
     fn has_age(self) -> bool {
         matches!(self, Self::Served(_) | Self::Fetched { kept: Kept::Stored, .. })
     }
-}
-
-/// How long the parts of a call took.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Timing {
-    /// Waiting for leave to call.
-    pub queue: Duration,
-    /// Waiting for an access token.
-    pub token: Duration,
-    /// From sending the request to the head of Zoho's answer.
-    pub upstream: Duration,
-}
-
-impl Timing {
-    fn header(&self) -> HeaderValue {
-        thread_local! {
-            static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
-        }
-        TEXT.with_borrow_mut(|text| {
-            text.clear();
-            for (name, time) in
-                [("queue", self.queue), (", token", self.token), (", upstream", self.upstream)]
-            {
-                text.push_str(name);
-                text.push_str(";dur=");
-                push_milliseconds(text, time);
-            }
-            HeaderValue::from_str(text).expect("words and numbers are a header's value")
-        })
-    }
-}
-
-/// Milliseconds with one decimal, without the way over floats: every passed-on answer has three of them.
-fn push_milliseconds(text: &mut String, time: Duration) {
-    let tenths = time.as_secs().saturating_mul(10_000) + u64::from((time.subsec_micros() + 50) / 100);
-    text.push_str(itoa::Buffer::new().format(tenths / 10));
-    text.push('.');
-    text.push(char::from(b'0' + u8::try_from(tenths % 10).expect("less than ten")));
 }
 
 /// The answer from an entry; 304 where the caller has the same bytes already.
@@ -297,6 +261,7 @@ pub(super) fn retain_for_callers(zohos: &mut HeaderMap, has_no_body: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn every_status_has_words_of_its_own() {
@@ -320,6 +285,7 @@ mod tests {
             fetched(WhyFetch::Miss, Kept::Invalid, false),
             CacheStatus::Passed(WhyPassed::NoRule),
             CacheStatus::Passed(WhyPassed::Method),
+            CacheStatus::Passed(WhyPassed::Override),
             CacheStatus::Passed(WhyPassed::Conditional),
             CacheStatus::Passed(WhyPassed::Body),
             CacheStatus::Passed(WhyPassed::NoStore),
@@ -346,6 +312,7 @@ mod tests {
         zoho-sidecar; fwd=uri-miss; detail=invalid-response
         zoho-sidecar; fwd=bypass
         zoho-sidecar; fwd=method
+        zoho-sidecar; fwd=method; detail=override
         zoho-sidecar; fwd=request; detail=conditional
         zoho-sidecar; fwd=request; detail=body
         zoho-sidecar; fwd=request; detail=no-store
@@ -359,18 +326,6 @@ mod tests {
             let status = CacheStatus::Passed(why);
             assert_eq!(status.header(), status.to_string());
         }
-    }
-
-    #[test]
-    fn times_are_told_in_milliseconds_to_a_tenth() {
-        let timing = Timing {
-            queue: Duration::ZERO,
-            token: Duration::from_micros(49),
-            upstream: Duration::from_micros(1_234_950),
-        };
-        assert_eq!(timing.header(), "queue;dur=0.0, token;dur=0.0, upstream;dur=1235.0");
-        let longer = Timing { queue: Duration::from_micros(10_050), ..Timing::default() };
-        assert_eq!(longer.header(), "queue;dur=10.1, token;dur=0.0, upstream;dur=0.0");
     }
 
     #[test]

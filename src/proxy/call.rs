@@ -16,6 +16,7 @@ use super::inspect::{self, Access};
 use super::kinds::Kinds;
 use super::refusal::Refusal;
 use super::settings::Settings;
+use super::unknown_write::UnknownWrite;
 use crate::cache::entry::Entry;
 use crate::cache::epochs::UrlSlot;
 use crate::cache::key::{self, Key};
@@ -30,7 +31,7 @@ use crate::routes::{Forgets, RouteNumber};
 use crate::rulebook::Rulebook;
 use crate::tenants::{self, NoTenant};
 use crate::upstream::outbound::{Audience, Outbound, Received};
-use crate::zoho::lenient::{could_be_of_accounts, is_doubtful, query_names_method};
+use crate::zoho::lenient::{could_be_of_accounts, query_names_method};
 use crate::zoho::path::{Area, Destination, destination, is_of_accounts, is_plain, segments};
 
 /// A request, read but not copied.
@@ -119,6 +120,10 @@ pub(super) fn read<'a, B: HttpBody>(
     let is_overridden = kinds.have(Kinds::OVERRIDE)
         || *request.method() == Method::POST
             && path_and_query.get(path.len() + 1..).is_some_and(query_names_method);
+    let plan = match plan {
+        Plan::Pass(WhyPassed::Method, route) if is_overridden => Plan::Pass(WhyPassed::Override, route),
+        plan => plan,
+    };
     Ok(Read::Call(Reading { caller, tenant: choice.tenant, path_and_query, path, plan, is_overridden }))
 }
 
@@ -155,10 +160,11 @@ fn plan<B: HttpBody>(rules: &Rulebook, request: &Request<B>, path: &str, kinds: 
         return Plan::Pass(WhyPassed::Method, None);
     }
     let Some(route) = rules.routes.route_of(request.method(), path) else {
-        return Plan::Pass(WhyPassed::NoRule, None);
+        let why = if kinds.have(Kinds::OVERRIDE) { WhyPassed::Override } else { WhyPassed::NoRule };
+        return Plan::Pass(why, None);
     };
     if kinds.have(Kinds::OVERRIDE) {
-        return Plan::Pass(WhyPassed::Method, Some(route));
+        return Plan::Pass(WhyPassed::Override, Some(route));
     }
     if !request.body().is_end_stream() {
         // Its meaning is not defined (RFC 9110 section 9.3.1), so no key could hold it.
@@ -230,8 +236,8 @@ pub(super) struct Call {
     pub(super) request_id: HeaderValue,
     /// The groups that this request makes untrue, if it succeeds.
     pub(super) forgets: Forgets,
-    /// Whether it could be any write, so that it invalidates everything of its tenant.
-    pub(super) is_unknown_write: bool,
+    /// Why it could be any write, if it could: then it invalidates everything of its tenant.
+    pub(super) unknown_write: Option<Box<UnknownWrite>>,
     /// The caller's headers, for a fetch whose answer may say which of them it depends on.
     pub(super) asked: Option<HeaderMap>,
     /// How the caller speaks.
@@ -287,11 +293,15 @@ impl Call {
             Plan::Pass(_, Some(route)) if reading.is_overridden => Some(&rules.routes.route(route).rule),
             Plan::Pass(..) => None,
         };
-        let is_unknown_write = reading.is_overridden || could_be_any_write(&method, reading.path);
-        let forgets = if is_unknown_write {
+        let unknown_write = if reading.is_overridden {
+            Some(UnknownWrite::of_override(request.headers()))
+        } else {
+            UnknownWrite::of(&method, reading.path)
+        };
+        let forgets = if unknown_write.is_some() {
             rules.routes.everything()
         } else {
-            rules.routes.forgotten_by(&method, reading.path)
+            rules.routes.forgotten_by_any_reading(&method, reading.path)
         };
         let obeys_origin = rule.is_some_and(|rule| rule.obeys_origin);
         let (asked_by, audience) = match is_shared {
@@ -315,7 +325,7 @@ impl Call {
             caller: reading.caller.number(),
             tenant: reading.tenant,
             forgets,
-            is_unknown_write,
+            unknown_write: unknown_write.map(Box::new),
             label: reading.label(),
             method,
             target,
@@ -324,16 +334,6 @@ impl Call {
             asked: is_shared.then(|| request.headers().clone()),
             outbound,
         })
-    }
-}
-
-/// Whether a request could be any write: by a method that is none of Zoho's API, or a write to a path that a second reader
-/// takes for another one.
-pub(super) fn could_be_any_write(method: &Method, path: &str) -> bool {
-    match *method {
-        Method::GET | Method::HEAD | Method::OPTIONS => false,
-        Method::POST | Method::PUT | Method::PATCH | Method::DELETE => is_doubtful(path),
-        _ => true,
     }
 }
 

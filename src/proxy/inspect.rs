@@ -16,7 +16,8 @@ use crate::routes::{Forgets, Routes};
 use crate::upstream::outbound::stays_here;
 use crate::zoho::composite::{is_composite, is_documented_path};
 use crate::zoho::path::{
-    Destination, destination, has_dot_segment, has_encoded_control, is_of_accounts, is_plain, lenient_reading,
+    Destination, destination, has_dot_segment, has_encoded_control, is_of_accounts, is_plain,
+    with_plain_slashes,
 };
 
 /// Checks method, target, host and framing.
@@ -28,7 +29,7 @@ pub(super) fn check<B>(request: &Request<B>, kinds: Kinds) -> Result<(), Refusal
     check_host(request)?;
     if kinds.have(Kinds::INSPECTED) {
         check_upgrade(request.headers())?;
-        check_connection_names(request.headers())?;
+        check_connection(kinds)?;
         check_expectation(request.headers())?;
         check_framing(request.headers())?;
     }
@@ -40,7 +41,7 @@ pub(super) fn check<B>(request: &Request<B>, kinds: Kinds) -> Result<(), Refusal
     if is_plain(path) {
         return Ok(());
     }
-    if has_dot_segment(path) || lenient_reading(path).is_some_and(|path| has_dot_segment(&path)) {
+    if has_dot_segment(path) || with_plain_slashes(path).is_some_and(|path| has_dot_segment(&path)) {
         return Err(Refusal::Ambiguous("its path has a dot segment"));
     }
     if has_encoded_control(path) {
@@ -51,7 +52,7 @@ pub(super) fn check<B>(request: &Request<B>, kinds: Kinds) -> Result<(), Refusal
 
 /// Checks that encoded or repeated slashes do not hide another meaning of the path from the rules.
 pub(super) fn check_meaning(routes: &Routes, method: &Method, path: &str) -> Result<(), Refusal> {
-    let Some(other) = lenient_reading(path) else { return Ok(()) };
+    let Some(other) = with_plain_slashes(path) else { return Ok(()) };
     let meaning = |path: &str| -> (Option<usize>, Forgets, Destination, (bool, bool, bool)) {
         let destination = destination(method, path);
         let forgets = routes.forgotten_by(method, path);
@@ -183,23 +184,38 @@ pub(super) fn check_not_a_browser(headers: &HeaderMap, kinds: Kinds, access: Acc
 /// `Connection` may name so many headers. Each costs work, and no client has more than a few to name.
 const MOST_CONNECTION_OPTIONS: usize = 32;
 
-/// A header that decides the answer cannot be for this hop only.
-fn check_connection_names(headers: &HeaderMap) -> Result<(), Refusal> {
+/// What [`strip_connection_named`] found.
+pub(super) struct Stripped {
+    /// Whether it removed a header.
+    pub(super) has_removed: bool,
+    /// Why the request is to be refused, if it is.
+    pub(super) fault: Kinds,
+}
+
+/// Removes what `Connection` names, but for what is meant for the sidecar itself and never goes out. Where it names too
+/// much, nothing is removed. Neither that nor taking back a header that decides the answer is let pass: [`check`] refuses it.
+pub(super) fn strip_connection_named(headers: &mut HeaderMap) -> Stripped {
     if has_more_connection_options(headers, MOST_CONNECTION_OPTIONS) {
-        return Err(Refusal::Ambiguous("its Connection header has more than 32 options"));
+        return Stripped { has_removed: false, fault: Kinds::CONNECTION_TOO_LONG };
     }
     let named = ConnectionNamed::of(headers);
-    if ["x-crm-org", "x-external"].into_iter().any(|name| named.contains(&HeaderName::from_static(name))) {
+    let decides = |name| named.contains(&HeaderName::from_static(name));
+    let fault = if ["x-crm-org", "x-external"].into_iter().any(decides) {
+        Kinds::CONNECTION_TAKES_BACK
+    } else {
+        Kinds::NONE
+    };
+    Stripped { has_removed: headers::remove_connection_named(headers, &named, stays_here), fault }
+}
+
+fn check_connection(kinds: Kinds) -> Result<(), Refusal> {
+    if kinds.have(Kinds::CONNECTION_TOO_LONG) {
+        return Err(Refusal::Ambiguous("its Connection header has more than 32 options"));
+    }
+    if kinds.have(Kinds::CONNECTION_TAKES_BACK) {
         return Err(Refusal::Ambiguous("its Connection header takes back a header that decides the answer"));
     }
     Ok(())
-}
-
-/// Removes what `Connection` names, but for what is meant for the sidecar itself and never goes out, and says whether there
-/// was any. Where it names too much, nothing is removed, and the request is refused.
-pub(super) fn remove_connection_named(headers: &mut HeaderMap) -> bool {
-    !has_more_connection_options(headers, MOST_CONNECTION_OPTIONS)
-        && headers::remove_connection_named(headers, stays_here)
 }
 
 /// Refuses a host that somebody else's name server could have made to lead here. A page of a browser that was
@@ -222,7 +238,9 @@ fn is_same(host: &[u8], target: &Authority) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Arrival;
     use super::*;
+    use crate::clock::Clock;
     use http::HeaderValue;
 
     fn checked(
@@ -236,7 +254,8 @@ mod tests {
         for (name, value) in headers {
             request.headers_mut().append(*name, HeaderValue::from_static(value));
         }
-        check(&request, Kinds::of(request.headers()))
+        let kinds = Arrival::of(&mut request, Clock::system().boot_time()).kinds;
+        check(&request, kinds)
     }
 
     fn method(name: &str) -> Method {

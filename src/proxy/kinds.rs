@@ -23,10 +23,19 @@ impl Kinds {
     pub(super) const ID: Self = Self(1 << 3);
     /// One that names another method or target, and that would go out.
     pub(super) const OVERRIDE: Self = Self(1 << 4);
+    /// A `Connection` with more options than any client has.
+    pub(super) const CONNECTION_TOO_LONG: Self = Self(1 << 5);
+    /// A `Connection` that names a header which decides the answer.
+    pub(super) const CONNECTION_TAKES_BACK: Self = Self(1 << 6);
 
     /// The kinds that these headers are of.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         headers.iter().fold(Self(0), |kinds, (name, value)| Self(kinds.0 | Self::of_one(name, value).0))
+    }
+
+    /// These and others.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// Whether any header is of this kind.

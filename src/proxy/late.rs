@@ -28,6 +28,12 @@ pub(super) enum Urls {
     All,
 }
 
+impl Default for Urls {
+    fn default() -> Self {
+        Self::These(Vec::new())
+    }
+}
+
 /// What writes of one tenant invalidate.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Invalidation {
@@ -149,7 +155,7 @@ impl State {
     }
 
     fn merge(&mut self, due: (BootTime, usize), write: Invalidation) {
-        let none = || Invalidation { groups: Vec::new(), urls: Urls::These(Vec::new()) };
+        let none = || Invalidation { groups: Vec::new(), urls: Urls::default() };
         let pending = self.due.entry(due).or_insert_with(none);
         insert_sorted(&mut pending.groups, write.groups);
         let before = pending.urls.count();
@@ -166,6 +172,17 @@ impl State {
 }
 
 impl Urls {
+    /// What two writes invalidate together.
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::These(mut urls), Self::These(more)) => {
+                urls.extend(more);
+                Self::These(urls)
+            }
+            _ => Self::All,
+        }
+    }
+
     fn count(&self) -> usize {
         match self {
             Self::These(urls) => urls.len(),

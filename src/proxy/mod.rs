@@ -29,6 +29,8 @@
 //! - [`shared`]: what all workers share
 //! - [`fetch`]: the exchange with Zoho
 //! - [`fill`]: a fetch that many share
+//! - `timing`: how long the parts of a call took
+//! - `unknown_write`: requests that could be any write
 //! - `write`: what writes make untrue
 //! - `written`: an answer from an entry, as HTTP/1.1 writes it
 
@@ -61,6 +63,8 @@ mod room;
 mod settings;
 mod shape;
 mod shared;
+mod timing;
+mod unknown_write;
 mod write;
 mod written;
 
@@ -143,7 +147,8 @@ impl Proxy {
         let request = held.as_ref().expect("a request is held until it is taken");
         let (rules, settings, kinds) = (&*self.shared.rules, &self.shared.settings, arrival.kinds);
         let caller = rules.callers.identify(&self.peer, request.headers());
-        if caller != Identity::Unknown {
+        let is_anybody = rules.callers.is_anybody(caller);
+        if caller != Identity::Unknown && !is_anybody {
             self.standing.identify();
         }
         if options::is_about_us(request) {
@@ -172,6 +177,9 @@ impl Proxy {
         if let Err(refusal) = self.permit(&reading, request, arrival) {
             let answer = self.refuse_read(request, &reading, arrival, &refusal);
             return self.turn_away(take(held), caller, answer, &refusal);
+        }
+        if is_anybody {
+            self.standing.admit();
         }
         let found = match reading.plan {
             Plan::Cached(route) => self.look_up(route, &reading, request, arrival),

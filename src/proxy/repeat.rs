@@ -174,7 +174,11 @@ impl Proxy {
         let arrival = Arrival { at: now, request_id, kinds: Kinds::NONE, would_refuse: OnceLock::new() };
         let facts = Self::facts(&Method::GET, &meaning.reading(), &arrival);
         self.account_for(written.status(), status, facts, written.bytes());
-        self.standing.identify();
+        if shared.rules.callers.is_anybody(meaning.caller) {
+            self.standing.admit();
+        } else {
+            self.standing.identify();
+        }
         Some(())
     }
 

@@ -2,18 +2,20 @@
 
 use http::header::{CONTENT_LOCATION, LOCATION};
 
-use super::call::{Call, could_be_any_write};
+use super::call::Call;
 use super::fate::Fate;
 use super::fetch::Reply;
 use super::late::{Invalidation, Urls};
 use super::refusal::Refusal;
+use super::unknown_write::UnknownWrite;
 use super::{Arrival, Proxy};
 use crate::cache::epochs::UrlSlot;
 use crate::clock::Instant;
 use crate::net::body::{Body, Prefix};
 use crate::routes::Forgets;
 use crate::zoho::composite::{self, Part};
-use crate::zoho::path::lenient_reading;
+use crate::zoho::lenient::is_oddly_spelled;
+use crate::zoho::path::with_plain_slashes;
 
 /// A composite request holds five calls of at most a hundred records; a longer one is not looked into.
 const COMPOSITE_LIMIT: usize = 256 * 1024;
@@ -39,7 +41,7 @@ impl Drop for PendingWrite<'_> {
         let patience = is_uncertain.then_some(self.proxy.upstream.settings().first_byte_timeout);
         if let Some(pause) = self.forgets.again_after.max(patience) {
             let groups = std::mem::take(&mut self.forgets.groups);
-            let urls = std::mem::replace(&mut self.urls, Urls::These(Vec::new()));
+            let urls = std::mem::take(&mut self.urls);
             self.proxy.forget_again(self.tenant, Invalidation { groups, urls }, pause);
         }
     }
@@ -64,14 +66,17 @@ impl Proxy {
     ) -> Result<Reply, Refusal> {
         // One for the whole call: what is looked into before it is sent on takes of the same time.
         let deadline = self.upstream.deadline();
-        let is_unsafe = !call.method.is_safe() || call.is_unknown_write;
+        let is_unsafe = !call.method.is_safe() || call.unknown_write.is_some();
+        if let Some(why) = &call.unknown_write {
+            self.report_unknown_write(call, why);
+        }
         let (forgets, urls, body) = if composite::is_composite(call.target.path()) {
             Box::pin(self.look_into(call, body, arrival, deadline)).await?
-        } else if call.is_unknown_write {
+        } else if call.unknown_write.is_some() {
             (call.forgets.clone(), Urls::All, body)
         } else {
-            let own = if is_unsafe { self.url_slots(call, call.target.as_str()) } else { Vec::new() };
-            (call.forgets.clone(), Urls::These(own), body)
+            let own = if is_unsafe { self.urls_of(call, call.target.as_str()) } else { Urls::default() };
+            (call.forgets.clone(), own, body)
         };
         if forgets.groups.is_empty() && !is_unsafe {
             return self.fetch(call, body, deadline, &mut |_| {}).await;
@@ -85,17 +90,39 @@ impl Proxy {
         fetched
     }
 
-    /// What a write to this URL moves; nothing if no rule stores anything for it.
-    fn url_slots(&self, call: &Call, url: &str) -> Vec<UrlSlot> {
+    /// Tells the operator of a request for which everything is invalidated. One caller could make the cache useless by them.
+    #[cold]
+    fn report_unknown_write(&self, call: &Call, why: &UnknownWrite) {
+        let rules = &self.shared.rules;
+        tracing::warn!(
+            caller = call.caller.map(|number| &*rules.callers.caller(number).name),
+            tenant = &*rules.tenants.tenant(call.tenant).name,
+            header = why.header(),
+            reason = %why,
+            request_id = call.request_id.to_str().unwrap_or_default(),
+            "a request could be any write; if it succeeds, all groups of its tenant are invalidated"
+        );
+    }
+
+    /// The URLs whose entries a write to this one invalidates; none if no rule stores anything for it. A lenient server acts
+    /// on other readings of it, and invalidating too much is never wrong: where they are more than two, or another route's
+    /// than they seem, all URLs of the tenant are invalidated.
+    fn urls_of(&self, call: &Call, url: &str) -> Urls {
         let path = url.split('?').next().unwrap_or_default();
         let query = &url[path.len()..];
         let slot = |path: &str| {
             let is_stored = self.is_stored_for(path);
             is_stored.then(|| self.shared.cache.epochs.url(call.tenant, path, &format!("{path}{query}")))
         };
-        // A lenient server acts on the other reading, and invalidating too much is never wrong.
-        let lenient = lenient_reading(path);
-        slot(path).into_iter().chain(lenient.and_then(|path| slot(&path))).collect()
+        let with_plain_slashes = with_plain_slashes(path);
+        let slots: Vec<UrlSlot> =
+            slot(path).into_iter().chain(with_plain_slashes.and_then(|path| slot(&path))).collect();
+        let is_uncertain = slots.is_empty() || is_oddly_spelled(path);
+        if is_uncertain && self.shared.rules.routes.covers_by_any_reading(path) {
+            Urls::All
+        } else {
+            Urls::These(slots)
+        }
     }
 
     /// Whether a rule stores answers for a path, with or without a final slash: to Zoho's router both are the same, but
@@ -117,9 +144,7 @@ impl Proxy {
             call.outbound.on_same_origin(url)
         });
         for url in std::iter::once(call.target.as_str().to_owned()).chain(named) {
-            self.url_slots(call, &url)
-                .into_iter()
-                .for_each(|slot| self.shared.cache.epochs.advance_url(slot));
+            self.forget(call.tenant, &[], &self.urls_of(call, &url));
         }
     }
 
@@ -145,22 +170,26 @@ impl Proxy {
             let could_be_any = part.is_overridden
                 || part.borrows && !part.method.is_safe()
                 || composite::is_composite(&part.path)
-                || could_be_any_write(&part.method, &part.path);
+                || UnknownWrite::of(&part.method, &part.path).is_some();
             !could_be_any
         };
-        let Some(parts) = parts.filter(|parts| !call.is_unknown_write && parts.iter().all(is_known)) else {
+        let is_unknown = call.unknown_write.is_some();
+        let Some(parts) = parts.filter(|parts| !is_unknown && parts.iter().all(is_known)) else {
+            if !is_unknown {
+                self.report_unknown_write(call, &UnknownWrite::Composite);
+            }
             return Ok((routes.everything(), Urls::All, body));
         };
         let forgets = parts
             .iter()
-            .map(|part| routes.forgotten_by(&part.method, &part.path))
+            .map(|part| routes.forgotten_by_any_reading(&part.method, &part.path))
             .fold(Forgets::default(), Forgets::and);
         let writes = parts.iter().filter(|part| !part.method.is_safe() || !part.is_plain);
-        let urls = writes.flat_map(|part| match &part.query {
-            None => self.url_slots(call, &part.path),
-            Some(query) => self.url_slots(call, &format!("{}?{query}", part.path)),
+        let urls = writes.map(|part| match &part.query {
+            None => self.urls_of(call, &part.path),
+            Some(query) => self.urls_of(call, &format!("{}?{query}", part.path)),
         });
-        let urls = Urls::These(urls.collect());
+        let urls = urls.fold(Urls::default(), Urls::and);
         Ok((forgets, urls, body))
     }
 

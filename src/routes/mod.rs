@@ -15,6 +15,7 @@ use std::time::Duration;
 use http::Method;
 
 use crate::cache::rule::Rule;
+use crate::zoho::lenient::readings;
 use known::Known;
 use template::{PathTemplate, Template};
 use tree::Tree;
@@ -73,6 +74,9 @@ pub struct Routes {
     tree_of_writes: Tree,
     /// Of the paths at which is asked how far a job has got that a write began.
     tree_of_polls: Tree,
+    /// Of reads and of writes as a lenient server reads their templates.
+    lenient_tree: Tree,
+    lenient_tree_of_writes: Tree,
     writes: Vec<Write>,
     groups: Vec<String>,
 }
@@ -94,7 +98,19 @@ impl Routes {
         let tree_of_writes = Tree::of(by_write().map(|(number, it)| (number, &it.method, &it.path)));
         let jobs = by_write().filter(|(number, _)| writes[*number].again_after.is_some());
         let tree_of_polls = Tree::of(jobs.map(|(number, it)| (number, &Method::GET, &it.path)));
-        Self { cached: routes, tree, known: Known::default(), tree_of_writes, tree_of_polls, writes, groups }
+        let lenient_tree = lenient_tree_of(routes.iter().map(|route| &route.template).enumerate());
+        let lenient_tree_of_writes = lenient_tree_of(by_write());
+        Self {
+            cached: routes,
+            tree,
+            known: Known::default(),
+            tree_of_writes,
+            tree_of_polls,
+            lenient_tree,
+            lenient_tree_of_writes,
+            writes,
+            groups,
+        }
     }
 
     /// The route of a read. HEAD belongs to GET's route.
@@ -143,6 +159,32 @@ impl Routes {
         forgets
     }
 
+    /// The same, but of a write all that a lenient server could make of it: in whatever spelling a write's path comes, no
+    /// less is invalidated than by the usual one.
+    pub fn forgotten_by_any_reading(&self, method: &Method, path: &str) -> Forgets {
+        let mut forgets = self.forgotten_by(method, path);
+        if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+            return forgets;
+        }
+        for reading in readings(path) {
+            self.lenient_tree_of_writes.each_that_could_match(method, &reading, &mut |number| {
+                let write = &self.writes[number];
+                let more = Forgets { groups: write.forgets.clone(), again_after: write.again_after };
+                forgets = std::mem::take(&mut forgets).and(more);
+            });
+        }
+        forgets
+    }
+
+    /// Whether a lenient server could take this path for one of which answers to a GET may be stored.
+    pub fn covers_by_any_reading(&self, path: &str) -> bool {
+        let mut covers = self.covers(path);
+        for reading in readings(path) {
+            self.lenient_tree.each_that_could_match(&Method::GET, &reading, &mut |_| covers = true);
+        }
+        covers
+    }
+
     /// What a write that could be anything makes untrue.
     pub fn everything(&self) -> Forgets {
         let again_after = self.writes.iter().filter_map(|write| write.again_after).max();
@@ -166,6 +208,11 @@ impl Routes {
             Some((first, twin))
         })
     }
+}
+
+fn lenient_tree_of<'a>(templates: impl Iterator<Item = (usize, &'a Template)>) -> Tree {
+    let read: Vec<_> = templates.map(|(number, it)| (number, &it.method, it.path.leniently_read())).collect();
+    Tree::of(read.iter().map(|(number, method, path)| (*number, *method, path)))
 }
 
 impl PathTemplate {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use http::Method;
 
+use crate::zoho::lenient::leniently_read;
 use crate::zoho::path::{decoded, is_version};
 
 /// A method and a path template.
@@ -103,6 +104,15 @@ impl PathTemplate {
             rest = &below[end..];
         }
         rest.is_empty()
+    }
+
+    /// The same with its literals as a lenient server reads them.
+    pub(super) fn leniently_read(&self) -> Self {
+        let read = |segment: &Segment| match segment {
+            Segment::Literal(text) => Segment::Literal(leniently_read(text)),
+            other => other.clone(),
+        };
+        Self(self.0.iter().map(read).collect())
     }
 
     pub(super) fn segments(&self) -> &[Segment] {

@@ -6,6 +6,7 @@ use http::Method;
 
 use super::RouteNumber;
 use super::template::{PathTemplate, Segment};
+use crate::zoho::lenient::{could_be, could_be_version};
 use crate::zoho::path::{self, decoded, is_version};
 
 /// What may follow a path that has been matched so far. The most specific is tried first, as the order of
@@ -78,6 +79,27 @@ impl Tree {
         }
     }
 
+    /// Shows the numbers of all templates of a method that a lenient server could take a path for, in no particular order.
+    /// The tree's literals and the segments are as such a server reads them.
+    pub(super) fn each_that_could_match(
+        &self,
+        method: &Method,
+        segments: &[String],
+        show: &mut impl FnMut(RouteNumber),
+    ) {
+        let mut among = |leaves: &[(Method, RouteNumber)]| {
+            leaves.iter().filter(|(its, _)| its == method).for_each(|(_, number)| show(*number));
+        };
+        // Also where nothing is left: it may have been a final slash.
+        among(&self.rest);
+        let [segment, after @ ..] = segments else { return among(&self.here) };
+        let literals = self.literals.iter().filter(|(text, _)| could_be(segment, text)).map(|(_, tree)| tree);
+        let version = self.version.as_deref().filter(|_| could_be_version(segment));
+        for next in literals.chain(version).chain(self.any.as_deref()) {
+            next.each_that_could_match(method, after, show);
+        }
+    }
+
     /// The number of the most specific template that matches. `path` is what follows the segments so far, with its
     /// slash; `is_encoded` says whether octets in it may be percent-encoded.
     pub(super) fn find(&self, method: &Method, path: &str, is_encoded: bool) -> Option<RouteNumber> {
@@ -147,7 +169,16 @@ mod tests {
                 Method::GET => number.is_multiple_of(2) && template.path.matches(bare),
                 _ => template.matches(&method, bare),
             }).map(|(number, _)| number).collect();
-            prop_assert_eq!(routes.forgotten_by(&method, &path).groups, forgotten, "{} {}", method, path);
+            prop_assert_eq!(&routes.forgotten_by(&method, &path).groups, &forgotten, "{} {}", method, path);
+            // In other spellings that mean the same to some server no less is invalidated, and no read covers less.
+            for spelled in [path.clone(), path.to_uppercase(), path.replace('/', "//"), format!("{path}%20/")] {
+                let by_any_reading = routes.forgotten_by_any_reading(&method, &spelled).groups;
+                if method != Method::GET {
+                    prop_assert!(forgotten.iter().all(|group| by_any_reading.contains(group)), "{} {}", method, spelled);
+                }
+                let covers = routes.covers_by_any_reading(&spelled);
+                prop_assert!(covers || path.is_empty() || !routes.covers(&path), "{}", spelled);
+            }
         }
     }
 }

@@ -40,6 +40,8 @@ pub enum Outcome {
     Bypass,
     /// Passed through: not a read.
     Method,
+    /// Passed through: a header or parameter names another method or target, so that it may be any write.
+    Override,
     /// Passed through: a condition that only Zoho can judge.
     Conditional,
     /// Passed through: a read with a body.
@@ -56,7 +58,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Hit,
         Self::RefreshAhead,
         Self::MinRefreshInterval,
@@ -75,6 +77,7 @@ impl Outcome {
         Self::Uncacheable,
         Self::Bypass,
         Self::Method,
+        Self::Override,
         Self::Conditional,
         Self::Body,
         Self::NoStore,
@@ -104,6 +107,7 @@ impl Outcome {
             Self::Uncacheable => "uncacheable",
             Self::Bypass => "bypass",
             Self::Method => "method",
+            Self::Override => "override",
             Self::Conditional => "conditional",
             Self::Body => "body",
             Self::NoStore => "no-store",

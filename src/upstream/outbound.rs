@@ -10,7 +10,7 @@ use http_body::Body as HttpBody;
 
 use super::via;
 use crate::net::body::Body;
-use crate::net::headers::{ConnectionNamed, REQUEST_ID, is_hop_by_hop};
+use crate::net::headers::{REQUEST_ID, is_hop_by_hop};
 use crate::net::origin::Origin;
 use crate::net::overrides::{Override, overridden_by};
 
@@ -54,7 +54,8 @@ pub enum Audience {
 }
 
 impl Outbound {
-    /// A call of a caller's request. Path and query go out byte for byte.
+    /// A call of a caller's request, from which the headers that its `Connection` names are gone already. Path and query
+    /// go out byte for byte.
     pub fn new(
         method: Method,
         origin: Origin,
@@ -64,7 +65,6 @@ impl Outbound {
         audience: Audience,
         vary_by: &[HeaderName],
     ) -> Self {
-        let named = ConnectionNamed::of(callers.headers);
         let goes_out = |name: &HeaderName| {
             let is_anothers = match audience {
                 Audience::Caller => false,
@@ -74,7 +74,7 @@ impl Outbound {
                     !is_for_everybody(name) && !vary_by.contains(name) || overrides(name).is_some()
                 }
             };
-            !(is_never_forwarded(name) || named.contains(name) || is_anothers)
+            !(is_never_forwarded(name) || is_anothers)
         };
         let mut headers = Vec::with_capacity(callers.headers.len() + 3);
         for (name, value) in callers.headers {
@@ -308,8 +308,7 @@ mod tests {
             ("cookie2", "$Version=1"),
             ("x-forwarded_host", "inside.example"),
             ("proxy_authorization", "Basic made-up"),
-            ("connection", "x-private"),
-            ("x-private", "1"),
+            ("connection", "close"),
             ("te", "trailers"),
             ("transfer-encoding", "chunked"),
             ("upgrade", "h2c"),

@@ -8,8 +8,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::lenient::{leniently_read, parameter_names_method, query_names_method};
-use super::path::{decoded, has_dot_segment, is_version, lenient_reading};
+use super::lenient::{
+    acted_on, could_be, could_be_version, leniently_read, parameter_names_method, query_names_method,
+};
+use super::path::{has_dot_segment, is_version, with_plain_slashes};
 use crate::net::headers::is_alike;
 use crate::net::overrides::overridden_by;
 
@@ -185,16 +187,18 @@ fn path(outer: &str, uri: &str) -> Option<String> {
         _ => path,
     };
     let path = path.trim_start_matches('/');
-    let first = decoded(path.split('/').next()?);
-    let path = if first == "crm" {
+    // A lenient server takes what it reads as `crm` or a version for the beginning of a whole path.
+    let first = acted_on(&format!("/{}", path.split('/').next()?));
+    let first = first.trim_start_matches('/');
+    let path = if could_be(first, "crm") {
         format!("/{path}")
-    } else if is_version(&first) {
+    } else if could_be_version(first) {
         format!("/crm/{path}")
     } else {
         let base = outer.trim_end_matches('/').rsplit_once('/')?.0;
         format!("{base}/{path}")
     };
-    let is_plain = !has_dot_segment(&path) && lenient_reading(&path).is_none();
+    let is_plain = !has_dot_segment(&path) && with_plain_slashes(&path).is_none();
     is_plain.then_some(path)
 }
 

@@ -4,13 +4,51 @@
 //! backslashes for slashes, drops the parameters of segments, and does not mind case or width of letters. What a path
 //! could be to it decides only what is refused and what is invalidated, never where a request goes.
 
-use super::path::decoded;
+use super::path::{decoded, is_version, with_plain_slashes};
 use crate::net::overrides::{Override, overridden_by};
 
 /// The path as such a server reads it, in lower case. Takes time in proportion to its length.
 pub fn leniently_read(path: &str) -> String {
     let octets = decoded_throughout(path.as_bytes());
     String::from_utf8_lossy(&octets).chars().map(folded).collect()
+}
+
+/// The path that such a server acts on: as it reads it, without empty segments, parameters, and white space around names.
+pub fn acted_on(path: &str) -> String {
+    let read = leniently_read(path);
+    let mut acted_on = String::with_capacity(read.len());
+    for name in read.split('/').map(name_of).filter(|name| !matches!(*name, "" | ".")) {
+        acted_on.push('/');
+        acted_on.push_str(name);
+    }
+    acted_on
+}
+
+/// The segments of the path that such a server acts on, by both ways to read an encoded slash: as one that separates
+/// segments, and as a part of one.
+pub fn readings(path: &str) -> [Vec<String>; 2] {
+    let by_all = acted_on(path).split('/').skip(1).map(str::to_owned).collect();
+    let by_segment = path.split('/').map(|segment| name_of(&leniently_read(segment)).to_owned());
+    [by_all, by_segment.filter(|name| !matches!(name.as_str(), "" | ".")).collect()]
+}
+
+/// Whether such a server acts on another path than one that decodes once, and merges slashes, but for the case of letters.
+pub fn is_oddly_spelled(path: &str) -> bool {
+    let plain = with_plain_slashes(path);
+    let plain = decoded(plain.as_deref().unwrap_or(path)).to_lowercase();
+    acted_on(path) != plain.trim_end_matches('/')
+}
+
+/// Whether such a server could take a segment of [`acted_on`] for this name.
+pub fn could_be(segment: &str, name: &str) -> bool {
+    // What is not ASCII some server may fold to a letter, or drop.
+    is_called(segment, name) || !segment.is_ascii()
+}
+
+/// Whether such a server could take a segment of [`acted_on`] for a version.
+pub fn could_be_version(segment: &str) -> bool {
+    let end = segment.find(|c: char| !c.is_ascii_alphanumeric() && c != '.').unwrap_or(segment.len());
+    is_version(segment[..end].trim_end_matches('.')) || !segment.is_ascii()
 }
 
 /// Whether such a server could take this path for one of the accounts server, `/oauth/…`. Requests to it hold clients'
@@ -228,6 +266,46 @@ mod tests {
         }
         for path in ["/crm/v8/functionality", "/crm/v8/my_functions", "/crm/v8/Leads"] {
             assert!(!could_call_function(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_a_lenient_server_acts_on_has_one_spelling() {
+        for path in [
+            "/crm/v8/settings/territories/1",
+            "/CRM/V8/Settings/Territories/1",
+            "/crm/v8/settings/territories%20/1",
+            "/crm/v8/settings/%09territories/1",
+            "/crm/v8/settings/territories/1/",
+            "//crm/v8//settings/territories/1//",
+            "/crm/v8/settings/territories;x/1",
+            "/crm/v8/settings\\territories%2f1",
+            "/crm/v8/settings/%2574erritories/1",
+            "/crm/v8/settings/territories%C2%A0/1",
+        ] {
+            assert_eq!(acted_on(path), "/crm/v8/settings/territories/1", "{path}");
+        }
+        for path in ["/crm/v8/Leads", "/crm/v8/%4Ceads/", "/crm/v8/Leads/a%20b", "/crm//v8/L%C3%BC"] {
+            assert!(!is_oddly_spelled(path), "{path}");
+        }
+        for path in ["/crm/v8/Leads%20", "/crm/v8/Leads;x", "/crm/v8/%254Ceads", "/crm/v8/%20Leads"] {
+            assert!(is_oddly_spelled(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_segment_is_taken_for_a_name_by_what_some_server_cuts_off() {
+        for segment in ["users", "users.json", "users.", "users,", "users?x", "u\u{17f}ers"] {
+            assert!(could_be(segment, "users"), "{segment}");
+        }
+        for segment in ["user", "users2", "users_x", "users-x", "leads"] {
+            assert!(!could_be(segment, "users"), "{segment}");
+        }
+        for segment in ["v8", "v2.1", "v8.", "v8,", "v8~x", "v\u{ff18}"] {
+            assert!(could_be_version(segment), "{segment}");
+        }
+        for segment in ["v", "8", "v8x", "leads", ""] {
+            assert!(!could_be_version(segment), "{segment}");
         }
     }
 

@@ -168,9 +168,10 @@ pub fn is_plain(path: &str) -> bool {
     path.as_bytes().iter().zip(rest).map(is_odd).fold(0, |odd, this| odd | this) == 0
 }
 
-/// The path that a lenient server might take a path for: encoded slashes and backslashes read as slashes,
-/// repeated slashes as one. `None` if that is the path itself.
-pub fn lenient_reading(path: &str) -> Option<String> {
+/// The path with encoded slashes and backslashes as slashes, and repeated slashes as one; `None` if that is the path
+/// itself. Both are compared, and a request whose meaning differs between them is refused. All other liberties that a server
+/// may take with a path are in [`super::lenient`], and never refuse a request for its spelling alone.
+pub fn with_plain_slashes(path: &str) -> Option<String> {
     if is_plain(path) {
         return None;
     }
@@ -282,10 +283,10 @@ mod tests {
 
     #[test]
     fn a_path_that_could_be_read_otherwise_is_read_so() {
-        assert_eq!(lenient_reading("/crm/v5/users"), None);
-        assert_eq!(lenient_reading("/crm/v5/Leads/a%20b"), None);
+        assert_eq!(with_plain_slashes("/crm/v5/users"), None);
+        assert_eq!(with_plain_slashes("/crm/v5/Leads/a%20b"), None);
         for path in ["/crm//v5/users", "/crm%2fv5/users", "/crm/%2Fv5\\users", "//crm/v5%5Cusers"] {
-            assert_eq!(lenient_reading(path).as_deref(), Some("/crm/v5/users"), "{path}");
+            assert_eq!(with_plain_slashes(path).as_deref(), Some("/crm/v5/users"), "{path}");
         }
     }
 

@@ -144,3 +144,33 @@ async fn ask(peer: &mut wire::Peer, head: &str) -> String {
     assert!(peer.say(head).await);
     peer.whole_answer().await.expect("the connection is open")
 }
+
+/// A component of old Windows, and monitors that pretend to be a browser.
+const NO_PERSON: [&str; 3] = [
+    "Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.1; Trident/4.0)",
+    "Mozilla/5.0 (Unknown; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/90.0.4430.93 Safari/537.36",
+    "Mozilla/5.0 (compatible; made-up-monitor/2.0) Gecko/20100101",
+];
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_looks_like_a_browser_is_told_what_to_do() {
+    let world = World::shipped().await;
+    let allowing = World::with("[server]\nallow_browsers = true\n").await;
+    for user_agent in NO_PERSON {
+        let answer = world.get_with(USERS, &[("user-agent", user_agent)]).await;
+        assert_eq!(answer.code(), "SIDECAR_BROWSER_REFUSED", "{user_agent}");
+        let text = answer.json().to_string();
+        for remedy in ["server.allow_browsers = true", "another User-Agent", "show a credential"] {
+            assert!(text.contains(remedy), "{text}");
+        }
+        allowing.get_with(USERS, &[("user-agent", user_agent)]).await.assert_status(200);
+
+        let mut asker = world.connect_to_admin();
+        asker
+            .say(format!("GET /livez HTTP/1.1\r\nhost: localhost\r\nuser-agent: {user_agent}\r\n\r\n"))
+            .await;
+        let answer = asker.whole_answer().await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+        assert!(answer.contains("admin.token") && answer.contains("another User-Agent"), "{answer}");
+    }
+}

@@ -80,6 +80,7 @@ async fn every_outcome_is_told_in_the_answer_the_metrics_and_the_log() {
     world.settles().await;
     world.purge(r#"{"all":true}"#);
     answers.push(overtaken.await.unwrap()); // overtaken
+    answers.push(world.get_with("/crm/v8/org", &[("x-original-url", "/")]).await); // override
     script().next(Target::Api, Fault::Hang);
     let abandoned = world.begin(request(Method::GET, "/crm/v8/org", ""));
     world.settles().await;

@@ -391,3 +391,59 @@ async fn any_number_of_writes_elsewhere_leaves_an_entry_alone() {
     }
     world.get(ROLES).await.assert_cache(HIT);
 }
+
+/// Spellings of a path that some server takes for the usual one.
+fn odd_spellings(path: &str) -> Vec<String> {
+    let spelled = |from: &str, to: &str| path.replacen(from, to, 1);
+    vec![
+        path.to_uppercase(),
+        spelled("/crm", "/CRM"),
+        spelled("/v8", "/V8"),
+        spelled("/settings", "/Settings"),
+        spelled("/settings", "/settings%20"),
+        spelled("/settings", "/%20settings"),
+        spelled("/settings", "/settings;x"),
+        spelled("/settings", "/settings."),
+        spelled("/settings", "/settings.json"),
+        spelled("/settings", "/%53ettings"),
+        spelled("/settings", "/%2573ettings"),
+        spelled("/settings", "/%C5%BFettings"),
+        spelled("/settings", "/settings%C2%A0"),
+        format!("{path}/"),
+        format!("{path}%20"),
+        format!("{path};x"),
+        format!("{path}%20/"),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_in_an_odd_spelling_invalidates_no_less_than_the_usual_one() {
+    let world = World::shipped().await;
+    for kind in ["own", "composite"] {
+        for path in odd_spellings("/crm/v8/settings/territories/1") {
+            world.get(ASSOCIATED_USERS_COUNT).await.assert_status(200);
+            world.get(ASSOCIATED_USERS_COUNT).await.assert_cache(HIT);
+            let fault = Fault::Status { status: 200, body: "{}".to_owned(), headers: Vec::new() };
+            world.zoho().script().next(Target::Api, fault);
+            let write =
+                if kind == "own" { request(Method::PUT, &path, "") } else { composite(&world, &path, "PUT") };
+            world.send(write).await.assert_status(200);
+            let after = world.get(ASSOCIATED_USERS_COUNT).await;
+            assert_ne!(after.cache_status(), HIT, "{kind} {path}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_in_an_odd_spelling_invalidates_the_entries_of_its_url() {
+    let world = World::with(ROLES_ROUTE).await;
+    let stored = || Fault::Status { status: 200, body: "{}".to_owned(), headers: Vec::new() };
+    for path in odd_spellings(ROLES) {
+        world.zoho().script().next(Target::Api, stored());
+        world.get(ROLES).await.assert_status(200);
+        world.get(ROLES).await.assert_cache(HIT);
+        answered(&world, "PUT", &path, 200, &[]).await;
+        world.zoho().script().next(Target::Api, stored());
+        assert_ne!(world.get(ROLES).await.cache_status(), HIT, "{path}");
+    }
+}

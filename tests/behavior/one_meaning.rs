@@ -5,6 +5,7 @@ use http::{Method, Request};
 use zoho_sidecar::emulator::{Fault, Target};
 use zoho_sidecar::net::body::Body;
 
+use crate::suspension::Events;
 use crate::world::{ASSOCIATED_USERS_COUNT, Answer, USERS, World, request, with_headers};
 
 /// A made-up token, and `printf %s TOKEN | sha256sum` of it.
@@ -13,6 +14,7 @@ const HASH: &str = "181bf52ad7827239d0f536cd2fadfbbf273134a6018a52ab0cfc84ab8ad1
 
 const COMPOSITE: &str = "/crm/v8/__composite_requests";
 const MISS: &str = "zoho-sidecar; fwd=uri-miss; stored";
+const OVERRIDDEN: &str = "zoho-sidecar; fwd=method; detail=override";
 const HIT: &str = "zoho-sidecar; hit; ttl=300";
 
 /// Headers that name another method or target, in several spellings.
@@ -200,7 +202,7 @@ async fn such_a_header_is_never_sent_for_a_path_that_a_rule_covers_and_nothing_i
                 for cache_control in ["max-age=60", "no-store"] {
                     let headers = [(name, "/crm/v8/org"), ("cache-control", cache_control)];
                     let answer = world.get_with(path, &headers).await;
-                    answer.assert_status(200).assert_cache("zoho-sidecar; fwd=method");
+                    answer.assert_status(200).assert_cache(OVERRIDDEN);
                 }
             }
             assert!(world.zoho().ledger().entries().iter().all(|seen| seen.header(name).is_none()), "{name}");
@@ -221,8 +223,54 @@ async fn a_head_with_such_a_header_is_never_answered_as_one_seen_before() {
     for _ in 0..6 {
         caller.say(head("x-original-url: /crm/v8/org\r\n")).await;
         let answer = caller.answer().await.unwrap();
-        assert!(answer.contains("cache-status: zoho-sidecar; fwd=method\r\n"), "{answer}");
+        assert!(answer.contains(&format!("cache-status: {OVERRIDDEN}\r\n")), "{answer}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_sees_who_sends_requests_that_could_be_any_write_and_by_which_header() {
+    let events = Events::default();
+    let for_writer = events.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_writer(move || for_writer.clone()).with_ansi(false).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let world = with_policy("").await;
+    let outcomes = async |asked: Request<Body>| {
+        next_succeeds(&world);
+        send_known(&world, asked).await.cache_status().to_owned()
+    };
+    for (asked, is_override, reason) in [
+        (
+            with_headers(request(Method::GET, USERS, ""), &[("x-original-url", "/")]),
+            true,
+            "header=\"x-original-url\"",
+        ),
+        (
+            with_headers(request(Method::GET, ASSOCIATED_USERS_COUNT, ""), &[("x_rewrite_url", "/")]),
+            true,
+            "header=\"x_rewrite_url\"",
+        ),
+        (
+            with_headers(request(Method::POST, "/crm/v8/Leads", ""), &[("x-http-method", "PUT")]),
+            true,
+            "header=\"x-http-method\"",
+        ),
+        (request(Method::POST, "/crm/v8/coql?_method=PUT", ""), true, "a parameter names another method"),
+        (request(method("MOVE"), "/crm/v8/Leads", ""), false, "its method is none of Zoho's API"),
+        (request(Method::PUT, "/crm/v8/users;x/1", ""), false, "its path can be read in several ways"),
+        (request(Method::POST, COMPOSITE, "{}"), false, "whose calls cannot be read"),
+    ] {
+        let what = format!("{} {}", asked.method(), asked.uri());
+        let before = events.lines_with("could be any write").len();
+        let status = outcomes(asked).await;
+        assert_eq!(status == OVERRIDDEN, is_override, "{what}: {status}");
+        let logged = events.lines_with("could be any write");
+        assert_eq!(logged.len(), before + 1, "{what}: {logged:?}");
+        let last = logged.last().unwrap();
+        assert!(last.contains("caller=\"billing\"") && last.contains("tenant=\"acme\""), "{what}: {last}");
+        assert!(last.contains(reason), "{what}: {last}");
+    }
+    assert!(world.metrics().contains("cache=\"override\""));
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ const SUSPENDED: Duration = Duration::from_hours(2);
 
 /// What is logged.
 #[derive(Clone, Default)]
-struct Events(Arc<Mutex<Vec<u8>>>);
+pub struct Events(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Events {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -27,7 +27,7 @@ impl Write for Events {
 }
 
 impl Events {
-    fn lines_with(&self, text: &str) -> Vec<String> {
+    pub fn lines_with(&self, text: &str) -> Vec<String> {
         let bytes = self.0.lock().unwrap().clone();
         let all = String::from_utf8(bytes).unwrap();
         all.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()

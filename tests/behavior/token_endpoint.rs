@@ -263,6 +263,24 @@ async fn an_sdk_learns_whose_the_token_is_as_zoho_says_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_user_info_whose_call_breaks_in_its_body_is_counted_and_logged_once() {
+    let world = World::shipped().await;
+    let requests = || {
+        let counted = world.metrics();
+        let of_requests = counted.lines().filter(|line| line.starts_with("zoho_sidecar_requests_total{"));
+        of_requests.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>()
+    };
+    let before = requests();
+    world.zoho().script().next(Target::Api, Fault::CutBody(20));
+    let answer = world.get_with("/oauth/user/info", &[("x-request-id", "id-broken")]).await;
+    answer.assert_status(502);
+    assert_eq!(answer.header("x-request-id"), "id-broken");
+    assert_eq!(requests() - before, 1);
+    let log = world.log();
+    assert_eq!(log.lines().filter(|line| line.contains("id-broken")).count(), 1, "{log}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn whose_the_token_is_is_told_to_those_only_who_may_read_it() {
     let world = World::with(
         "[callers.billing]\ntoken = \"sha256:181bf52ad7827239d0f536cd2fadfbbf273134a6018a52ab0cfc84ab8ad1ae36\"\n\

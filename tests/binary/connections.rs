@@ -47,6 +47,61 @@ async fn the_place_of_a_connection_that_ended_is_free_again() {
     }
 }
 
+/// A made-up token, and `printf %s TOKEN | sha256sum` of it.
+const TOKEN: &str = "made-up-billing-token";
+const CALLERS: &str = "[server]\nmax_connections = 4\n[callers.billing]\n\
+    token = \"sha256:181bf52ad7827239d0f536cd2fadfbbf273134a6018a52ab0cfc84ab8ad1ae36\"\n\
+    [callers.others]\nanybody = true\npaths = [\"GET /crm/{version}/users\"]\n";
+
+#[tokio::test]
+async fn connections_of_a_caller_without_a_credential_keep_no_known_caller_out() {
+    let zoho = Zoho::start().await;
+    let known = format!("GET {COUNT} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
+    // One whose request is refused, and one whose request is answered.
+    for (path, status) in [("/crm/v8/Leads", 403), (USERS, 200)] {
+        let sidecar = Sidecar::run(&zoho, CALLERS).await;
+        let anybodys = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        let mut held = Vec::new();
+        for _ in 0..6 {
+            let mut wire = Wire::connect(sidecar.proxy()).await;
+            wire.say(&anybodys).await;
+            let answer = wire.hear_answer().await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+            held.push(wire);
+        }
+        let mut caller = Wire::connect(sidecar.proxy()).await;
+        caller.say(&known).await;
+        assert!(caller.hear_answer().await.starts_with("HTTP/1.1 200 "), "beside {path}");
+        for _ in 0..6 {
+            let mut wire = Wire::connect(sidecar.proxy()).await;
+            wire.say(&anybodys).await;
+            wire.hear_answer().await;
+            held.push(wire);
+        }
+        caller.say(&known).await;
+        assert!(caller.hear_answer().await.starts_with("HTTP/1.1 200 "), "no connection takes its place");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_without_a_credential_whose_request_was_refused_makes_room_before_one_that_was_answered() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, CALLERS).await;
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let mut answered = Wire::connect(sidecar.proxy()).await;
+    answered.say(&get(USERS)).await;
+    assert!(answered.hear_answer().await.starts_with("HTTP/1.1 200 "));
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        let mut wire = Wire::connect(sidecar.proxy()).await;
+        wire.say(&get("/crm/v8/Leads")).await;
+        assert!(wire.hear_answer().await.starts_with("HTTP/1.1 403 "));
+        held.push(wire);
+    }
+    answered.say(&get(USERS)).await;
+    assert!(answered.hear_answer().await.starts_with("HTTP/1.1 200 "));
+}
+
 #[tokio::test]
 async fn a_short_body_is_read_before_its_request_is_refused() {
     let zoho = Zoho::start().await;

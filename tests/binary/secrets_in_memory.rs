@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use zoho_sidecar::emulator::{Fault, Scenario};
 
+use crate::caller::Wire;
 use crate::sidecar::Sidecar;
 use crate::until;
 use crate::zoho::{ANY_PORT, USERS, Zoho};
@@ -186,4 +187,31 @@ async fn after_an_exchange_over_tls_each_secret_is_in_memory_once_though_the_ser
         settles_at(&mut sidecar, secrets, [1, 1]).await;
         assert_eq!(sidecar.stop().await.code, Some(0));
     }
+}
+
+#[tokio::test]
+async fn of_the_form_of_an_sdk_nothing_stays_in_memory_but_the_buffer_it_came_in() {
+    const SECRETS: [&str; 2] =
+        ["made-up-secret-of-an-sdk-0123456789", "1000.made-up-token-of-an-sdk.9876543210"];
+    let zoho = Zoho::start().await;
+    let mut sidecar = Sidecar::run(&zoho, READABLE).await;
+    sidecar.ready().await;
+    let [client_secret, refresh_token] = SECRETS;
+    let form =
+        format!("grant_type=refresh_token&client_secret={client_secret}&refresh_token={refresh_token}&x=%20");
+    let length = form.len();
+    let mut wire = Wire::connect(sidecar.proxy()).await;
+    wire.say(&format!(
+        "POST /oauth/v2/token HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n"
+    ))
+    .await;
+    // In two pieces, so that what is read has to grow.
+    let (first, second) = form.split_at(60);
+    wire.say(first).await;
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    wire.say(second).await;
+    assert!(wire.hear_answer().await.starts_with("HTTP/1.1 200 "));
+    let process = sidecar.process().id();
+    until("nothing but the buffer", async || occurrences(process, SECRETS).iter().all(|count| *count <= 1))
+        .await;
 }

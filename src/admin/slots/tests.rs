@@ -101,7 +101,9 @@ fn an_idle_connection_that_has_shown_the_token_makes_room_only_for_others_that_h
     let slots = Slots::of(FEW);
     let open = |count: usize| -> Vec<Slot> { (0..count).map(|_| slots.open(Source::Local)).collect() };
     let proven = open(MOST_PROVEN);
-    proven.iter().for_each(|slot| slot.end(true));
+    for slot in &proven {
+        slot.end(true);
+    }
     let strangers = open(5 * FEW);
     assert!(proven.iter().all(|slot| !is_evicted(slot)));
     strangers.last().unwrap().end(true);

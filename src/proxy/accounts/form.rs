@@ -3,6 +3,8 @@
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 
+use zeroize::Zeroizing;
+
 use crate::net::body::{Body, BoxError};
 
 /// How long the form of a request may be. Real ones have a few hundred bytes.
@@ -20,19 +22,20 @@ pub(super) fn bytes_of(body: &impl HttpBody, limit: usize) -> usize {
 /// What was read of a body.
 pub(super) enum Form {
     /// All of it.
-    Whole(Vec<u8>),
+    Whole(Zeroizing<Vec<u8>>),
     /// It is longer than it may be; this is what follows.
     TooLong(Body),
 }
 
-/// Reads a body of at most `limit` bytes. Its pieces are copied: each is a part of the buffer that it came in, and would keep
+/// Reads a body of at most `limit` bytes, which are wiped from memory once they are dropped: they hold the secrets of clients.
+/// Its pieces are copied: each is a part of the buffer that it came in, and would keep
 /// all of that for as long as the rest is waited for.
 pub(super) async fn read(mut body: Body, limit: usize) -> Result<Form, BoxError> {
     let most = bytes_of(&body, limit);
     if body.size_hint().lower() > limit as u64 {
         return Ok(Form::TooLong(body));
     }
-    let mut form = Vec::new();
+    let mut form = Zeroizing::new(Vec::new());
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
         let length = form.len() + data.len();
@@ -40,7 +43,11 @@ pub(super) async fn read(mut body: Body, limit: usize) -> Result<Form, BoxError>
             return Ok(Form::TooLong(body));
         }
         if length > form.capacity() {
-            form.reserve_exact(length.max(form.capacity() * 2).min(most.max(length)) - form.len());
+            let capacity = length.max(form.capacity() * 2).min(most.max(length));
+            // A buffer that grows by itself leaves a copy of the secrets in it behind.
+            let mut longer = Zeroizing::new(Vec::with_capacity(capacity));
+            longer.extend_from_slice(&form);
+            form = longer;
         }
         form.extend_from_slice(&data);
     }

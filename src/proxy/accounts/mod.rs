@@ -25,6 +25,7 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Request};
 use http_body::Body as HttpBody;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::account::{Facts, Label};
 use super::call::choose;
@@ -65,10 +66,11 @@ impl Question {
 /// A request to the accounts server, without its body.
 pub(super) struct Ask {
     question: Option<Question>,
-    target: String,
+    /// Wiped from memory, as clients may send secrets in its query.
+    target: Zeroizing<String>,
     /// What remains of it without the base by which a tenant is chosen.
-    bare: String,
-    query: String,
+    bare: Zeroizing<String>,
+    query: Zeroizing<String>,
     /// `None` if the request does not say at which host it was made.
     base_url: Option<String>,
     caller: Identity,
@@ -123,9 +125,9 @@ impl Ask {
         let facts = Proxy::facts_unread(request, caller, arrival);
         Self {
             question: Question::of(request.method(), path),
-            target: target.to_owned(),
-            bare: bare.to_owned(),
-            query: query.to_owned(),
+            target: Zeroizing::new(target.to_owned()),
+            bare: Zeroizing::new(bare.to_owned()),
+            query: Zeroizing::new(query.to_owned()),
             base_url: base_url::of(&scheme, request, base_path),
             caller,
             facts: Facts { path: Cow::Borrowed(path), ..facts }.into_owned(),
@@ -187,11 +189,17 @@ impl Proxy {
             self.count_unknown();
             return Err(Refusal::CallerUnknown);
         }
-        self.standing.identify();
+        let is_anybody = rules.callers.is_anybody(caller);
+        if !is_anybody {
+            self.standing.identify();
+        }
         ask.facts.caller = caller.number();
         let tenant = choose(rules, caller, headers, &ask.target)?.tenant;
         (ask.facts.tenant, ask.facts.label) = (Some(tenant), Label::Area(Area::Accounts));
         self.permit_tenant(caller, tenant, arrival)?;
+        if is_anybody {
+            self.standing.admit();
+        }
         match ask.question {
             None | Some(Question::User) => Err(Refusal::OfAccounts),
             // The placeholder opens nothing, so nothing has to be closed.

@@ -25,7 +25,7 @@ const LONGEST: usize = 64 * 1024;
 impl Proxy {
     /// Answers who the user of a token is. The request is counted and logged as the call that it leads to.
     pub(super) fn tell_user<B>(&self, ask: Ask, request: &Request<B>, arrival: &Arrival) -> Handling {
-        let base_path = ask.target.strip_suffix(&ask.bare).unwrap_or_default();
+        let base_path = ask.target.strip_suffix(ask.bare.as_str()).unwrap_or_default();
         let mut call = Request::new(Body::empty());
         *call.method_mut() = Method::GET;
         *call.version_mut() = request.version();
@@ -38,10 +38,11 @@ impl Proxy {
         };
         *call.headers_mut() = headers(request.headers(), &arrival.request_id);
         let answering = self.handle(call);
-        let (proxy, asked) = (self.clone(), request.headers().clone());
+        let asked = request.headers().clone();
         Handling::Later(Box::pin(async move {
             let answered = as_user_info(answering.await).await;
-            answered.unwrap_or_else(|refusal| proxy.answer_refusal(ask.facts, &asked, &refusal))
+            // The call was counted and logged with its body, so that a refusal in its place is not.
+            answered.unwrap_or_else(|refusal| refusal.response(&ask.facts.request_id, &asked, true))
         }))
     }
 }

@@ -87,7 +87,7 @@ impl Refusal {
             Self::Method => "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS, in capitals".to_owned(),
             Self::Expectation => "expect nothing but 100-continue".to_owned(),
             Self::Browser => {
-                "ask from a service, whose requests have no Origin, no Sec-Fetch-Site and no User-Agent of a browser; where those are passed on from one, show a credential, or set server.allow_browsers".to_owned()
+                "ask from a service, whose requests have no Origin, no Sec-Fetch-Site and no User-Agent of a browser; where those are passed on from one, or a monitor or an old Windows component sends them, show a credential, send another User-Agent, or set server.allow_browsers = true".to_owned()
             },
             Self::ForeignHost => {
                 "call it by address, as localhost or by a name without a dot, name the host in server.hosts, or show a credential".to_owned()

@@ -6,7 +6,7 @@ use serde_json::Value;
 use zoho_sidecar::net::overrides::overridden_by;
 use zoho_sidecar::zoho::composite::{Part, parts};
 use zoho_sidecar::zoho::lenient::{leniently_read, parameter_names_method, query_names_method};
-use zoho_sidecar::zoho::path::{has_dot_segment, lenient_reading};
+use zoho_sidecar::zoho::path::{has_dot_segment, with_plain_slashes};
 
 const OUTER: &str = "/crm/v8/__composite_requests";
 
@@ -63,7 +63,7 @@ fn plain(item: &serde_json::Map<String, Value>) -> Option<Part> {
     let is_plain = path.starts_with("/crm/")
         && !has_dot_segment(path)
         && !has_dot_segment(query)
-        && lenient_reading(path).is_none();
+        && with_plain_slashes(path).is_none();
     let method = Method::from_bytes(method.as_bytes()).ok()?;
     let is_overridden = match item.get("headers") {
         None | Some(Value::Null) => false,
@@ -107,7 +107,7 @@ fn every_call_is_found(items: &[&serde_json::Map<String, Value>], read: &[Part])
         let uri = item["uri"].as_str().expect("what was read is a text");
         assert!(path.starts_with('/') && !path.contains(['?', '#']), "{uri} became {path}");
         assert!(!has_dot_segment(path), "{uri} became {path}, which could be anything");
-        assert_eq!(lenient_reading(path), None, "{uri} became {path}, which could be read otherwise");
+        assert_eq!(with_plain_slashes(path), None, "{uri} became {path}, which could be read otherwise");
         let last = path.rsplit('/').next().unwrap_or_default();
         assert!(uri.split(['?', '#']).next().is_some_and(|uri| uri.ends_with(last)), "{uri} became {path}");
     }

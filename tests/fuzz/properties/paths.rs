@@ -7,7 +7,7 @@ use zoho_sidecar::cache::rule::Rule;
 use zoho_sidecar::routes::template::Template;
 use zoho_sidecar::routes::{Forgets, Route, Routes, Write};
 use zoho_sidecar::zoho::composite::is_composite;
-use zoho_sidecar::zoho::path::{Area, destination, has_dot_segment, has_encoded_control, lenient_reading};
+use zoho_sidecar::zoho::path::{Area, destination, has_dot_segment, has_encoded_control, with_plain_slashes};
 
 /// More of them would only make it slow.
 const MOST: usize = 8;
@@ -23,7 +23,7 @@ pub fn hold(bytes: &[u8]) {
     templates.iter().for_each(a_template_prints_as_it_reads);
     templates.iter().for_each(a_template_matches_what_it_describes);
     for path in &paths {
-        a_lenient_reading_leaves_nothing_to_read(path);
+        a_with_plain_slashes_leaves_nothing_to_read(path);
         dots_and_controls_are_found_as_by_a_naive_reader(path);
         encoding_what_needs_none_changes_no_meaning(&templates, path);
         the_most_specific_route_wins_whatever_the_order(&templates, path);
@@ -55,7 +55,7 @@ fn a_template_matches_what_it_describes(template: &Template) {
     assert!(!template.path.matches(&path[1..]), "{template} is no path");
 }
 
-fn a_lenient_reading_leaves_nothing_to_read(path: &str) {
+fn a_with_plain_slashes_leaves_nothing_to_read(path: &str) {
     let mut naive = path.to_owned();
     for separator in ["%2f", "%2F", "%5c", "%5C", "\\"] {
         naive = naive.replace(separator, "/");
@@ -63,9 +63,9 @@ fn a_lenient_reading_leaves_nothing_to_read(path: &str) {
     while naive.contains("//") {
         naive = naive.replace("//", "/");
     }
-    assert_eq!(lenient_reading(path).as_deref().unwrap_or(path), naive);
-    assert_eq!(lenient_reading(path).is_none(), naive == path, "{path}");
-    assert_eq!(lenient_reading(&naive), None);
+    assert_eq!(with_plain_slashes(path).as_deref().unwrap_or(path), naive);
+    assert_eq!(with_plain_slashes(path).is_none(), naive == path, "{path}");
+    assert_eq!(with_plain_slashes(&naive), None);
 }
 
 fn dots_and_controls_are_found_as_by_a_naive_reader(path: &str) {
