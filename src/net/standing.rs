@@ -5,7 +5,8 @@
 //! connection that is open for longest is closed for the newcomer; connections of known callers are never closed for others.
 //! A caller that shows no credential, where the configuration admits such a one (`anybody`), is in between: once it has made
 //! a request that it may make, its connection is closed only if there is no other that is unidentified.
-//! When unidentified connections hold too many bytes of heads that are not whole, the oldest that holds any makes room.
+//! When unidentified connections make the sidecar hold too many bytes, of heads that are not whole and of responses over HTTP/2
+//! that are not read, the oldest of those that hold no less than others makes room.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,8 +16,8 @@ use tokio::task::AbortHandle;
 
 use super::waiting::{Ticket, Waiting};
 
-/// How many bytes of unfinished heads all unidentified connections may hold: enough for thousands of usual ones.
-const HEAD_BYTES: i64 = 8 * 1024 * 1024;
+/// How many bytes all unidentified connections may hold: enough for thousands of usual heads or open streams.
+const MOST_BYTES: i64 = 8 * 1024 * 1024;
 
 /// All unidentified connections. Clones are the same.
 #[derive(Debug, Clone, Default)]
@@ -25,7 +26,7 @@ pub struct UnidentifiedConnections {
     /// Those of a caller without a credential that has made a request which it may make.
     admitted: Waiting<Open>,
     /// Signed, since it may be taken from before it is added to: a connection's own number changes first.
-    head_bytes: Arc<AtomicI64>,
+    held_bytes: Arc<AtomicI64>,
     evicted: Counter,
 }
 
@@ -43,8 +44,8 @@ struct Inner {
     all: UnidentifiedConnections,
     is_settled: AtomicBool,
     is_admitted: AtomicBool,
-    /// How many bytes of an unfinished head it holds, as far as they are counted.
-    head_bytes: AtomicI64,
+    /// How many bytes are held for it, as far as they are counted.
+    held_bytes: AtomicI64,
     state: Mutex<State>,
 }
 
@@ -68,18 +69,20 @@ impl UnidentifiedConnections {
         self.close(self.open.evict().or_else(|| self.admitted.evict()))
     }
 
-    /// The same with the connection that is open for longest of those that hold a part of a head.
-    fn evict_head(&self) -> bool {
-        let holds_any = |open: &Open| open.standing.head_bytes.load(Relaxed) > 0;
-        let found = self.open.evict_one_that(holds_any);
-        self.close(found.or_else(|| self.admitted.evict_one_that(holds_any)))
+    /// The same with the connection that is open for longest of those that hold at least an equal share of all.
+    fn evict_holder(&self) -> bool {
+        let connections = i64::try_from(self.open.len() + self.admitted.len()).unwrap_or(i64::MAX);
+        let share = (self.held_bytes.load(Relaxed) / connections.max(1)).max(1);
+        let holds_it = |open: &Open| open.standing.held_bytes.load(Relaxed) >= share;
+        let found = self.open.evict_one_that(holds_it);
+        self.close(found.or_else(|| self.admitted.evict_one_that(holds_it)))
     }
 
     fn close(&self, evicted: Option<Open>) -> bool {
         let Some(Open { task, standing }) = evicted else { return false };
-        // Its head counts no more, though it may take a moment to go: else one head too many would evict several.
+        // It counts no more, though it may take a moment to go: else one byte too many would evict several.
         standing.is_settled.store(true, Relaxed);
-        standing.hold_head(0);
+        standing.hold(0);
         task.abort();
         self.evicted.inc();
         true
@@ -93,7 +96,7 @@ impl Standing {
             all,
             is_settled: AtomicBool::new(false),
             is_admitted: AtomicBool::new(false),
-            head_bytes: AtomicI64::new(0),
+            held_bytes: AtomicI64::new(0),
             state: Mutex::new(State::New),
         })))
     }
@@ -129,13 +132,13 @@ impl Standing {
         }
     }
 
-    /// The connection holds so many bytes of a head that is not whole. While its caller is not known they count.
-    pub fn hold_head(&self, bytes: usize) {
+    /// So many bytes are held for the connection. While its caller is not known they count.
+    pub fn hold(&self, bytes: usize) {
         if let Some(inner) = &self.0
             && !inner.is_settled.load(Relaxed)
-            && inner.hold_head(bytes) > HEAD_BYTES
+            && inner.hold(bytes) > MOST_BYTES
         {
-            inner.all.evict_head();
+            inner.all.evict_holder();
         }
     }
 
@@ -151,7 +154,7 @@ impl Inner {
     #[cold]
     fn settle(&self) {
         self.is_settled.store(true, Relaxed);
-        self.hold_head(0);
+        self.hold(0);
         let before = std::mem::replace(&mut *self.lock(), State::Settled);
         drop(before);
     }
@@ -171,10 +174,10 @@ impl Inner {
     }
 
     /// Gives how many bytes all connections hold then.
-    fn hold_head(&self, bytes: usize) -> i64 {
+    fn hold(&self, bytes: usize) -> i64 {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        let more = bytes - self.head_bytes.swap(bytes, Relaxed);
-        self.all.head_bytes.fetch_add(more, Relaxed) + more
+        let more = bytes - self.held_bytes.swap(bytes, Relaxed);
+        self.all.held_bytes.fetch_add(more, Relaxed) + more
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -216,21 +219,21 @@ mod tests {
         let all = UnidentifiedConnections::default();
         let known = open(&all);
         known.standing.identify();
-        known.standing.hold_head(2 * ALL);
+        known.standing.hold(2 * ALL);
         let idle = open(&all);
         let [first, second] = [(); 2].map(|()| open(&all));
-        first.standing.hold_head(ALL / 2);
-        second.standing.hold_head(ALL / 2);
+        first.standing.hold(ALL / 2);
+        second.standing.hold(ALL / 2);
         assert_eq!(all.open.len(), 3, "they fit, and those of known callers do not count");
-        second.standing.hold_head(ALL / 2 + 1);
-        assert_eq!(all.head_bytes.load(Relaxed), HEAD_BYTES / 2 + 1, "though the first has not ended yet");
+        second.standing.hold(ALL / 2 + 1);
+        assert_eq!(all.held_bytes.load(Relaxed), MOST_BYTES / 2 + 1, "though the first has not ended yet");
         assert!(first.task.await.unwrap_err().is_cancelled());
-        first.standing.hold_head(ALL);
+        first.standing.hold(ALL);
         first.standing.end();
-        assert_eq!(all.head_bytes.load(Relaxed), HEAD_BYTES / 2 + 1);
-        second.standing.hold_head(0);
+        assert_eq!(all.held_bytes.load(Relaxed), MOST_BYTES / 2 + 1);
+        second.standing.hold(0);
         second.standing.end();
-        assert_eq!((all.head_bytes.load(Relaxed), all.evicted.get()), (0, 1));
+        assert_eq!((all.held_bytes.load(Relaxed), all.evicted.get()), (0, 1));
         assert!(!idle.task.is_finished(), "it is older, and holds nothing");
     }
 
@@ -256,6 +259,18 @@ mod tests {
         known.standing.admit();
         known.standing.identify();
         assert!(!all.evict(), "its caller has shown a credential since");
+    }
+
+    #[tokio::test]
+    async fn an_older_connection_that_holds_less_than_its_share_stays() {
+        const ALL: usize = 8 * 1024 * 1024;
+        let all = UnidentifiedConnections::default();
+        let [modest, greedy, other] = [(); 3].map(|()| open(&all));
+        modest.standing.hold(2048);
+        greedy.standing.hold(ALL / 2);
+        other.standing.hold(ALL / 2);
+        assert!(greedy.task.await.unwrap_err().is_cancelled());
+        assert!(!modest.task.is_finished() && !other.task.is_finished());
     }
 
     #[tokio::test]

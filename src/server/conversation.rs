@@ -160,8 +160,8 @@ where
     H: Handler,
 {
     let (standing, is_winding_down) = (io.standing().clone(), service.course.is_winding_down());
-    let mut connection =
-        Box::pin(limits.http2.serve_connection(TokioIo::new(Continues::around(io, standing)), service));
+    let io = TokioIo::new(Continues::around(io, standing, limits.bounds));
+    let mut connection = Box::pin(limits.http2.serve_connection(io, service));
     if is_winding_down {
         // The order came before the preface: a caller that asks without pause would be cut in the end.
         connection.as_mut().graceful_shutdown();

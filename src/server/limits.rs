@@ -6,6 +6,7 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::Settings;
+use super::continues::Bounds;
 use crate::net::buffers::Buffers;
 use crate::net::http1::head;
 use crate::net::unread::HTTP2_SEND_BUFFER;
@@ -14,6 +15,7 @@ use crate::net::unread::HTTP2_SEND_BUFFER;
 pub(super) struct Limits {
     pub(super) http1: http1::Builder,
     pub(super) http2: http2::Builder<TokioExecutor>,
+    pub(super) bounds: Bounds,
     pub(super) head: head::Limits,
     /// How long there may be no request.
     pub(super) first_request: Duration,
@@ -36,6 +38,14 @@ const READ_BUFFER: usize = 256 * 1024;
 const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
 const HTTP2_CONNECTION_WINDOW: u32 = 256 * 1024;
 
+/// What a head of HTTP/2 may have as it comes, and how much longer than a head that is let pass it may be: the library ends
+/// a connection for one that is, and nothing that is accepted takes more in Huffman's code.
+const HTTP2_HEAD: usize = 64 * 1024;
+const HTTP2_HEAD_FACTOR: usize = 4;
+
+/// How many streams a caller may open after it was told to open no more, which it may not know yet.
+const LATE_STREAMS: usize = 1000;
+
 impl Limits {
     pub(super) fn of(settings: &Settings) -> Self {
         let mut http1 = http1::Builder::new();
@@ -57,6 +67,11 @@ impl Limits {
         Self {
             http1,
             http2,
+            bounds: Bounds {
+                longest_head: HTTP2_HEAD.max(settings.max_header_bytes * HTTP2_HEAD_FACTOR),
+                most_streams: settings.max_concurrent_streams as usize + LATE_STREAMS,
+                unread: settings.write_timeout,
+            },
             head: head::Limits { bytes: settings.max_header_bytes, headers: settings.max_headers },
             first_request: settings.header_read_timeout,
             write_timeout: settings.write_timeout,

@@ -19,6 +19,7 @@ mod decisions;
 mod headers;
 mod hostile_accounts;
 mod hostile_callers;
+mod hostile_http2;
 mod hostile_zoho;
 mod invalid_token;
 mod invalidation;

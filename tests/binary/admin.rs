@@ -207,7 +207,7 @@ async fn a_request_that_has_shown_the_admin_token_is_not_evicted_by_any_that_has
     // More than may be under way without the token.
     let slow =
         "POST /purge HTTP/1.1\r\nhost: a\r\nauthorization: Bearer wrong\r\ncontent-length: 100\r\n\r\n{";
-    let held = connections(address, 300, slow).await;
+    let attack = connections(address, 300, slow).await;
     purge.write_all(b"{\"all\":true}").await.unwrap();
     let answer = head_on(&mut purge).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
@@ -216,7 +216,7 @@ async fn a_request_that_has_shown_the_admin_token_is_not_evicted_by_any_that_has
     purge.write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     let answer = head_on(&mut purge).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
-    drop((held, more));
+    drop((attack, more));
 }
 
 /// Connects from an address of this machine.

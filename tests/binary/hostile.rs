@@ -247,12 +247,37 @@ async fn heads_that_strangers_never_finish_are_bounded_in_bytes() {
             let _ = stream.write_all(&said).await;
             open.push(stream);
         }
-        // 8 MiB are some 130 such heads, and those of HTTP/2 are held twice.
+        // 8 MiB are some 130 such heads.
         let evicted = "zoho_sidecar_connections_evicted_total ";
         until("evictions", async || sidecar.metric(evicted).await >= 800.0).await;
         until("their end", async || sidecar.metric("zoho_sidecar_connections ").await < 200.0).await;
         assert_eq!(sidecar.get(USERS).await.status, 200);
     }
+}
+
+#[tokio::test]
+async fn refusals_that_strangers_do_not_read_are_bounded_in_bytes() {
+    many_descriptors();
+    let zoho = Zoho::start().await;
+    // printf %s made-up-billing-token | sha256sum
+    let callers = "[callers.billing]\n\
+        token = \"sha256:181bf52ad7827239d0f536cd2fadfbbf273134a6018a52ab0cfc84ab8ad1ae36\"\n";
+    let sidecar = Sidecar::run(&zoho, callers).await;
+    let refused = (1..400).step_by(2).flat_map(|stream| frames::get(stream, USERS));
+    let said: Vec<u8> = frames::preface(&[(4, 0)]).into_iter().chain(refused).collect();
+    let mut open = Vec::new();
+    for _ in 0..100 {
+        let mut stream = caller::tcp(sidecar.proxy()).await;
+        let _ = stream.write_all(&said).await;
+        open.push(stream);
+    }
+    // 8 MiB are those of some 16 connections.
+    let evicted = "zoho_sidecar_connections_evicted_total ";
+    until("evictions", async || sidecar.metric(evicted).await >= 80.0).await;
+    until("their end", async || sidecar.metric("zoho_sidecar_connections ").await < 25.0).await;
+    let known = [("host", "localhost"), ("authorization", "Bearer made-up-billing-token")];
+    assert_eq!(caller::ask(sidecar.proxy(), caller::with_headers("GET", COUNT, &known)).await.status, 200);
+    drop(open);
 }
 
 #[tokio::test]

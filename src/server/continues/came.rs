@@ -1,208 +1,400 @@
-//! What a caller sends: whose head says that it waits to be told to continue, and the frame that tells it; and whose path has
-//! a `#`.
+//! What a caller sends, made ready for the HTTP/2 library.
+//!
+//! Most frames go on as they come. A head goes on when it is whole, so that a path with a `#` can be replaced whatever
+//! pieces it came in; small DATA frames go on joined; frames of the sidecar's own are put between those of the caller.
 
 use std::collections::VecDeque;
-use std::io;
-use std::sync::LazyLock;
+use std::ops::Range;
 
-use memchr::memmem::Finder;
+use tokio::io::ReadBuf;
 
+use super::Ended;
+use super::expect::Expecting;
 use super::flood::Flood;
-use super::frames::{ACK, CONTINUATION, END_HEADERS, END_STREAM, Frame, Frames, HEADERS, SETTINGS, fragment};
-use super::hpack::mended_path;
+use super::frames::{
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_HEAD, Frame, HEADERS, LONGEST_PAYLOAD, PADDED,
+    RST_STREAM, SETTINGS, WINDOW_UPDATE, fragment, short_frame,
+};
+use super::hpack::Paths;
+use super::responses::Responses;
+use super::small_data::{SMALL, SmallData};
 
 const PREFACE: usize = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
 
-/// The expectation as it stands in a head: its text, and the same in Huffman's code (RFC 7541 appendix B).
-pub(super) const EXPECTATIONS: [&[u8]; 2] =
-    [b"100-continue", &[0x08, 0x00, 0xb1, 0x0f, 0x52, 0x4d, 0x55, 0xa5]];
-
-static FINDERS: LazyLock<[Finder<'static>; 2]> = LazyLock::new(|| EXPECTATIONS.map(Finder::new));
-
-/// `:status: 100` as a literal that is not indexed, by the name of entry 8 of the static table.
-pub(super) const STATUS_100: [u8; 5] = [0x08, 3, b'1', b'0', b'0'];
-
-/// What a caller's table for compressed heads holds if its settings do not say otherwise, and that setting.
-const USUAL_TABLE: u32 = 4096;
+/// Settings that are looked at (RFC 9113 section 6.5.2).
 pub(super) const HEADER_TABLE_SIZE: u16 = 1;
+const INITIAL_WINDOW_SIZE: u16 = 4;
 const SETTING: usize = 6;
 
-/// More of one head is not looked through; heads have limits of their own.
-const LONGEST_HEAD: usize = 64 * 1024;
+/// The sidecar does not want the rest of a stream (RFC 9113 section 7).
+pub(super) const CANCEL: u32 = 8;
 
-/// So many may wait to be told at a caller that does not read. Beyond it nobody is told.
+/// So many may wait to be told to continue. Beyond it nobody is told.
 const LONGEST_QUEUE: usize = 1000;
 
 /// What comes from the caller, frame by frame.
-#[derive(Default)]
 pub(super) struct Came {
-    frames: Frames,
-    has_preface: bool,
-    preface: usize,
-    /// Whether a head has held the expectation.
-    expects: bool,
+    /// How much goes on as it comes, before the next frame begins.
+    passing: usize,
+    /// What cannot go on yet: a head or another frame that is not whole.
+    held: Vec<u8>,
+    head: Head,
+    longest_head: usize,
+    /// What the library reads next, and how much of it it has read.
+    ready: Vec<u8>,
+    taken: usize,
+    /// Frames of the sidecar's own that go on before the next frame.
+    own: Vec<u8>,
+    small: SmallData,
+    paths: Paths,
+    pub(super) expecting: Expecting,
     /// The last stream that was opened.
     pub(super) last: u32,
-    /// The stream whose head is coming, and whether a body follows it.
-    opening: Option<(u32, bool)>,
-    /// What has come of a head that does not come at once.
-    head: Vec<u8>,
-    /// How long a head is that is coming, trailers included.
-    head_bytes: usize,
-    /// How often settings have come, and the beginning of one that is not whole.
-    settings: u32,
-    setting: Vec<u8>,
-    pub(super) table: Table,
     pub(super) flood: Flood,
+    pub(super) responses: Responses,
+    /// Why the connection has to end, if it has to.
+    ended: Option<Ended>,
 }
 
-/// A caller's table for compressed heads.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Table {
-    /// As large as usual, or larger.
-    #[default]
-    Usual,
-    /// Smaller, since so many settings have come.
-    Small { size: u32, since: u32 },
-    /// Another size more than once: the updates that it needs are not followed here, and nobody is told to continue.
-    Changing,
+/// How far a head has come that is held: where its next frame begins, its parts without the frames around them, and whether
+/// it opens a stream.
+#[derive(Default)]
+struct Head {
+    next: usize,
+    parts: Vec<Range<usize>>,
+    opens: bool,
+}
+
+/// What becomes of the next bytes.
+enum Step {
+    /// So many go on.
+    Pass(usize),
+    /// So many were taken out. What stands in their place is in `ready`.
+    Take(usize),
+    /// More has to come.
+    Wait,
 }
 
 impl Came {
-    /// How much has come of a head that is not whole.
-    pub(super) fn head_bytes(&self) -> usize {
-        self.head_bytes
+    /// Nothing, not even the preface. Heads have at most so many bytes, and so many streams may be open.
+    pub(super) fn new(longest_head: usize, most_streams: usize) -> Self {
+        Self {
+            passing: PREFACE,
+            held: Vec::new(),
+            head: Head::default(),
+            longest_head,
+            ready: Vec::new(),
+            taken: 0,
+            own: Vec::new(),
+            small: SmallData::default(),
+            paths: Paths::default(),
+            expecting: Expecting::default(),
+            last: 0,
+            flood: Flood::default(),
+            responses: Responses::of(most_streams),
+            ended: None,
+        }
     }
 
-    /// Reads on; streams that are to be told to continue go to `queue`. Paths with a `#` are mended so that they are refused.
-    pub(super) fn read(&mut self, came: &mut [u8], queue: &mut VecDeque<u32>) -> io::Result<()> {
-        let mut at = 0;
-        if !self.has_preface {
-            at = came.len().min(PREFACE - self.preface);
-            self.preface += at;
-            self.has_preface = self.preface == PREFACE;
+    /// How many bytes are held.
+    pub(super) fn held(&self) -> usize {
+        self.held.capacity() + self.ready.capacity() + self.small.held()
+    }
+
+    /// Why the connection has to end, if it has to.
+    pub(super) fn ended(&self) -> Option<Ended> {
+        if self.flood.is_over() { Some(Ended::Flooded) } else { self.ended }
+    }
+
+    /// Whether data waits for more of it.
+    pub(super) fn has_small_data(&self) -> bool {
+        !self.small.is_empty()
+    }
+
+    /// Whether something is ready for the library.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Hands on what is ready; `false` if nothing is.
+    pub(super) fn hand_over(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+        if self.ready.is_empty() {
+            return false;
         }
-        while at < came.len() {
-            let was_head = self.frames.is_in_head();
-            let mut rest = &came[at..];
-            let (frame, payload) = self.frames.next(&mut rest);
-            let end = came.len() - rest.len();
-            let payload = end - payload.len()..end;
-            at = end;
-            let Some(frame) = frame else { return Ok(()) };
-            let opens = was_head && frame.kind == HEADERS && frame.stream > self.last;
-            if was_head {
-                self.flood.receive(frame, payload.len() + self.frames.left, opens);
-            }
-            match frame.kind {
-                SETTINGS if frame.flags & ACK == 0 => {
-                    self.settings += u32::from(was_head);
-                    self.note_settings(&came[payload]);
-                }
-                HEADERS | CONTINUATION => {
-                    if opens {
-                        self.opening = Some((frame.stream, frame.flags & END_STREAM == 0));
-                        self.last = frame.stream;
+        let rest = &self.ready[self.taken..];
+        let piece = rest.len().min(buffer.remaining());
+        buffer.put_slice(&rest[..piece]);
+        self.taken += piece;
+        if self.taken == self.ready.len() {
+            (self.ready, self.taken) = (Vec::new(), 0);
+        }
+        true
+    }
+
+    /// Reads on: as many of these bytes as it says go on as they are then, and before what is ready. Streams that are to be
+    /// told to continue go to `queue`. Paths with a `#` are mended so that they are refused.
+    pub(super) fn read(&mut self, came: &mut [u8], queue: &mut VecDeque<u32>) -> usize {
+        let mut passed = 0;
+        if self.held.is_empty() {
+            loop {
+                match self.step(&mut came[passed..], queue) {
+                    Step::Pass(bytes) => passed += bytes,
+                    Step::Take(bytes) => {
+                        self.held.extend_from_slice(&came[passed + bytes..]);
+                        break;
                     }
-                    self.read_head(frame, was_head, &mut came[payload], queue)?;
+                    Step::Wait => {
+                        self.held.extend_from_slice(&came[passed..]);
+                        return passed;
+                    }
                 }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads a part of a head. Most heads come at once, and need not be copied.
-    fn read_head(
-        &mut self,
-        frame: Frame,
-        was_head: bool,
-        payload: &mut [u8],
-        queue: &mut VecDeque<u32>,
-    ) -> io::Result<()> {
-        let is_whole_frame = self.frames.is_in_head();
-        let ends = is_whole_frame && frame.flags & END_HEADERS != 0;
-        self.head_bytes = if ends { 0 } else { self.head_bytes + payload.len() };
-        if frame.kind == HEADERS && was_head && ends {
-            let at = fragment(frame.flags, payload);
-            let head = &mut payload[at];
-            self.note_expectation(head);
-            if let Some((at, mended)) = mended_path(head) {
-                head[at].copy_from_slice(&mended);
             }
         } else {
-            if self.head.len() + payload.len() <= LONGEST_HEAD {
-                self.head.extend_from_slice(payload);
-            }
-            if frame.kind == HEADERS && is_whole_frame {
-                self.head = self.head[fragment(frame.flags, &self.head)].to_vec();
-            }
-            if ends {
-                let head = std::mem::take(&mut self.head);
-                self.note_expectation(&head);
-                if mended_path(&head).is_some() {
-                    // Its beginning has gone on already.
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a path has a fragment"));
-                }
-            }
+            self.held.extend_from_slice(came);
         }
-        if ends
-            && let Some((stream, has_body)) = self.opening.take()
-            && self.expects
-            && has_body
-            && queue.len() < LONGEST_QUEUE
-        {
-            queue.push_back(stream);
-        }
-        Ok(())
+        self.read_held(queue);
+        passed
     }
 
-    fn note_expectation(&mut self, head: &[u8]) {
-        self.expects = self.expects || FINDERS.iter().any(|text| text.find(head).is_some());
+    fn read_held(&mut self, queue: &mut VecDeque<u32>) {
+        let mut held = std::mem::take(&mut self.held);
+        let mut at = 0;
+        loop {
+            match self.step(&mut held[at..], queue) {
+                Step::Pass(bytes) => {
+                    self.ready.extend_from_slice(&held[at..at + bytes]);
+                    at += bytes;
+                }
+                Step::Take(bytes) => at += bytes,
+                Step::Wait => break,
+            }
+        }
+        held.drain(..at);
+        if !held.is_empty() {
+            self.held = held;
+        }
+    }
+
+    /// Nothing more comes: all that waits goes on.
+    pub(super) fn end(&mut self) {
+        self.flush_small_data();
+        self.ready.append(&mut self.held);
+    }
+
+    /// Lets the data go on that waits for more of it, unless a frame is on its way.
+    pub(super) fn flush_small_data(&mut self) {
+        if self.passing == 0 {
+            self.small.flush_all(&mut self.ready);
+        }
+    }
+
+    /// Whether frames of the sidecar's own wait for the end of a frame of the caller.
+    pub(super) fn has_own_frames(&self) -> bool {
+        !self.own.is_empty()
+    }
+
+    /// Resets streams, as if the caller did: the library gives up what it holds for them.
+    pub(super) fn reset(&mut self, streams: &[u32]) {
+        for stream in streams {
+            self.responses.finish(*stream);
+            // Windows are for what has come on the stream, too.
+            self.small.flush(*stream, &mut self.own);
+            self.own.extend(short_frame(RST_STREAM, 0, *stream, &CANCEL.to_be_bytes()));
+        }
+        if self.passing == 0 {
+            self.ready.append(&mut self.own);
+        }
+    }
+
+    fn step(&mut self, bytes: &mut [u8], queue: &mut VecDeque<u32>) -> Step {
+        if self.passing > 0 {
+            let piece = self.passing.min(bytes.len());
+            self.passing -= piece;
+            return if piece == 0 { Step::Wait } else { Step::Pass(piece) };
+        }
+        if !self.own.is_empty() {
+            self.ready.append(&mut self.own);
+            return Step::Take(0);
+        }
+        if self.ended.is_some() {
+            return Step::Wait;
+        }
+        let Some((frame, length)) = Frame::parse(bytes) else { return Step::Wait };
+        match frame.kind {
+            HEADERS | CONTINUATION => self.step_head(bytes, queue),
+            DATA => self.step_data(frame, length, bytes),
+            _ => self.step_other(frame, length, bytes),
+        }
+    }
+
+    /// So many bytes go on, of which these have come.
+    fn pass(&mut self, all: usize, bytes: &[u8]) -> Step {
+        let piece = all.min(bytes.len());
+        self.passing = all - piece;
+        Step::Pass(piece)
+    }
+
+    /// What a stream has sent goes on before this frame of it, which is looked at once more.
+    fn flush_before(&mut self, stream: u32) -> Option<Step> {
+        if self.small.is_empty() || !self.small.has(stream) {
+            return None;
+        }
+        self.small.flush(stream, &mut self.ready);
+        Some(Step::Take(0))
+    }
+
+    fn step_other(&mut self, frame: Frame, length: usize, bytes: &[u8]) -> Step {
+        let whole = FRAME_HEAD + length;
+        if length > LONGEST_PAYLOAD {
+            // The library ends the connection for it.
+            self.flood.receive(frame, length, false);
+            return self.pass(whole, bytes);
+        }
+        let Some(payload) = bytes.get(FRAME_HEAD..whole) else { return Step::Wait };
+        if frame.kind == RST_STREAM
+            && let Some(step) = self.flush_before(frame.stream)
+        {
+            return step;
+        }
+        self.flood.receive(frame, length, false);
+        match frame.kind {
+            SETTINGS if frame.flags & ACK == 0 => {
+                self.note_settings(payload);
+            }
+            WINDOW_UPDATE => {
+                if let Ok(by) = payload.try_into().map(u32::from_be_bytes) {
+                    self.responses.widen(frame.stream, by & (u32::MAX >> 1));
+                }
+            }
+            RST_STREAM => self.responses.finish(frame.stream),
+            _ => {}
+        }
+        Step::Pass(whole)
+    }
+
+    fn step_data(&mut self, frame: Frame, length: usize, bytes: &[u8]) -> Step {
+        let Frame { stream, flags, .. } = frame;
+        let padding = match bytes.get(FRAME_HEAD) {
+            _ if flags & PADDED == 0 || length == 0 => 0,
+            Some(padding) => 1 + usize::from(*padding),
+            None => return Step::Wait,
+        };
+        let (whole, data) = (FRAME_HEAD + length, length.saturating_sub(padding));
+        let is_valid = padding <= length && length <= LONGEST_PAYLOAD && (1..=self.last).contains(&stream);
+        let ends = flags & END_STREAM != 0;
+        if is_valid && data < SMALL && (!ends || self.small.has(stream)) {
+            if bytes.len() < whole {
+                return Step::Wait;
+            }
+            self.flood.receive_data(data, padding);
+            let from = FRAME_HEAD + usize::from(padding > 0);
+            self.small.add(stream, &bytes[from..from + data], padding, ends, &mut self.ready);
+            return Step::Take(whole);
+        }
+        if let Some(step) = self.flush_before(stream) {
+            return step;
+        }
+        self.flood.receive_data(data, padding);
+        self.pass(whole, bytes)
+    }
+
+    /// Reads a head, which goes on when it is whole. Most heads come at once in one frame.
+    fn step_head(&mut self, bytes: &mut [u8], queue: &mut VecDeque<u32>) -> Step {
+        loop {
+            let (at, is_first) = (self.head.next, self.head.next == 0);
+            let Some((frame, length)) = Frame::parse(&bytes[at..]) else { return self.wait_for_head(bytes) };
+            let end = at + FRAME_HEAD + length;
+            let is_next = length <= LONGEST_PAYLOAD && (frame.kind == HEADERS) == is_first;
+            let first = if is_first { frame } else { Frame::parse(bytes).map_or(frame, |(first, _)| first) };
+            if !is_next || first.stream != frame.stream || !matches!(frame.kind, HEADERS | CONTINUATION) {
+                // The library ends the connection for it.
+                if is_first {
+                    self.flood.receive(frame, length, false);
+                    return self.pass(end, bytes);
+                }
+                self.head = Head::default();
+                return Step::Pass(at);
+            }
+            if is_first && let Some(step) = self.flush_before(frame.stream) {
+                return step;
+            }
+            if bytes.len() < end {
+                return self.wait_for_head(bytes);
+            }
+            let opens = is_first && frame.stream > self.last;
+            self.flood.receive(frame, length, opens);
+            if opens {
+                self.last = frame.stream;
+                if !self.responses.open(frame.stream) {
+                    self.ended = Some(Ended::TooManyStreams);
+                }
+            }
+            let part = at + FRAME_HEAD..end;
+            let part = if is_first {
+                let within = fragment(frame.flags, &bytes[part.clone()]);
+                part.start + within.start..part.start + within.end
+            } else {
+                part
+            };
+            if is_first && frame.flags & END_HEADERS != 0 {
+                let head = &mut bytes[part];
+                if let Some((at, mended)) = self.paths.read(head) {
+                    head[at].copy_from_slice(&mended);
+                }
+                self.note_expectation(head, opens, frame, queue);
+                return Step::Pass(end);
+            }
+            self.head.parts.push(part);
+            self.head.next = end;
+            self.head.opens |= opens;
+            if frame.flags & END_HEADERS != 0 {
+                self.read_parts(bytes, first, queue);
+                return Step::Pass(end);
+            }
+        }
+    }
+
+    fn wait_for_head(&mut self, bytes: &[u8]) -> Step {
+        if bytes.len() > self.longest_head {
+            self.ended = Some(Ended::HeadTooLong);
+        }
+        Step::Wait
+    }
+
+    /// Reads a head that came in several frames.
+    fn read_parts(&mut self, bytes: &mut [u8], first: Frame, queue: &mut VecDeque<u32>) {
+        let Head { parts, opens, .. } = std::mem::take(&mut self.head);
+        let mut head = parts.iter().map(|part| &bytes[part.clone()]).collect::<Vec<_>>().concat();
+        if let Some((at, mended)) = self.paths.read(&head) {
+            head[at].copy_from_slice(&mended);
+            let mut rest = &head[..];
+            for part in parts {
+                let (mended, others) = rest.split_at(part.len());
+                bytes[part].copy_from_slice(mended);
+                rest = others;
+            }
+        }
+        self.note_expectation(&head, opens, first, queue);
+    }
+
+    /// Whoever opens a stream and is about to send a body is told to continue, from the first expectation on.
+    fn note_expectation(&mut self, head: &[u8], opens: bool, frame: Frame, queue: &mut VecDeque<u32>) {
+        let has_body = frame.flags & END_STREAM == 0;
+        if self.expecting.note_head(head) && opens && has_body && queue.len() < LONGEST_QUEUE {
+            queue.push_back(frame.stream);
+        }
     }
 
     fn note_settings(&mut self, payload: &[u8]) {
-        self.setting.extend_from_slice(payload);
-        for setting in self.setting.chunks_exact(SETTING) {
+        self.expecting.note_settings();
+        for setting in payload.chunks_exact(SETTING) {
             let [a, b, value @ ..] = setting else { continue };
             let Ok(value) = value.try_into().map(u32::from_be_bytes) else { continue };
-            if u16::from_be_bytes([*a, *b]) != HEADER_TABLE_SIZE {
-                continue;
+            match u16::from_be_bytes([*a, *b]) {
+                HEADER_TABLE_SIZE => self.expecting.note_table(value),
+                INITIAL_WINDOW_SIZE => self.responses.set_initial(value),
+                _ => {}
             }
-            self.table = match self.table {
-                Table::Usual if value >= USUAL_TABLE => Table::Usual,
-                Table::Usual => Table::Small { size: value, since: self.settings },
-                Table::Small { size, .. } if size == value => self.table,
-                Table::Small { .. } | Table::Changing => Table::Changing,
-            };
         }
-        self.setting.drain(..self.setting.len() / SETTING * SETTING);
     }
-}
-
-/// The frame that tells a stream to continue.
-pub(super) fn frame(stream: u32, table: Table) -> Vec<u8> {
-    let update = match table {
-        Table::Small { size, .. } => size_update(size),
-        Table::Usual | Table::Changing => Vec::new(),
-    };
-    let length = u8::try_from(update.len() + STATUS_100.len()).expect("both have few bytes");
-    let head = [0, 0, length, HEADERS, END_HEADERS];
-    [&head[..], &stream.to_be_bytes(), &update, &STATUS_100].concat()
-}
-
-/// An update of a table's size (RFC 7541 section 6.3): a number with a prefix of five bits (section 5.1).
-fn size_update(size: u32) -> Vec<u8> {
-    const MARK: u8 = 0b0010_0000;
-    const MOST: u8 = 0b0001_1111;
-    let Some(mut left) = size.checked_sub(u32::from(MOST)) else {
-        return vec![MARK | size.to_be_bytes()[3]];
-    };
-    let mut update = vec![MARK | MOST];
-    while left >= 128 {
-        update.push(left.to_be_bytes()[3] | 128);
-        left >>= 7;
-    }
-    update.push(left.to_be_bytes()[3]);
-    update
 }

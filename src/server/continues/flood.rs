@@ -1,14 +1,14 @@
 //! Frames of HTTP/2 that are no work for the sidecar: SETTINGS, PING, PRIORITY, `WINDOW_UPDATE`, `RST_STREAM`, empty DATA,
 //! frames of unknown types. Each costs CPU, none is a request, and no other limit counts all of them.
 //!
-//! A connection has a credit of such frames. Requests, bytes of bodies and bytes of answers earn more, since clients
+//! A connection has a credit of such frames. Requests, bytes of bodies and bytes of responses earn more, since clients
 //! accompany them with some: a `WINDOW_UPDATE` or two for each few KiB that they receive, a PING to measure the way. Time
 //! earns more too, slowly, for clients that ask every now and then whether the connection lives. Whoever sends frames
 //! without an end uses the credit up in a moment.
 
 use std::time::Duration;
 
-use super::frames::{CONTINUATION, DATA, Frame, HEADERS, PADDED};
+use super::frames::{CONTINUATION, Frame, HEADERS};
 use crate::clock::{Clock, Instant};
 
 /// The credit of a new connection, and the most that one has.
@@ -27,23 +27,25 @@ const MOST_FOR_BYTES: usize = 64;
 /// the stream and that of the connection, and others for each KiB.
 const ANSWER_BYTES: usize = 512;
 
+/// As many bytes of a request's body earn a frame. Frames do not, since a client may put each byte into one.
+const BODY_BYTES: usize = 128;
+
 /// As many bytes in a frame that is no work cost as much as another frame.
 const IDLE_BYTES: usize = 256;
-
-/// Padding that a frame may have (RFC 9113 section 6.1), with its length.
-const MOST_PADDING: usize = 256;
 
 /// The credit of a connection.
 pub(super) struct Flood {
     credit: u32,
     /// Up to when the credit that time brings has been added.
     since: Instant,
+    /// Bytes of bodies that have not earned a frame yet.
+    body: usize,
     is_over: bool,
 }
 
 impl Default for Flood {
     fn default() -> Self {
-        Self { credit: MOST, since: Clock::system().now(), is_over: false }
+        Self { credit: MOST, since: Clock::system().now(), body: 0, is_over: false }
     }
 }
 
@@ -53,16 +55,24 @@ impl Flood {
         self.is_over
     }
 
-    /// A frame has come whose payload has so many bytes. `opens` says whether it opens a stream.
+    /// A frame other than DATA has come whose payload has so many bytes. `opens` says whether it opens a stream.
     pub(super) fn receive(&mut self, frame: Frame, length: usize, opens: bool) {
-        let padding = if frame.flags & PADDED == 0 { 0 } else { MOST_PADDING };
         match frame.kind {
             HEADERS if opens => self.earn(REQUEST),
-            DATA if length > padding => self.earn(1),
             // Its bytes are a head's, which has limits of its own.
             CONTINUATION | HEADERS => self.spend(1),
             _ => self.spend(1 + in_units(length, IDLE_BYTES)),
         }
+    }
+
+    /// A DATA frame has come with so many bytes of a body, and with so many of padding and the length of it.
+    pub(super) fn receive_data(&mut self, data: usize, padding: usize) {
+        if data == 0 {
+            return self.spend(1 + in_units(padding, IDLE_BYTES));
+        }
+        self.body += data;
+        self.earn(in_units(self.body, BODY_BYTES));
+        self.body %= BODY_BYTES;
     }
 
     /// A DATA frame with so many bytes goes out.
@@ -107,28 +117,41 @@ mod tests {
 
     const SETTINGS: Frame = Frame { kind: super::super::frames::SETTINGS, flags: 0, stream: 0 };
 
-    fn data(flags: u8) -> Frame {
-        Frame { kind: DATA, flags, stream: 1 }
-    }
-
-    /// After how many of these frames, within a moment, a connection is over.
-    fn over_after(frame: Frame, length: usize) -> Option<u32> {
+    /// After how many of these, within a moment, a connection is over.
+    fn over_after(mut receive: impl FnMut(&mut Flood)) -> Option<u32> {
         let mut flood = Flood::default();
         (1..10_000).find(|_| {
-            flood.receive(frame, length, false);
+            receive(&mut flood);
             flood.is_over()
         })
     }
 
     #[tokio::test(start_paused = true)]
     async fn frames_that_are_no_work_use_the_credit_up() {
-        assert_eq!(over_after(SETTINGS, 0), Some(MOST + 1));
-        assert_eq!(over_after(data(0), 0), Some(MOST + 1));
-        assert_eq!(over_after(data(PADDED), 100), Some(MOST + 1), "it may be nothing but padding");
-        assert_eq!(over_after(data(PADDED), MOST_PADDING + 1), None);
-        assert_eq!(over_after(Frame { kind: HEADERS, flags: 0, stream: 1 }, 10), Some(MOST + 1), "trailers");
-        assert!(over_after(Frame { kind: 0xfa, flags: 0, stream: 0 }, 16 * 1024).is_some_and(|n| n < 20));
-        assert_eq!(over_after(data(0), 1), None, "it is a body");
+        let frame = |kind| Frame { kind, flags: 0, stream: 1 };
+        assert_eq!(over_after(|flood| flood.receive(SETTINGS, 0, false)), Some(MOST + 1));
+        assert_eq!(over_after(|flood| flood.receive(frame(HEADERS), 10, false)), Some(MOST + 1), "trailers");
+        let unknown = over_after(|flood| flood.receive(frame(0xfa), 16 * 1024, false));
+        assert!(unknown.is_some_and(|n| n < 20));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn data_frames_without_data_use_the_credit_up_and_bodies_earn_by_their_bytes() {
+        assert_eq!(over_after(|flood| flood.receive_data(0, 0)), Some(MOST + 1));
+        assert!(
+            over_after(|flood| flood.receive_data(0, 256)).is_some_and(|n| n < MOST),
+            "nothing but padding"
+        );
+        assert_eq!(over_after(|flood| flood.receive_data(1, 0)), None, "it is a body");
+        assert_eq!(over_after(|flood| flood.receive_data(1, 256)), None, "it is a body");
+        let beside_body = |bytes| {
+            over_after(move |flood| {
+                flood.receive_data(bytes, 0);
+                flood.receive(SETTINGS, 0, false);
+            })
+        };
+        assert!(beside_body(1).is_some_and(|n| n < MOST + 20), "single bytes do not pay for other frames");
+        assert_eq!(beside_body(200), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,8 +4,10 @@ use std::ops::Range;
 
 pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
+pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const GOAWAY: u8 = 7;
+pub(super) const WINDOW_UPDATE: u8 = 8;
 pub(super) const CONTINUATION: u8 = 9;
 pub(super) const ACK: u8 = 1;
 pub(super) const END_STREAM: u8 = 1;
@@ -15,11 +17,30 @@ pub(super) const PRIORITY: u8 = 32;
 
 pub(super) const FRAME_HEAD: usize = 9;
 
+/// The longest payload of a frame that the sidecar accepts, which is the least that it may accept (RFC 9113 section 4.2).
+pub(super) const LONGEST_PAYLOAD: usize = 16 * 1024;
+
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Frame {
     pub(super) kind: u8,
     pub(super) flags: u8,
     pub(super) stream: u32,
+}
+
+impl Frame {
+    /// The frame that begins here and the length of its payload, if the nine bytes of its head are there.
+    #[inline]
+    pub(super) fn parse(bytes: &[u8]) -> Option<(Self, usize)> {
+        let [a, b, c, kind, flags, stream @ ..] = *bytes.first_chunk::<FRAME_HEAD>()?;
+        let stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
+        Some((Self { kind, flags, stream }, u32::from_be_bytes([0, a, b, c]) as usize))
+    }
+}
+
+/// A frame with a short payload.
+pub(super) fn short_frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).expect("short payloads have few bytes").to_be_bytes();
+    [&[0, length[0], length[1], kind, flags], &stream.to_be_bytes()[..], payload].concat()
 }
 
 /// Where the part of a head stands in the payload of a HEADERS frame, between priority and padding (RFC 9113 section 6.2).
@@ -64,9 +85,7 @@ impl Frames {
             if self.is_in_head() {
                 return (None, &[]);
             }
-            let [a, b, c, kind, flags, stream @ ..] = self.head;
-            self.left = u32::from_be_bytes([0, a, b, c]) as usize;
-            self.frame = Frame { kind, flags, stream: u32::from_be_bytes(stream) & (u32::MAX >> 1) };
+            (self.frame, self.left) = Frame::parse(&self.head).expect("the head is whole");
         }
         let (payload, rest) = bytes.split_at(bytes.len().min(self.left));
         *bytes = rest;

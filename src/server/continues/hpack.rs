@@ -38,35 +38,61 @@ const LENGTHS: [(u32, usize); 10] = [
 /// The value of a `:path` that has a `#`: where it stands, and the bytes to put there.
 pub(super) type Mended = (Range<usize>, Vec<u8>);
 
-/// Finds a `:path` with a `#` in a head. What is no valid head is left to hyper.
-pub(super) fn mended_path(block: &[u8]) -> Option<Mended> {
-    let mut at = 0;
-    while let Some(first) = block.get(at) {
-        if first & 0x80 != 0 {
-            // An entry of a table, without a text of its own.
-            at = integer(block, at, 7)?.1;
-            continue;
-        }
-        if first & 0xe0 == 0x20 {
-            // An update of the table's size.
-            at = integer(block, at, 5)?.1;
-            continue;
-        }
-        let (index, next) = integer(block, at, if first & 0x40 == 0 { 4 } else { 6 })?;
-        let (is_path, next) = match index {
-            0 => {
-                let name = text(block, next)?;
-                (NAMES[usize::from(name.is_huffman)] == &block[name.at.clone()], name.at.end)
+/// The first index of the dynamic table (RFC 7541 section 2.3.3).
+const FIRST_DYNAMIC: usize = 62;
+
+/// Which entries of a connection's dynamic table are named `:path`: a bit for each, that of the newest entry lowest.
+///
+/// An entry has at least 32 bytes and the table at most 4096, so there are never more than 128. Bits of entries that were
+/// evicted stay: a head that refers to one of them is an error of the connection.
+#[derive(Debug, Default)]
+pub(super) struct Paths(u128);
+
+impl Paths {
+    /// Reads the next head and finds its first `:path` with a `#`. What is no valid head is an error of the connection
+    /// that hyper reports.
+    pub(super) fn read(&mut self, block: &[u8]) -> Option<Mended> {
+        let mut found = None;
+        let mut at = 0;
+        while let Some(first) = block.get(at) {
+            if first & 0x80 != 0 {
+                // An entry of a table, without a text of its own.
+                at = integer(block, at, 7)?.1;
+                continue;
             }
-            index => (PATHS.contains(&index), next),
-        };
-        let value = text(block, next)?;
-        at = value.at.end;
-        if is_path && let Some(mended) = value.mended(block) {
-            return Some(mended);
+            if first & 0xe0 == 0x20 {
+                // An update of the table's size.
+                at = integer(block, at, 5)?.1;
+                continue;
+            }
+            let is_added = first & 0x40 != 0;
+            let (index, next) = integer(block, at, if is_added { 6 } else { 4 })?;
+            let (is_path, next) = match index {
+                0 => {
+                    let name = text(block, next)?;
+                    (NAMES[usize::from(name.is_huffman)] == &block[name.at.clone()], name.at.end)
+                }
+                index => (self.is_path(index), next),
+            };
+            let value = text(block, next)?;
+            at = value.at.end;
+            if is_added {
+                self.0 = self.0 << 1 | u128::from(is_path);
+            }
+            if is_path && found.is_none() {
+                found = value.mended(block);
+            }
+        }
+        found
+    }
+
+    /// Whether the entry of this index is named `:path`.
+    fn is_path(&self, index: usize) -> bool {
+        match index.checked_sub(FIRST_DYNAMIC) {
+            Some(age) => age < 128 && self.0 >> age & 1 == 1,
+            None => PATHS.contains(&index),
         }
     }
-    None
 }
 
 /// A text in a head.
@@ -210,7 +236,7 @@ mod tests {
 
     /// The head with its path mended.
     fn mended(block: &[u8]) -> Option<Vec<u8>> {
-        let (at, value) = mended_path(block)?;
+        let (at, value) = Paths::default().read(block)?;
         let mut block = block.to_vec();
         block[at].copy_from_slice(&value);
         Some(block)
@@ -239,6 +265,35 @@ mod tests {
         // Another field may have one.
         assert_eq!(mended(&around(&literal(&[0x40, 1, b'x'], false, b"/a#x"))), None);
         assert_eq!(mended(&around(&literal(&[0x7e], false, b"/a#x"))), None);
+    }
+
+    #[test]
+    fn a_path_that_is_named_by_the_dynamic_table_is_found_until_the_entry_is_evicted() {
+        let is_mended = |paths: &mut Paths, index: u8| {
+            // A literal that is not indexed, by the name of an entry after the fifteenth.
+            paths.read(&[&[0x0f, index - 15, 4][..], b"/a#x"].concat()).is_some()
+        };
+        for added in [
+            literal(&[0x44], false, b"/a"),
+            literal(&[0x40, 5, b':', b'p', b'a', b't', b'h'], false, b"/a"),
+            // Those with a fragment of their own name it too.
+            literal(&[0x44], false, b"/a#x"),
+        ] {
+            let mut paths = Paths::default();
+            paths.read(&added);
+            assert!(is_mended(&mut paths, 62) && !is_mended(&mut paths, 63));
+            // One by the name of that one, and others that are no paths.
+            paths.read(&literal(&[0x7e], false, b"/b"));
+            assert!(is_mended(&mut paths, 62) && is_mended(&mut paths, 63) && !is_mended(&mut paths, 64));
+            for n in 1..79 {
+                paths.read(&literal(&[0x40, 1, b'x'], false, b"1"));
+                assert!(!is_mended(&mut paths, 61 + n));
+                assert!(is_mended(&mut paths, 62 + n) && is_mended(&mut paths, 63 + n), "{n}");
+            }
+            // Literals that are not indexed add nothing.
+            paths.read(&literal(&[0x04], false, b"/a"));
+            assert!(!is_mended(&mut paths, 62) && is_mended(&mut paths, 141));
+        }
     }
 
     #[test]
@@ -283,7 +338,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..60)) {
-            if let Some((at, value)) = mended_path(&bytes) {
+            if let Some((at, value)) = Paths::default().read(&bytes) {
                 proptest::prop_assert_eq!(at.len(), value.len());
             }
             let _ = mended_in_code(&bytes);

@@ -1,8 +1,10 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-use super::came::{EXPECTATIONS, HEADER_TABLE_SIZE, STATUS_100};
-use super::frames::{END_STREAM, PADDED, PRIORITY};
+use super::came::HEADER_TABLE_SIZE;
+use super::expect::{EXPECTATIONS, STATUS_100};
+use super::frames::{PADDED, PRIORITY, WINDOW_UPDATE};
 use super::*;
+use crate::clock::Instant;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -14,13 +16,36 @@ const ACKNOWLEDGEMENT: [u8; 9] = [0, 0, 0, 4, 1, 0, 0, 0, 0];
 const TOLD: &[u8] = &[0, 0, 5, 1, 4, 0, 0, 0, 1, 8, 3, b'1', b'0', b'0'];
 const PREFACE_TEXT: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+const BOUNDS: Bounds =
+    Bounds { longest_head: 64 * 1024, most_streams: 1000, unread: Duration::from_secs(60) };
+
+/// Reads this in pieces of so many bytes: what read it, who is to be told to continue, and what goes on.
+fn read(came: &[u8], piece: usize) -> (Came, VecDeque<u32>, Vec<u8>) {
+    let mut reading = Came::new(BOUNDS.longest_head, BOUNDS.most_streams);
+    let (mut queue, mut out) = (VecDeque::new(), Vec::new());
+    for piece in [PREFACE_TEXT, came].concat().chunks_mut(piece) {
+        let passed = reading.read(piece, &mut queue);
+        out.extend_from_slice(&piece[..passed]);
+        take_ready(&mut reading, &mut out);
+    }
+    assert!(out.starts_with(PREFACE_TEXT));
+    out.drain(..PREFACE_TEXT.len());
+    (reading, queue, out)
+}
+
+fn take_ready(reading: &mut Came, out: &mut Vec<u8>) {
+    let mut buffer = [0; 100];
+    let mut buffer = ReadBuf::new(&mut buffer);
+    while reading.hand_over(&mut buffer) {
+        out.extend_from_slice(buffer.filled());
+        buffer.clear();
+    }
+}
+
 /// What is sent when this comes, in pieces of so many bytes.
 fn queued(came: &[u8], piece: usize) -> Vec<u8> {
-    let (mut reading, mut queue) = (Came::default(), VecDeque::new());
-    for piece in [PREFACE_TEXT, came].concat().chunks_mut(piece) {
-        reading.read(piece, &mut queue).unwrap();
-    }
-    queue.into_iter().flat_map(|stream| came::frame(stream, reading.table)).collect()
+    let (reading, queue, _) = read(came, piece);
+    queue.into_iter().flat_map(|stream| expect::frame(stream, reading.expecting.table)).collect()
 }
 
 #[test]
@@ -40,30 +65,104 @@ fn only_the_head_of_a_request_with_a_body_to_come_is_told_to_continue() {
 }
 
 #[test]
-fn a_path_with_a_number_sign_is_mended_where_it_comes_at_once_and_an_error_where_not() {
+fn a_path_with_a_number_sign_is_mended_in_whatever_pieces_it_comes() {
     let head = |path: &[u8]| [&[0x82, 0x04, 4][..], path].concat();
     let whole = |path| frame(HEADERS, END_HEADERS | END_STREAM, 1, &head(path));
     let padded = |path| {
         let payload = [&[3][..], &[0; 5], &head(path), &[0; 3]].concat();
         frame(HEADERS, END_HEADERS | PADDED | PRIORITY, 1, &payload)
     };
-    let read = |bytes: &[u8], piece: usize| {
-        let (mut reading, mut all) = (Came::default(), [PREFACE_TEXT, bytes].concat());
-        let mut pieces = all.chunks_mut(piece);
-        pieces.try_for_each(|piece| reading.read(piece, &mut VecDeque::new()))?;
-        Ok::<_, io::Error>(all.split_off(PREFACE_TEXT.len()))
+    let continued = |path| {
+        let head = head(path);
+        let (first, rest) = head.split_at(5);
+        let (rest, last) = rest.split_at(1);
+        [
+            frame(HEADERS, 0, 1, first),
+            frame(CONTINUATION, 0, 1, rest),
+            frame(CONTINUATION, 0, 1, &[]),
+            frame(CONTINUATION, END_HEADERS, 1, last),
+        ]
+        .concat()
     };
-    for (bytes, mended) in [(whole(b"/a#b"), whole(b"/a|b")), (padded(b"/a#b"), padded(b"/a|b"))] {
-        assert_eq!(read(&bytes, 1000).unwrap(), mended);
-        assert!(read(&bytes, PREFACE_TEXT.len() + 12).is_err());
+    let forms: [&dyn Fn(&'static [u8]) -> Vec<u8>; 3] = [&whole, &padded, &continued];
+    for form in forms {
+        for (path, mended) in [(b"/a#b", b"/a|b"), (b"/#ab", b"/|ab"), (b"/ab#", b"/ab|"), (b"/a?b", b"/a?b")]
+        {
+            for piece in [1, 7, PREFACE_TEXT.len() + 12, 1000] {
+                assert_eq!(read(&form(path), piece).2, form(mended), "{piece}");
+            }
+        }
     }
-    let whole_head = head(b"/a#b");
-    let (first, rest) = whole_head.split_at(4);
-    let continued = [frame(HEADERS, 0, 1, first), frame(CONTINUATION, END_HEADERS, 1, rest)].concat();
-    assert!(read(&continued, 1000).is_err());
-    for piece in [1, 12, 1000] {
-        assert_eq!(read(&whole(b"/a?b"), piece).unwrap(), whole(b"/a?b"));
+    // Named by an entry that another head has added.
+    let first = frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x82\x44\x02/a");
+    let second =
+        |path: &[u8]| frame(HEADERS, END_HEADERS | END_STREAM, 3, &[b"\x82\x0f\x2f\x04", path].concat());
+    assert_eq!(read(&[first.clone(), second(b"/a#b")].concat(), 1000).2, [first, second(b"/a|b")].concat());
+}
+
+#[test]
+fn a_head_goes_on_when_it_is_whole_and_is_bounded() {
+    let head = frame(HEADERS, 0, 1, b"made up");
+    let (reading, _, out) = read(&head, 7);
+    assert!(out.is_empty() && reading.held() >= head.len());
+    // Another frame has no place in it, which the library says.
+    let ping = frame(6, 0, 0, &[0; 8]);
+    assert_eq!(read(&[head.clone(), ping.clone()].concat(), 7).2, [head.clone(), ping].concat());
+    let of_another = frame(CONTINUATION, END_HEADERS, 3, b"made up");
+    assert_eq!(read(&[head.clone(), of_another.clone()].concat(), 7).2, [head.clone(), of_another].concat());
+
+    let long = frame(CONTINUATION, 0, 1, &[0; 16_000]);
+    let (reading, ..) = read(&[head.clone(), long.repeat(4)].concat(), 4096);
+    assert_eq!(reading.ended(), None);
+    let (reading, _, out) = read(&[head, long.repeat(5)].concat(), 4096);
+    assert_eq!((reading.ended(), out.len()), (Some(Ended::HeadTooLong), 0));
+}
+
+#[test]
+fn small_data_goes_on_joined_and_before_what_follows_on_its_stream() {
+    let open = [1, 3].map(|stream| frame(HEADERS, END_HEADERS, stream, b"made up")).concat();
+    let data = |stream, data: &[u8]| frame(DATA, 0, stream, data);
+    let long = [7; 300];
+    for (came, goes_on) in [
+        (
+            [data(1, b"a"), data(3, b"x"), data(1, b"b"), frame(DATA, END_STREAM, 1, b"c")].concat(),
+            frame(DATA, END_STREAM, 1, b"abc"),
+        ),
+        ([data(1, b"a"), data(1, &long)].concat(), [data(1, b"a"), data(1, &long)].concat()),
+        ([data(1, b"a"), data(3, &long)].concat(), data(3, &long)),
+        (
+            [data(1, b"a"), frame(RST_STREAM, 0, 1, &[0; 4])].concat(),
+            [data(1, b"a"), frame(RST_STREAM, 0, 1, &[0; 4])].concat(),
+        ),
+        (
+            [data(1, b"a"), frame(HEADERS, END_HEADERS | END_STREAM, 1, b"trailers")].concat(),
+            [data(1, b"a"), frame(HEADERS, END_HEADERS | END_STREAM, 1, b"trailers")].concat(),
+        ),
+        ([data(1, b"a"), frame(6, 0, 0, &[0; 8])].concat(), frame(6, 0, 0, &[0; 8])),
+        // What need not wait goes on as it is, and so does what is wrong.
+        (frame(DATA, END_STREAM, 1, b"a"), frame(DATA, END_STREAM, 1, b"a")),
+        (data(5, b"a"), data(5, b"a")),
+        (data(0, b"a"), data(0, b"a")),
+        (frame(DATA, PADDED, 1, &[9, 0]), frame(DATA, PADDED, 1, &[9, 0])),
+    ] {
+        for piece in [1, 7, 1000] {
+            let (_, _, out) = read(&[open.clone(), came.clone()].concat(), piece);
+            assert_eq!(out, [open.clone(), goes_on.clone()].concat(), "{piece}");
+        }
     }
+    let (mut reading, _, mut out) = read(&[open.clone(), data(1, b"a")].concat(), 1000);
+    reading.end();
+    take_ready(&mut reading, &mut out);
+    assert_eq!(out, [open, data(1, b"a")].concat());
+}
+
+#[test]
+fn padded_data_is_no_flood_if_there_is_data() {
+    let open = frame(HEADERS, END_HEADERS, 1, b"made up");
+    let padded = |data: &[u8]| frame(DATA, PADDED, 1, &[&[3][..], data, &[0; 3]].concat());
+    assert_eq!(read(&[open.clone(), padded(&[1; 100]).repeat(2000)].concat(), 1000).0.ended(), None);
+    let (reading, ..) = read(&[open, padded(&[]).repeat(2000)].concat(), 1000);
+    assert_eq!(reading.ended(), Some(Ended::Flooded));
 }
 
 #[test]
@@ -105,7 +204,7 @@ fn a_smaller_table_is_updated_by_the_head_that_tells() {
 #[tokio::test]
 async fn a_caller_with_a_smaller_table_is_told_after_its_settings_were_acknowledged() {
     let (near, mut far) = duplex(1024);
-    let mut io = Continues::around(near, Standing::default());
+    let mut io = Continues::around(near, Standing::default(), BOUNDS);
     let expecting = frame(HEADERS, END_HEADERS, 1, EXPECTATIONS[0]);
     far.write_all(&[PREFACE_TEXT, &settings(0), &expecting].concat()).await.unwrap();
     assert_ne!(io.read(&mut [0; 1024]).await.unwrap(), 0);
@@ -123,7 +222,7 @@ async fn a_caller_with_a_smaller_table_is_told_after_its_settings_were_acknowled
 #[tokio::test]
 async fn a_caller_is_told_between_frames_and_after_the_settings() {
     let (near, mut far) = duplex(1024);
-    let mut io = Continues::around(near, Standing::default());
+    let mut io = Continues::around(near, Standing::default(), BOUNDS);
     far.write_all(&[PREFACE_TEXT, &frame(HEADERS, END_HEADERS, 1, EXPECTATIONS[0])].concat()).await.unwrap();
     assert_ne!(io.read(&mut [0; 1024]).await.unwrap(), 0);
     // The head of an answer in two frames, written byte by byte.
@@ -149,9 +248,9 @@ async fn a_caller_is_told_between_frames_and_after_the_settings() {
 /// What a caller that sends this hears after the settings, with as many bytes to be written at once.
 async fn heard(came: &[u8], at_once: usize) -> Vec<u8> {
     let (near, mut far) = duplex(64 * 1024);
-    let mut io = Continues::around(Narrow { io: near, at_once }, Standing::default());
+    let mut io = Continues::around(Narrow { io: near, at_once }, Standing::default(), BOUNDS);
     far.write_all(&[PREFACE_TEXT, came].concat()).await.unwrap();
-    assert_ne!(io.read(&mut [0; 4096]).await.unwrap(), 0);
+    assert_ne!(io.read(&mut [0; 4096]).await.unwrap(), 0, "what came goes on");
     io.write_all(&SERVERS_SETTINGS).await.unwrap();
     for _ in 0..2 {
         io.write_all(&ACKNOWLEDGEMENT).await.unwrap();
@@ -206,4 +305,82 @@ async fn settings_that_come_with_a_head_count_for_what_tells_its_caller() {
         let all = [&SERVERS_SETTINGS[..], &ACKNOWLEDGEMENT, &ACKNOWLEDGEMENT].concat();
         assert_eq!(heard(&changing, at_once).await, all, "nobody is told");
     }
+}
+
+/// A connection that has sent the heads of the responses on these streams, whose caller opens no windows for them.
+async fn with_closed_windows(
+    streams: &[u32],
+    came: &[u8],
+) -> (Continues<tokio::io::DuplexStream>, tokio::io::DuplexStream) {
+    let (near, mut far) = duplex(64 * 1024);
+    let mut io = Continues::around(near, Standing::default(), BOUNDS);
+    let settings = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    let heads: Vec<_> = streams
+        .iter()
+        .flat_map(|stream| frame(HEADERS, END_HEADERS | END_STREAM, *stream, b"made up"))
+        .collect();
+    far.write_all(&[PREFACE_TEXT, &settings, &heads, came].concat()).await.unwrap();
+    let mut buffer = [0; 4096];
+    assert_ne!(io.read(&mut buffer).await.unwrap(), 0);
+    io.write_all(&SERVERS_SETTINGS).await.unwrap();
+    for stream in streams {
+        io.write_all(&frame(HEADERS, END_HEADERS, *stream, b"made up")).await.unwrap();
+    }
+    io.flush().await.unwrap();
+    (io, far)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_is_left_unread_is_reset_in_both_directions() {
+    let began: Instant = Clock::system().now();
+    let (mut io, mut far) = with_closed_windows(&[1, 3], &[]).await;
+    far.write_all(&frame(WINDOW_UPDATE, 0, 3, &[0, 0, 0, 9])).await.unwrap();
+    let mut came = [0; 4096];
+    assert_eq!(io.read(&mut came).await.unwrap(), 13, "the window of the other");
+    let length = io.read(&mut came).await.unwrap();
+    let reset = frame(RST_STREAM, 0, 1, &CANCEL.to_be_bytes());
+    assert_eq!(came[..length], reset);
+    let took = Clock::system().now() - began;
+    assert!((60..=90).contains(&took.as_secs()), "{took:?}");
+    io.flush().await.unwrap();
+    drop(io);
+    let mut heard = Vec::new();
+    far.read_to_end(&mut heard).await.unwrap();
+    assert!(heard.ends_with(&reset));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_does_not_come_between_the_bytes_of_a_frame() {
+    const LONG: usize = 20 * 1024;
+    let half = &frame(0xfa, 0, 0, &vec![7; LONG])[..100];
+    let (mut io, mut far) = with_closed_windows(&[1], half).await;
+    let mut came = [0; 4096];
+    let read = tokio::time::timeout(Duration::from_secs(74), io.read(&mut came)).await;
+    assert!(read.is_err(), "it waits for the end of the frame");
+    // For so long, and then the connection ends.
+    let error = io.read(&mut came).await.unwrap_err();
+    assert_eq!(error.to_string(), Ended::Unread.to_string());
+    let mut heard = Vec::new();
+    drop(io);
+    far.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(heard[heard.len() - 17..][3], GOAWAY);
+}
+
+#[tokio::test(start_paused = true)]
+async fn data_of_a_small_frame_goes_on_after_a_moment() {
+    let (near, mut far) = duplex(1024);
+    let mut io = Continues::around(near, Standing::default(), BOUNDS);
+    let open = frame(HEADERS, END_HEADERS, 1, b"made up");
+    let data = frame(DATA, 0, 1, b"a");
+    far.write_all(&[PREFACE_TEXT, &open, &data].concat()).await.unwrap();
+    let mut came = [0; 4096];
+    assert_eq!(io.read(&mut came).await.unwrap(), PREFACE_TEXT.len() + open.len());
+    let began = Clock::system().now();
+    let length = io.read(&mut came).await.unwrap();
+    assert_eq!((&came[..length], Clock::system().now() - began), (&data[..], SMALL_DATA_WAIT));
+    // The end of the connection does not lose it either.
+    far.write_all(&data).await.unwrap();
+    drop(far);
+    assert_eq!(io.read(&mut came).await.unwrap(), data.len());
+    assert_eq!(io.read(&mut came).await.unwrap(), 0);
 }

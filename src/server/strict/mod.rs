@@ -103,7 +103,7 @@ impl<T, H> Strict<T, H> {
         let held = if self.held.is_empty() { 0 } else { self.held.capacity() };
         if self.counted != held {
             self.counted = held;
-            self.standing.hold_head(held);
+            self.standing.hold(held);
         }
     }
 
