@@ -52,7 +52,7 @@ const STARTERS: [(&str, &str); 10] = [
     ("server/worker.rs", "a connection's task catches its panic itself, without another allocation"),
     ("admin/listener.rs", "a connection's task catches its panic itself, and ends with the listener"),
     ("cache/flight.rs", "a fetch catches its panic itself, and whoever waits learns that it is gone"),
-    ("oauth/vault.rs", "closing a file, which does not panic"),
+    ("oauth/vault/mod.rs", "closing a file, which does not panic"),
     ("files.rs", "whoever waits for the file gets its panic as an error"),
     ("net/resolver.rs", "whoever waits for the name gets its panic as an error"),
 ];

@@ -270,11 +270,12 @@ async fn a_user_info_whose_call_breaks_in_its_body_is_counted_and_logged_once() 
         let of_requests = counted.lines().filter(|line| line.starts_with("zoho_sidecar_requests_total{"));
         of_requests.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>()
     };
-    let before = requests();
+    let (before, start) = (requests(), world.now());
     world.zoho().script().next(Target::Api, Fault::CutBody(20));
     let answer = world.get_with("/oauth/user/info", &[("x-request-id", "id-broken")]).await;
     answer.assert_status(502);
     assert_eq!(answer.header("x-request-id"), "id-broken");
+    assert!(world.now() - start < std::time::Duration::from_secs(1));
     assert_eq!(requests() - before, 1);
     let log = world.log();
     assert_eq!(log.lines().filter(|line| line.contains("id-broken")).count(), 1, "{log}");

@@ -4,9 +4,11 @@
 //! under the `Email` of the answer, by which its user finds them again. So it has to be the real one. The sidecar reads it
 //! as any caller could, with a call for the current user, which the caller must be allowed to make.
 
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
 use super::Ask;
@@ -65,7 +67,9 @@ async fn as_user_info(answer: Response<Body>) -> Result<Response<Body>, Refusal>
         return Ok(answer);
     }
     let (mut head, body) = answer.into_parts();
-    let body = match body.read_up_to(LONGEST).await {
+    // A body that is read ahead waits until its reader has written what it took: here nothing is written, so it is copied.
+    let copied = body.map_frame(|frame| frame.map_data(|data| Bytes::copy_from_slice(&data)));
+    let body = match Body::stream(copied).read_up_to(LONGEST).await {
         Ok(Prefix::Whole(body)) => body,
         Ok(Prefix::Partial(body)) => return Ok(Response::from_parts(head, body)),
         Err(error) => return Err(Refusal::of_answer_body(&error)),
