@@ -186,10 +186,13 @@ impl Sent {
 
 impl<T: AsyncWrite + Unpin> Continues<T> {
     /// Finishes a frame that has begun, and writes those that wait, if they may be put in here.
+    #[inline]
     fn poll_tell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.has_own_frames() {
-            return Poll::Ready(Ok(()));
-        }
+        if self.has_own_frames() { self.poll_own_frames(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    #[cold]
+    fn poll_own_frames(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             while !self.begun.is_empty() {
                 let wrote = ready!(Pin::new(&mut self.io).poll_write(cx, &self.begun))?;
@@ -232,8 +235,18 @@ impl<T: AsyncWrite + Unpin> Continues<T> {
     }
 
     /// Looks every now and then for responses that wait for their caller, while there may be one.
+    #[inline]
     fn poll_unread(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        while self.came.responses.may_wait() || self.came.has_own_frames() {
+        if self.unread.is_some() || self.may_have_unread() { self.look_for_unread(cx) } else { Ok(()) }
+    }
+
+    fn may_have_unread(&self) -> bool {
+        self.came.responses.may_wait() || self.came.has_own_frames()
+    }
+
+    #[cold]
+    fn look_for_unread(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while self.may_have_unread() {
             if self.unread.is_none() {
                 self.give_up_unread(cx)?;
             }
