@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -31,6 +32,10 @@ use crate::supervisor::{Heartbeat, Supervisor, Thread, caught};
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// No page takes a body.
 const BODY_LIMIT: usize = 16 * 1024;
+/// How much of its responses a connection may leave unread in the kernel, and as much again in the process. By default the
+/// kernel holds megabytes: some hundred connections that read nothing could use up its memory for TCP, which slows down all
+/// connections of the machine, probes too.
+const SEND_BUFFER: usize = 64 * 1024;
 /// How long accepting rests when the process has no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -123,7 +128,7 @@ async fn serve(listener: Listener, admin: Arc<Admin>, access: Access) {
 async fn answer(stream: Stream, admin: Arc<Admin>, access: Access, slot: Slot) {
     // A connection that breaks is the asker's trouble.
     let _ = match stream {
-        Stream::Tcp(stream) => match tokio::net::TcpStream::from_std(stream) {
+        Stream::Tcp(stream) => match with_short_buffer(stream).and_then(tokio::net::TcpStream::from_std) {
             Ok(stream) => serve_in(slot, stream, admin, access).await,
             Err(error) => Err(error.into()),
         },
@@ -132,6 +137,11 @@ async fn answer(stream: Stream, admin: Arc<Admin>, access: Access, slot: Slot) {
             Err(error) => Err(error.into()),
         },
     };
+}
+
+fn with_short_buffer(stream: std::net::TcpStream) -> io::Result<std::net::TcpStream> {
+    SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER)?;
+    Ok(stream)
 }
 
 /// Serves one connection to its end.
@@ -173,6 +183,7 @@ async fn serve_in(
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(TIMEOUT)
+        .max_buf_size(SEND_BUFFER)
         .serve_connection(
             TokioIo::new(Patient::new(stream, TIMEOUT)),
             TowerToHyperService::new(into_incoming(service)),

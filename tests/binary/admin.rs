@@ -130,6 +130,29 @@ async fn probes_are_answered_whoever_holds_connections_of_the_admin_listener() {
 }
 
 #[tokio::test]
+async fn a_connection_that_reads_no_page_has_few_pages_made_for_it() {
+    let zoho = Zoho::start().await;
+    let sidecar = Sidecar::run(&zoho, "").await;
+    sidecar.ready().await;
+    let page = caller::get(sidecar.admin(), "/metrics").await.text().len();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(sidecar.admin()).await.unwrap();
+    let requests = "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(300);
+    stream.write_all(requests.as_bytes()).await.unwrap();
+    // Pages are made until there is no place for more, which a page takes milliseconds to show.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    sidecar.signal("STOP");
+    let (mut all, mut read) = (0, vec![0; 65536]);
+    while let Ok(length) = tokio::time::timeout(Duration::from_millis(500), stream.read(&mut read)).await {
+        all += length.unwrap();
+    }
+    sidecar.signal("CONT");
+    assert!(all > page, "{all} bytes, and a page has {page}");
+    assert!(all < 512 * 1024, "{all} bytes were written for it");
+}
+
+#[tokio::test]
 async fn probes_are_answered_while_connections_come_without_end() {
     let zoho = Zoho::start().await;
     let sidecar = Sidecar::run(&zoho, "").await;
