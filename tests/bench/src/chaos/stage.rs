@@ -42,7 +42,7 @@ pub(super) struct Stage {
 pub(super) fn agent() -> Agent {
     let config = Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_global(Some(Duration::from_secs(60)))
+        .timeout_global(Some(Duration::from_mins(1)))
         .proxy(None)
         .build();
     config.into()

@@ -31,7 +31,10 @@ pub(super) fn all(stage: &Arc<Stage>) -> Vec<Activity> {
         activity(stage, 2, "fault at the accounts server", 40_000, accounts_fault),
         activity(stage, 3, "outage", 40_000, outage),
         activity(stage, 4, "revoked tokens", 5000, revoke),
-        activity(stage, 5, "unread log", 15_000, unread_log),
+        activity(stage, 5, "unread log", 15_000, |stage, dice| {
+            unread_log(stage, dice);
+            Ok(())
+        }),
         activity(stage, 6, "signal", 10_000, signal),
         activity(stage, 7, "secret file that hangs", 30_000, hanging_secret),
         activity(stage, 8, "lost state", 30_000, lost_state),
@@ -120,7 +123,7 @@ fn outage(stage: &Stage, dice: &mut Dice) -> Result<()> {
 }
 
 /// Nobody reads the log for a while.
-fn unread_log(stage: &Stage, dice: &mut Dice) -> Result<()> {
+fn unread_log(stage: &Stage, dice: &mut Dice) {
     let streams: &[&Mutex<Option<LogReader>>] = match dice.below(3) {
         0 => &[&stage.stdout],
         1 => &[&stage.stderr],
@@ -136,7 +139,6 @@ fn unread_log(stage: &Stage, dice: &mut Dice) -> Result<()> {
     pause(true);
     std::thread::sleep(Duration::from_millis(500 + dice.below(15_000)));
     pause(false);
-    Ok(())
 }
 
 fn signal(stage: &Stage, dice: &mut Dice) -> Result<()> {
@@ -156,13 +158,13 @@ fn hanging_secret(stage: &Stage, dice: &mut Dice) -> Result<()> {
 
 /// The state directory is gone for a while, and a file is in its place.
 fn lost_state(stage: &Stage, dice: &mut Dice) -> Result<()> {
-    let state = stage.state_directory();
-    let aside = state.with_extension("aside");
-    fs::rename(&state, &aside)?;
-    fs::write(&state, "not a directory")?;
+    let directory = stage.state_directory();
+    let aside = directory.with_extension("aside");
+    fs::rename(&directory, &aside)?;
+    fs::write(&directory, "not a directory")?;
     std::thread::sleep(Duration::from_millis(500 + dice.below(10_000)));
-    fs::remove_file(&state)?;
-    fs::rename(&aside, &state)?;
+    fs::remove_file(&directory)?;
+    fs::rename(&aside, &directory)?;
     Ok(())
 }
 
