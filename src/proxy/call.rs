@@ -114,16 +114,12 @@ pub(super) fn read<'a, B: HttpBody>(
     if !is_plainly_crm {
         inspect::check_meaning(&rules.routes, request.method(), path)?;
     }
-    let plan = plan(rules, request, path, kinds);
     let path_and_query = choice.path_and_query;
     // Forms are sent by POST, and frameworks read the parameter there only.
     let is_overridden = kinds.have(Kinds::OVERRIDE)
         || *request.method() == Method::POST
             && path_and_query.get(path.len() + 1..).is_some_and(query_names_method);
-    let plan = match plan {
-        Plan::Pass(WhyPassed::Method, route) if is_overridden => Plan::Pass(WhyPassed::Override, route),
-        plan => plan,
-    };
+    let plan = plan(rules, request, path, kinds, is_overridden);
     Ok(Read::Call(Reading { caller, tenant: choice.tenant, path_and_query, path, plan, is_overridden }))
 }
 
@@ -155,17 +151,22 @@ pub(super) fn choose<'a>(
     }
 }
 
-fn plan<B: HttpBody>(rules: &Rulebook, request: &Request<B>, path: &str, kinds: Kinds) -> Plan {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+fn plan<B: HttpBody>(
+    rules: &Rulebook,
+    request: &Request<B>,
+    path: &str,
+    kinds: Kinds,
+    is_overridden: bool,
+) -> Plan {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let route = if is_read { rules.routes.route_of(request.method(), path) } else { None };
+    if is_overridden {
+        return Plan::Pass(WhyPassed::Override, route);
+    }
+    if !is_read {
         return Plan::Pass(WhyPassed::Method, None);
     }
-    let Some(route) = rules.routes.route_of(request.method(), path) else {
-        let why = if kinds.have(Kinds::OVERRIDE) { WhyPassed::Override } else { WhyPassed::NoRule };
-        return Plan::Pass(why, None);
-    };
-    if kinds.have(Kinds::OVERRIDE) {
-        return Plan::Pass(WhyPassed::Override, Some(route));
-    }
+    let Some(route) = route else { return Plan::Pass(WhyPassed::NoRule, None) };
     if !request.body().is_end_stream() {
         // Its meaning is not defined (RFC 9110 section 9.3.1), so no key could hold it.
         return Plan::Pass(WhyPassed::Body, Some(route));
