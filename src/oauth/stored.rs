@@ -166,8 +166,8 @@ impl Memory {
         (token.lives(now) && fresh_enough).then(|| Arc::new(token))
     }
 
-    /// Stores what is known before something that waits for it, so that a crash in between loses neither a mint nor a
-    /// token; false if nothing is asked of a file system that hangs.
+    /// Stores the state before an exchange, or before a new token is used, so that a crash loses neither a mint nor a token.
+    /// Returns false if the file system hangs, and nothing was asked of it.
     pub(super) async fn store_ahead(&mut self, open: &Open) -> bool {
         if !open.hangs {
             self.store(open).await;

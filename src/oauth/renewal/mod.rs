@@ -134,7 +134,7 @@ impl Renewal {
         let began = tokens.clock.boot_time();
         let mut open = Open::default();
         let outcome = self.obtain(&mut open).await;
-        let is_stored = outcome.is_ok() && self.is_stored_in_time(&open).await;
+        let is_stored = outcome.is_ok() && self.store_before_use(&open).await;
         let now = tokens.clock.boot_time();
         if let Err(setback) = &outcome {
             tokens.metrics.count_mint(setback.health.as_str());
@@ -154,11 +154,10 @@ impl Renewal {
         }
     }
 
-    /// Stores a new token before requests use it, so that a crash after its first use costs no mint; false if the file
-    /// system takes longer than requests should wait for it.
-    async fn is_stored_in_time(&mut self, open: &Open) -> bool {
-        let store = self.memory.store_ahead(open);
-        open.has_changed && tokio::time::timeout(STORE_LIMIT, store).await == Ok(true)
+    /// Stores a new token before requests use it, so that a crash after its first use costs no mint. Returns false if the
+    /// token was not new, or if the file system takes longer than requests should wait for it.
+    async fn store_before_use(&mut self, open: &Open) -> bool {
+        open.has_changed && tokio::time::timeout(STORE_LIMIT, self.memory.store_ahead(open)).await == Ok(true)
     }
 
     /// Puts a token in force.

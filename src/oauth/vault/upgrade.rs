@@ -1,4 +1,4 @@
-//! Two versions of the sidecar that share a directory while one replaces the other.
+//! A rolling upgrade: two versions of the sidecar share a state directory.
 
 use secrecy::SecretString;
 use zeroize::Zeroizing;
@@ -12,16 +12,15 @@ fn vault(directory: &Path) -> Vault {
     Vault::new(directory, &identity, &SecretString::from("made-up-secret"))
 }
 
-/// Stores what an earlier version would, which reads nothing of what a later one wrote.
+/// Stores a file as version 1 does, which cannot read the file of a later version.
 fn store_as_version_1(vault: &Vault, mints: &[u64]) {
     let in_file = std::fs::read(&vault.file).ok();
     assert!(in_file.and_then(|sealed| vault.seals.version_1.open(&sealed)).is_none());
     let plain = format!(
         r#"{{"version":1,"generation":40,"token":{{"value":"1000.made-up-old","minted_ms":1,"expires_ms":9}},"mints":{mints:?}}}"#
     );
-    let plain = Zeroizing::new([plain.into_bytes(), vec![0; 64]].concat()[..].to_vec());
-    let plain = Zeroizing::new(plain[..plain.len() - 64].to_vec());
-    std::fs::write(&vault.file, vault.seals.version_1.seal(plain)).unwrap();
+    let sealed = vault.seals.version_1.seal(Zeroizing::new(plain.into_bytes()));
+    std::fs::write(&vault.file, sealed).unwrap();
 }
 
 #[tokio::test]
@@ -47,7 +46,7 @@ async fn while_an_earlier_version_writes_too_its_mints_count_and_each_version_ke
         "so that ours is still the newest"
     );
 
-    // What this process remembers goes back into the file, beside what the other one minted meanwhile.
+    // Storing merges the mints that the other version has added in the meantime.
     let written = ours.store(kept(&[10, 30]), Vec::new()).await.unwrap();
     assert_eq!((written.generation, &written.mints), (7, &vec![10, 30, 20]));
     let found = ours.load().await.unwrap();
