@@ -1,11 +1,11 @@
 //! Parameters in a form, a query, or a multipart body.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 use zeroize::Zeroizing;
 
 use super::multipart;
 
-/// Names and values, in order. Values may be secrets, and are wiped from memory when they are dropped.
+/// Names and values, in order. Values may be secrets, so they are wiped from memory on drop.
 #[derive(Default)]
 pub struct Form(Vec<(String, Zeroizing<String>)>);
 
@@ -20,7 +20,7 @@ impl Form {
         Self::urlencoded_bytes(text.as_bytes())
     }
 
-    /// As `form_urlencoded` reads it, without the copies that leaves behind.
+    /// Parses like `form_urlencoded`, without the copies that it leaves in memory.
     fn urlencoded_bytes(text: &[u8]) -> Self {
         let pairs = text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
             let end = pair.iter().position(|byte| *byte == b'=');
@@ -61,7 +61,8 @@ impl Form {
     }
 }
 
-/// The same into memory that is wiped, and that never has to grow.
+/// Decodes percent encoding, and `+` as a space, into memory that is wiped on drop and never grows: growing would leave a
+/// copy of the secret behind. Invalid sequences stay unchanged.
 fn decoded(text: &[u8]) -> Zeroizing<String> {
     let mut octets = Zeroizing::new(Vec::with_capacity(text.len()));
     for (n, piece) in text.split(|byte| *byte == b'+').enumerate() {
@@ -71,9 +72,9 @@ fn decoded(text: &[u8]) -> Zeroizing<String> {
     Zeroizing::new(String::from_utf8_lossy(&octets).into_owned())
 }
 
-/// Undoes percent encoding; `+` is a space. What is no encoding stays as it is.
+/// Decodes percent encoding, and `+` as a space. Invalid sequences stay unchanged.
 pub fn decode(text: &str) -> String {
-    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+    std::mem::take(&mut *decoded(text.as_bytes()))
 }
 
 /// Percent-encodes all but the unreserved characters of RFC 3986 section 2.3: letters, digits and `-._~`.

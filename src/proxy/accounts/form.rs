@@ -2,7 +2,6 @@
 
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
-
 use zeroize::Zeroizing;
 
 use crate::net::body::{Body, BoxError};
@@ -27,9 +26,8 @@ pub(super) enum Form {
     TooLong(Body),
 }
 
-/// Reads a body of at most `limit` bytes, which are wiped from memory once they are dropped: they hold the secrets of clients.
-/// Its pieces are copied: each is a part of the buffer that it came in, and would keep
-/// all of that for as long as the rest is waited for.
+/// Reads a body of at most `limit` bytes. They contain secrets of clients, so they are wiped from memory on drop. The pieces
+/// are copied: each is a part of the buffer that it arrived in, and would keep all of that until the rest has arrived.
 pub(super) async fn read(mut body: Body, limit: usize) -> Result<Form, BoxError> {
     let most = bytes_of(&body, limit);
     if body.size_hint().lower() > limit as u64 {
