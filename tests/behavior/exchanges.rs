@@ -64,6 +64,12 @@ fn state_file(directory: &Path, ending: &str) -> PathBuf {
     files.into_iter().find(|file| file.extension().is_some_and(|found| found == ending)).unwrap()
 }
 
+/// The Zoho and the time of a world, for another process beside it or after it.
+fn beside(world: &World) -> (Emulator, Clock) {
+    let now = UNIX_EPOCH + Duration::from_millis(world.wall_ms());
+    (world.zoho().clone(), Clock::simulated(now))
+}
+
 /// Keeps all work on a file from beginning, as a file system that hangs would, until it is dropped.
 struct Hanging(#[expect(dead_code, reason = "held for its drop")] mpsc::Sender<()>);
 
@@ -130,8 +136,7 @@ async fn a_token_is_stored_before_it_is_used() {
     let mints = world.mints();
 
     // The process is killed the moment a caller has an answer.
-    let clock = Clock::simulated(UNIX_EPOCH + Duration::from_millis(world.wall_ms()));
-    let next = World::making().after((world.zoho().clone(), clock)).config(&config).start().await;
+    let next = World::making().after(beside(&world)).config(&config).start().await;
     next.get(USERS).await.assert_status(200);
     assert_eq!(next.mints(), mints);
 }
@@ -143,9 +148,6 @@ async fn the_budget_of_a_third_process_counts_the_mints_of_two_that_went_on_with
     let one = World::with(&config).await;
     let lock = std::fs::File::open(state_file(directory.path(), "lock")).unwrap();
     lock.lock().unwrap();
-    let beside = |world: &World| {
-        (world.zoho().clone(), Clock::simulated(UNIX_EPOCH + Duration::from_millis(world.wall_ms())))
-    };
     let other = World::making().after(beside(&one)).config(&config).start().await;
     one.zoho().script().always(Target::Mints, Fault::DelayAnswer(Duration::from_secs(3)));
     for _ in 0..2 {
