@@ -67,8 +67,8 @@ pub(super) async fn is_trusted<B>(request: &Request<B>, access: &Access) -> bool
     token.read().await.is_ok_and(|token| shows(request, &token))
 }
 
-/// Whether the caller has shown the token that was read last. Decides nothing but which request waits undisturbed for
-/// [`is_trusted`], which may have to wait for a file.
+/// Returns true if the request shows the token as it was last read. This protects the request from eviction while
+/// [`is_trusted`] waits for the file, and grants nothing.
 pub(super) fn shows_last_token<B>(request: &Request<B>, access: &Access) -> bool {
     let last = access.token.as_ref().and_then(|token| token.last());
     last.is_some_and(|token| shows(request, &token))

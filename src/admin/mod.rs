@@ -66,22 +66,22 @@ pub struct Access {
     pub is_local: bool,
 }
 
-/// What a request asks for that may have it.
+/// A page that a request is allowed to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Page {
     Liveness,
-    /// Trusted clients are told the reasons too.
+    /// Trusted clients get the reasons too.
     Readiness {
         with_reasons: bool,
     },
     Metrics,
     Status,
-    /// The only one for which the body of a request matters.
+    /// The only page that reads the request's body.
     Purge,
 }
 
 impl Page {
-    /// Whether anybody may have it.
+    /// Returns true for the pages of probes, which need no token.
     fn is_public(self) -> bool {
         matches!(self, Self::Liveness | Self::Readiness { .. })
     }
@@ -131,7 +131,7 @@ impl Admin {
         }
     }
 
-    /// Decides by the head of a request which page is to be shown. Whoever is refused is so before its body is awaited.
+    /// Selects the page by the head of a request, so that a refusal does not wait for the request's body.
     async fn page(&self, request: &Request<()>, access: &Access) -> Result<Page, Response<Body>> {
         guard::check(request, access)
             .map_err(|refused| json_answer(refused.status(), &json!({ "error": refused.to_string() })))?;

@@ -115,7 +115,7 @@ impl Callers {
         }
     }
 
-    /// Whether this is the configured caller that shows no credential.
+    /// Returns true for the configured caller without a credential (`anybody = true`).
     pub fn is_anybody(&self, identity: Identity) -> bool {
         identity.number().is_some() && identity.number() == self.anybody
     }

@@ -57,7 +57,7 @@ impl ConnectionNamed {
         !self.0.is_empty() && self.0.binary_search_by(|named| named.iter().copied().cmp(letters())).is_ok()
     }
 
-    /// Whether `Connection` names no header.
+    /// Returns true if `Connection` names no header.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -65,7 +65,7 @@ impl ConnectionNamed {
 
 #[cfg(test)]
 thread_local! {
-    /// How often `Connection` was read on this thread.
+    /// Number of times that `Connection` was parsed on this thread.
     pub(crate) static READ: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 

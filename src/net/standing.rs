@@ -3,10 +3,10 @@
 //! A connection is unidentified until a known caller makes a request on it. Without this, whoever can connect could take all
 //! places for connections and leave none for the callers they are meant for. When there is no place left, the unidentified
 //! connection that is open for longest is closed for the newcomer; connections of known callers are never closed for others.
-//! A caller that shows no credential, where the configuration admits such a one (`anybody`), is in between: once it has made
-//! a request that it may make, its connection is closed only if there is no other that is unidentified.
-//! When unidentified connections make the sidecar hold too many bytes, of heads that are not whole and of responses over HTTP/2
-//! that are not read, the oldest of those that hold no less than others makes room.
+//! Connections of a caller without a credential (`anybody = true`) are in between: after their first permitted request they are
+//! closed only if no unidentified connection is left.
+//! When unidentified connections hold too many bytes, of incomplete heads and of unread HTTP/2 responses, the oldest of those
+//! that hold at least an average share is closed.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! Requests that could be any write: nobody can tell what they change, so all of their tenant's groups are invalidated.
+//! Requests that could be any write: their effect is unknown, so all groups of their tenant are invalidated.
 
 use http::{HeaderMap, HeaderName, Method};
 
@@ -8,25 +8,25 @@ use crate::zoho::lenient::is_doubtful;
 /// Why a request could be any write.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum UnknownWrite {
-    /// This header does it.
+    /// A header names another method or target.
     #[error("a header names another method or target")]
     Header(HeaderName),
-    /// A parameter of its query does.
+    /// A query parameter names another method.
     #[error("a parameter names another method")]
     Parameter,
-    /// It is a method with which Zoho's API has nothing to do, so that nothing is known of it.
+    /// Zoho's API does not have the method.
     #[error("its method is none of Zoho's API")]
     Method,
-    /// A second reader takes the path for another one.
+    /// Some servers take the path for another one.
     #[error("its path can be read in several ways")]
     Path,
-    /// The calls in a composite request cannot be read.
+    /// The calls in a composite request cannot be parsed reliably.
     #[error("it is a composite request whose calls cannot be read for certain")]
     Composite,
 }
 
 impl UnknownWrite {
-    /// Whether method and path leave a doubt.
+    /// Checks the method and the path.
     pub(super) fn of(method: &Method, path: &str) -> Option<Self> {
         match *method {
             Method::GET | Method::HEAD | Method::OPTIONS => None,
@@ -37,7 +37,7 @@ impl UnknownWrite {
         }
     }
 
-    /// Of a request that names another method or target.
+    /// Names the header, or the parameter, that overrides the method or target of a request.
     pub(super) fn of_override(headers: &HeaderMap) -> Self {
         let header = headers.keys().find(|name| overrides(name).is_some());
         header.map_or(Self::Parameter, |name| Self::Header(name.clone()))

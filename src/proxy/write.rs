@@ -90,7 +90,7 @@ impl Proxy {
         fetched
     }
 
-    /// Tells the operator of a request for which everything is invalidated. One caller could make the cache useless by them.
+    /// Logs a request that invalidates all groups of its tenant: a caller that sends many of them makes the cache useless.
     #[cold]
     fn report_unknown_write(&self, call: &Call, why: &UnknownWrite) {
         let rules = &self.shared.rules;

@@ -74,7 +74,7 @@ pub struct Routes {
     tree_of_writes: Tree,
     /// Of the paths at which is asked how far a job has got that a write began.
     tree_of_polls: Tree,
-    /// Of reads and of writes as a lenient server reads their templates.
+    /// Reads and writes with their literals as a lenient server decodes them.
     lenient_tree: Tree,
     lenient_tree_of_writes: Tree,
     writes: Vec<Write>,
@@ -159,8 +159,8 @@ impl Routes {
         forgets
     }
 
-    /// The same, but of a write all that a lenient server could make of it: in whatever spelling a write's path comes, no
-    /// less is invalidated than by the usual one.
+    /// Like [`Self::forgotten_by`], plus the groups of every write for which a lenient server could take this one: no spelling
+    /// of a path invalidates less than the usual one.
     pub fn forgotten_by_any_reading(&self, method: &Method, path: &str) -> Forgets {
         let mut forgets = self.forgotten_by(method, path);
         if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
@@ -176,7 +176,7 @@ impl Routes {
         forgets
     }
 
-    /// Whether a lenient server could take this path for one of which answers to a GET may be stored.
+    /// Returns true if a lenient server could take this path for one whose responses may be stored.
     pub fn covers_by_any_reading(&self, path: &str) -> bool {
         let mut covers = self.covers(path);
         for reading in readings(path) {

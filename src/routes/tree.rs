@@ -79,8 +79,8 @@ impl Tree {
         }
     }
 
-    /// Shows the numbers of all templates of a method that a lenient server could take a path for, in no particular order.
-    /// The tree's literals and the segments are as such a server reads them.
+    /// Calls `show` with the numbers of all templates of a method that a lenient server could match to a path, in no particular
+    /// order. The tree's literals and the segments are as such a server decodes them.
     pub(super) fn each_that_could_match(
         &self,
         method: &Method,
@@ -90,7 +90,7 @@ impl Tree {
         let mut among = |leaves: &[(Method, RouteNumber)]| {
             leaves.iter().filter(|(its, _)| its == method).for_each(|(_, number)| show(*number));
         };
-        // Also where nothing is left: it may have been a final slash.
+        // `**` also matches an empty remainder: a final slash may have been dropped.
         among(&self.rest);
         let [segment, after @ ..] = segments else { return among(&self.here) };
         let literals = self.literals.iter().filter(|(text, _)| could_be(segment, text)).map(|(_, tree)| tree);

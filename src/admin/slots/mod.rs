@@ -64,7 +64,7 @@ impl Source {
 pub(super) struct Slots {
     most: usize,
     all: Arc<Mutex<All>>,
-    /// Who may make a page, one at a time.
+    /// Serializes the making of pages.
     page: Arc<Semaphore>,
 }
 
@@ -98,7 +98,7 @@ struct Connection {
     evicted: Arc<Notify>,
 }
 
-/// What a connection does.
+/// The state of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// It waits for a head or sends a response; its number in the queue.
@@ -294,7 +294,7 @@ impl Drop for Slot {
     }
 }
 
-/// Whether a request is a probe, which is answered immediately with a few bytes.
+/// Returns true for a probe, which gets its few bytes immediately.
 fn is_probe<B: HttpBody>(request: &Request<B>) -> bool {
     matches!(*request.method(), Method::GET | Method::HEAD)
         && matches!(request.uri().path(), "/livez" | "/readyz")
